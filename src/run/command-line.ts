@@ -1,7 +1,8 @@
 import type { Process } from '../core/types.ts';
 
 /**
- * Returns the command of a process as text for people. A line of the Procfile is shown without the shell that runs it.
+ * Returns the command of a process as text for people. A line of the Procfile is shown without `bash -c`, which runs
+ * it.
  */
 export function commandLine({ command }: Pick<Process, 'command'>): string {
   const [shell, option, line] = command;

@@ -30,9 +30,10 @@ export class DetachedOneOffs {
   }
 
   /**
-   * Begins to start a command, and resolves with its name, such as `run.1`. The tool's log reports a later failure.
+   * Begins to start a command, and resolves with the name of the command, such as `run.1`.
    *
-   * @throws DeployError as `OneOffs.run` does, if it refuses the command.
+   * @throws DeployError `TOO_MANY_ONE_OFFS`, `ARTIFACT_UNUSABLE` or `SHUTTING_DOWN` for the reasons of `OneOffs.run`.
+   * The tool's log reports every later failure.
    */
   async start(wanted: DetachedOneOff, start: RunOneOff): Promise<string> {
     const { tool, version } = wanted.release;
@@ -91,7 +92,7 @@ export class DetachedOneOffs {
     const all = told.finally(() => {
       over.abort();
       this.#ends.delete(all);
-      // A later command may have the same name by now.
+      // By now, a later command may have the same name. Its entry in `#running` must stay.
       if (this.#running.get(key(tool, name)) === ending) this.#running.delete(key(tool, name));
     });
     this.#ends.add(all);
@@ -109,7 +110,11 @@ export class DetachedOneOffs {
     for (const [running, ending] of this.#running) if (running.startsWith(key(tool, ''))) ending.abort();
   }
 
-  /** Begins to end a detached command, and returns at once. @returns false if no such command runs. */
+  /**
+   * Begins to end a detached command, and returns at once.
+   *
+   * @returns false if the tool runs no detached command of this name.
+   */
   end(tool: ToolName, name: string): boolean {
     const ending = this.#running.get(key(tool, name));
     ending?.abort();

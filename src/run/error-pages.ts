@@ -7,13 +7,13 @@ import { escapeHtml } from '../core/text/escape-html.ts';
 /** The reason why a web request gets no answer from a tool. */
 export type Obstacle =
   | { readonly kind: 'none' }
-  /** `address`: the new address. Null if the new name cannot be a host name. */
+  /** `to`: the tool's new name. `address`: its new web address. Null if the new name cannot be a host name. */
   | { readonly kind: 'renamed'; readonly to: string; readonly address: string | null }
   | { readonly kind: 'no-web' }
   | { readonly kind: 'scaled-down' }
   | { readonly kind: 'starting' }
   | { readonly kind: 'stopped' }
-  /** `page`: the tool's own page in HTML. Null if the tool has none. */
+  /** `page`: the tool's own page about maintenance, in HTML. Null if the tool has no such page. */
   | { readonly kind: 'maintenance'; readonly page: string | null }
   | { readonly kind: 'crashed'; readonly detail: string }
   | { readonly kind: 'no-answer' }
@@ -155,7 +155,8 @@ export function headersOf(page: Page): Record<string, string> {
   const policy = `default-src 'none'; style-src '${STYLE_HASH}'; frame-ancestors 'none'`;
   return {
     'content-type': 'text/html; charset=utf-8',
-    // The tool's own page has no policy, because it may do at the tool's address what the tool itself may do.
+    // The tool's own page gets no policy, because at the tool's address the page may do everything that the tool may
+    // do.
     ...(page.ownHtml === undefined ? { 'content-security-policy': policy } : {}),
     'x-content-type-options': 'nosniff',
     'cache-control': 'no-store',
@@ -176,7 +177,8 @@ export function refuseUpgrade(page: Page, socket: Duplex): void {
     'Connection: close',
   ];
   socket.write(`${head.join('\r\n')}\r\n\r\n${body}`);
-  // end() would leave the connection open as long as the client keeps its side open.
+  // `end()` would leave the connection open as long as the client keeps its side open. `destroySoon()` closes both
+  // sides when the page has been sent.
   (socket as Socket).destroySoon();
 }
 
@@ -198,6 +200,7 @@ function html({ status, title, sentences }: Page): string {
  * Answers a web request for a tool with status 421: in a cluster, the ingress controller and not this server passes
  * requests to tools.
  *
+ * @param address - The tool's web address. Null if the tool has none.
  * @see https://www.rfc-editor.org/rfc/rfc9110#name-421-misdirected-request
  */
 export function servedElsewhere(address: string | null, response: ServerResponse): void {

@@ -19,7 +19,9 @@ export async function untilGivenUp(ended: Promise<unknown>, signal: AbortSignal)
   await wait(LAST_OUTPUT_MS, null, { ref: false });
 }
 
-/** The wrapper of `onPipes` prints this text to its own standard output, not to the pipes, once the pipes are open. */
+/**
+ * The wrapper that `onPipes` returns prints this text once its pipes are open: to standard output, not to the pipes.
+ */
 export const OPENED = 'opened\n';
 
 /**
@@ -43,8 +45,8 @@ function extended(command: readonly string[], more: readonly string[]): readonly
 }
 
 /**
- * Wraps a command: the wrapper opens the pipes `in`, `out` and `err` in the folder as the command's streams, prints
- * `OPENED`, and becomes the command.
+ * Wraps a command. The wrapper opens the pipes `in`, `out` and `err` in `folder` as the command's input, output and
+ * error output. Then the wrapper prints `OPENED`, and becomes the command.
  */
 export function onPipes(folder: string, command: readonly string[]): string[] {
   const script = `exec 9>&1 <"$1/in" >"$1/out" 2>"$1/err"; shift; printf '${OPENED.replace('\n', '\\n')}' >&9; exec 9>&-; exec "$@"`;
@@ -52,14 +54,16 @@ export function onPipes(folder: string, command: readonly string[]): string[] {
 }
 
 /**
- * script(1) runs a command in a new terminal, and passes data between that terminal and the standard streams of script.
+ * The path of script(1), which runs a command in a new terminal, and passes data between that terminal and its own
+ * standard streams.
  */
 export const SCRIPT = '/usr/bin/script';
 
 /**
- * A shell script that runs a command in a terminal. A loop beside the command reads terminal sizes from a pipe and sets
- * them; the kernel then sends SIGWINCH. When the pipe ends, the client has disconnected, and the loop sends SIGHUP to
- * the command. If stty fails, the loop sends nothing: the command has ended, and another process may have got its id.
+ * A shell script that runs a command in a terminal. A loop beside the command reads sizes from a pipe, and gives them
+ * to the terminal; the kernel then sends SIGWINCH to the command. When the pipe ends, the client has disconnected, and
+ * the loop sends SIGHUP to the command. If stty fails, the loop sends nothing: the command has ended, and another
+ * process may have got the process id of the command.
  */
 const IN_TERMINAL = `folder=$1 leader=$$
 stty rows "$2" cols "$3"
@@ -76,7 +80,7 @@ exec "$@"`;
  * new session.
  *
  * @param folder - The folder with the pipe `size`. Each line in the pipe gives a new size of the client's terminal.
- * @param size - The size at the start.
+ * @param size - The size of the client's terminal at the start.
  */
 export function inTerminal(folder: string, size: TerminalSize, command: readonly string[]): string[] {
   const words = ['/bin/sh', '-c', IN_TERMINAL, 'sh', folder, String(size.rows), String(size.columns)];

@@ -17,8 +17,8 @@ export type OneOffConfig = Pick<
 >;
 
 /**
- * Runs a one-off command. Resolves when the command has ended and its output was delivered or given up
- * (`untilGivenUp`). When `oneOff.signal` fires, asks the process to end, and kills the process after the grace time.
+ * Runs a one-off command. Resolves when the command has ended, and the client has its output or `untilGivenUp` has
+ * resolved. When `oneOff.signal` fires, asks the process to end, and kills the process after the grace time.
  */
 export type RunOneOff = (oneOff: OneOff, name: string) => Promise<Exit>;
 
@@ -160,7 +160,7 @@ function statusOf({ code, signal }: Exit): number {
 
 /** Shows only the first word of a command, because the other words may be secrets and other people read `ps` too. */
 export function shownCommand([program = '', ...rest]: readonly string[]): string {
-  // A word may contain a line feed, and the second line would look like a line of the server.
+  // A word may contain a line feed, and the text after it would look like a line of the server. So show one line.
   const shown = oneLine(program);
   return rest.length === 0 ? shown : `${shown} …`;
 }

@@ -11,7 +11,7 @@ const KEPT_LINES = 60;
 /**
  * Tells the push that the test or release command starts, runs the command, and throws an error if it failed.
  *
- * @param isFolderReadOnly - Whether tools of this server cannot write to the folders of their releases.
+ * @param isFolderReadOnly - True if tools of this server cannot write to the folders of their releases.
  * @param run - Runs the command to its end, and calls `tell` with each line of its output, config vars masked.
  * @throws DeployError `TEST_FAILED` or `RELEASE_FAILED` if the command failed; what `run` throws.
  * @see https://devcenter.heroku.com/articles/release-phase

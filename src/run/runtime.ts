@@ -15,8 +15,9 @@ export interface RollOut {
   /** Fires when somebody cancels the deployment, and at shutdown. Has no effect after `beforeSwitch` has returned. */
   readonly signal: AbortSignal;
   /**
-   * Called when all new processes are healthy, before the requests move to them (but see `scale` about a cluster). If
-   * this throws, the new processes are stopped and the old processes continue.
+   * Called when all new processes are healthy, before the requests move to them. Only a cluster that scales sends
+   * requests to each new process as soon as it is healthy. If this function throws, the new processes are stopped and
+   * the old processes continue.
    */
   readonly beforeSwitch: () => Promise<void>;
   /**
@@ -24,7 +25,10 @@ export interface RollOut {
    * `replicasOf`.
    */
   readonly replicas: Replicas;
-  /** The process type that `restart TOOL TYPE` restarts. `Runtime.scale` replaces its running processes by new ones. */
+  /**
+   * Set only for `restart TOOL TYPE`: the process type to restart. `Runtime.scale` then replaces the running processes
+   * of this type by new processes.
+   */
   readonly renewed?: string;
 }
 
@@ -40,7 +44,7 @@ export interface ReleasePhase {
 
 /**
  * The state of a process. `scheduled` means that the process does not run now, and runs when its schedule is due. `off`
- * means that somebody other than this server has set the replicas of its Deployment to 0.
+ * means that somebody other than this server has set the replicas of the process's Deployment to 0 in the cluster.
  */
 export type ProcessState = 'starting' | 'up' | 'crashed' | 'stopping' | 'scheduled' | 'off';
 
@@ -88,7 +92,8 @@ export interface ScheduleStatus {
   /** The schedule as five cron fields, in UTC. */
   readonly cron: string;
   /**
-   * When the process runs next, in milliseconds since 1970. Null if never, or if its schedule is paused or suspended.
+   * When the process runs next, in milliseconds since 1970. Null if the schedule is never due, if a maintainer has
+   * paused it, or if somebody has suspended it in the cluster.
    */
   readonly nextAt: number | null;
   /** The newest known run of the scheduled process. Null if no run is known. */
@@ -100,7 +105,7 @@ export interface ScheduledRun {
   /** When the run ended. Null while it lasts. Equals `startedAt` if the time of the end is unknown. */
   readonly endedAt: number | null;
   /**
-   * The exit code of the run. Null if there is none, because the run lasts or was ended, or if its result is unknown.
+   * The exit code of the run. Null while the run lasts, if the run was ended, or if its result is unknown.
    */
   readonly exitCode: number | null;
   /** Says how the run ended, for example `exited with code 1`. Null while it runs. */
@@ -214,7 +219,10 @@ export interface OneOffEnd {
   readonly why: string | null;
 }
 
-/** A rollout that is only tried. The version of its release and the digest of its image may be unknown. */
+/**
+ * A rollout that `Runtime.tryOut` only tries, for a dry run. Nothing has been built or stored, so the version of the
+ * release is 0, and the digest of its image may be unknown.
+ */
 export interface ToTry extends Pick<RollOut, 'release' | 'toolNumber' | 'replicas' | 'signal'> {
   /** If this is a rollout of a preview, the tool of the preview. The preview may not exist yet. Otherwise null. */
   readonly previewOf: ToolName | null;
@@ -232,8 +240,8 @@ export interface ObjectChange {
 export interface TriedRollout {
   readonly objects: readonly ObjectChange[];
   /**
-   * Whether the quota has room for the new processes beside those that run now; the error says why not. Null if this
-   * cannot be known, or if nothing would be started.
+   * Whether the quota of the namespace has room for the new processes beside the processes that run now. An error says
+   * why it has none. Null if the server cannot know, or if the rollout would start nothing.
    */
   readonly quota: 'has-room' | DeployError | null;
 }
@@ -248,9 +256,9 @@ export interface Runtime {
   assertReady(tool: ToolName, signal: AbortSignal): Promise<void>;
   /**
    * Reads the tool's config vars from outside: a file of the operator on this machine, or a Secret in the tool's
-   * namespace. Releases that are given to this runtime must have them already (`withOutside`).
+   * namespace. A release that is given to this runtime must already have these config vars: call `withOutside` first.
    *
-   * @throws DeployError `OUTSIDE_CONFIG` if they cannot be used; the cluster's refusal.
+   * @throws DeployError `OUTSIDE_CONFIG` if a name or value cannot be a config var; the cluster's refusal.
    */
   outsideVars(tool: ToolName): Promise<OutsideVars>;
   /**
@@ -315,8 +323,9 @@ export interface Runtime {
    */
   beginMaintenance(live: Release, toolNumber: number): Promise<boolean>;
   /**
-   * Called at a start of the server for each tool in maintenance, before the server listens and before `resume`. The
-   * mode goes on from then on. On one machine, visitors get the plain page until the live release has been resumed.
+   * Continues the maintenance mode of a tool. Called at a start of the server for each tool in maintenance, before the
+   * server listens and before `resume`. On one machine, visitors get the plain page until the live release has been
+   * resumed.
    */
   keepMaintenance(tool: ToolName): void;
   /**
@@ -384,7 +393,9 @@ export interface Runtime {
    * reports every later failure.
    */
   runDetached(oneOff: DetachedOneOff): Promise<string>;
-  /** Begins to end a command that `runDetached` has started. @returns false if no such command runs. */
+  /**
+   * Begins to end a command that `runDetached` has started. @returns false if the tool runs no command of this name.
+   */
   endDetached(tool: ToolName, name: string): boolean;
   /**
    * Returns the ids of the artifacts that processes of the tool use and that must not be deleted. One-off commands and
@@ -400,8 +411,8 @@ export interface Runtime {
    */
   startScheduledRun(tool: ToolName, type: string): Promise<void>;
   /**
-   * Lets the schedules of the live release follow `ScheduleRecords.isPaused`, which has just changed. Runs under way
-   * continue.
+   * Pauses or continues the schedules of the live release, as `ScheduleRecords.isPaused` now says. Runs that have begun
+   * are not ended.
    */
   applyPauses(tool: ToolName): Promise<void>;
   /** Ends all one-off commands and accepts no more. Called at shutdown, while clients are still connected. */

@@ -1,6 +1,6 @@
 import type { ScheduledRun } from './runtime.ts';
 
-/** The facts about schedules that outlive the server. */
+/** What the server knows about schedules and keeps over its restarts. */
 export interface ScheduleRecords {
   /** True if maintainers have paused the schedule of this process type. */
   isPaused(tool: string, type: string): boolean;
@@ -10,7 +10,7 @@ export interface ScheduleRecords {
   ended(tool: string, type: string, run: ScheduledRun): void;
 }
 
-/** Records nothing. No schedule is paused. */
+/** Schedule records that record nothing, and have no paused schedule. */
 export const NO_RECORDS: ScheduleRecords = {
   isPaused: () => false,
   last: () => null,
@@ -36,7 +36,10 @@ export class ScheduledRuns {
     return this.#runs.get(key(tool, type)) ?? null;
   }
 
-  /** Returns the newest run, also if it ended before this server started or before the tool got its name. */
+  /**
+   * Returns the newest run, also if it ended before this server started or before the tool got its present name. Null
+   * if no run is known.
+   */
   lastRecorded(tool: string, type: string): ScheduledRun | null {
     return this.last(tool, type) ?? this.#records.last(tool, type);
   }

@@ -1,13 +1,15 @@
 import { existsSync } from 'node:fs';
 
-/** Where Debian keeps all authorities that a machine trusts. Sandboxes show the file of this machine. */
+/**
+ * The file in which Debian keeps all certificate authorities that a machine trusts. Sandboxes see this machine's file.
+ */
 const STORE = '/etc/ssl/certs/ca-certificates.crt';
 const NAMES = [
-  // OpenSSL, and so Python, Ruby, PHP and Perl; also Go and uv.
+  // For OpenSSL, and so for Python, Ruby, PHP and Perl; also for Go and uv.
   'SSL_CERT_FILE',
   'REQUESTS_CA_BUNDLE',
   'PIP_CERT',
-  // Node has its own list, which lacks the authorities that a company adds to its machines.
+  // For Node.js, whose own list lacks the authorities that a company adds to its machines.
   'NODE_EXTRA_CA_CERTS',
   'CARGO_HTTP_CAINFO',
   'CURL_CA_BUNDLE',

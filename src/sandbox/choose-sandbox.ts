@@ -48,8 +48,8 @@ const PROBE_MS = 10_000;
  * programs from working.
  *
  * @param alsoHidden - Further files and folders that no sandbox may see.
- * @param shareOf - For the number of a tool, returns the number of the tool whose share of the machine it uses. By
- *   default, each tool has a share of its own.
+ * @param shareOf - For the number of a preview, returns the number of its tool, because both use one share of the
+ * machine. Returns every other number unchanged. By default, each tool has a share of its own.
  * @throws DeployError `NO_ISOLATION` if the setting is `isolated`, but isolation does not work; `DATA_FOLDER_CLOSED` if
  * the users of tools could not reach their files.
  */
@@ -80,7 +80,7 @@ export async function chooseSandbox(
     instance,
     baseUid: config.sandbox_uid,
     blockedNetworks: config.blocked_networks,
-    // Tools without users of their own run as the server's user, so they could read the server's files.
+    // Hide the server's files, because tools without users of their own run as the server's user and could read them.
     hidden: [config.data, ...alsoHidden, ...SECRETS.flatMap((name) => config[name] ?? [])],
     cgroups,
     shareOf,

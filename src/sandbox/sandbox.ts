@@ -53,8 +53,8 @@ export interface SandboxCommand {
    */
   readonly publish: { readonly outside: number; readonly inside: number } | null;
   /**
-   * A network that the command shares with others. Such a command must not publish a port. If no network is given, or
-   * it is not ready, the command gets a network of its own.
+   * A network that the command shares with other commands. Such a command must not publish a port. If this network is
+   * missing or not ready, the command gets a network of its own.
    */
   readonly network?: SharedNetwork;
   /** True: if memory is short, the kernel ends this command before it ends processes that are live. */
@@ -62,9 +62,9 @@ export interface SandboxCommand {
 }
 
 /**
- * A network for commands of one tool that run one after another, such as the phases of a build. So no command waits for
- * a pasta of its own, which takes longer to start and end than the rest of a sandbox. Disposing the object ends the
- * network.
+ * A network for commands of one tool that run one after another, such as the phases of a build. So no command needs its
+ * own process of pasta, the program that connects a sandbox to the network: pasta takes longer to start and end than
+ * the rest of a sandbox. Disposing the object ends the network.
  */
 export interface SharedNetwork extends Disposable {}
 
@@ -74,10 +74,10 @@ export interface Exit {
   readonly signal: NodeJS.Signals | null;
   /**
    * True if the process was killed because it reached its memory limit, because all processes of its tool together
-   * reached theirs, or because the machine ran out of memory.
+   * reached their memory limit, or because the machine ran out of memory.
    */
   readonly isOutOfMemory: boolean;
-  /** True if it is known that all processes of the tool together reached their limit, not this process its own. */
+  /** True if it is known that all processes of the tool together reached their limit, but this process not its own. */
   readonly isToolOutOfMemory?: boolean;
   /** Set if the server ended the process because of its disk use. */
   readonly disk?: DiskEnd;
@@ -103,7 +103,7 @@ export interface SandboxProcess {
   terminate(): void;
   /** Kills the process and everything that it started, at once. */
   kill(): void;
-  /** Makes the command one that is live: the kernel no longer ends it first (`SandboxCommand.endsFirst`). */
+  /** Counts the command as live from now on: the kernel no longer ends it first (`SandboxCommand.endsFirst`). */
   settle(): void;
   /**
    * Sends a signal to each process in this sandbox that was started with this environment variable. Such processes run
@@ -111,8 +111,8 @@ export interface SandboxProcess {
    */
   signalMarked(variable: string, value: string, name: NodeJS.Signals): Promise<void>;
   /**
-   * Returns the TCP ports that processes inside listen on. Messages name these ports if a process does not listen on
-   * PORT.
+   * Returns the TCP ports that processes in the sandbox listen on. Messages name these ports if a process does not
+   * listen on PORT.
    */
   listeningPorts(): Promise<number[]>;
   /** The memory that the command and everything it started use now, in bytes. Null if this is unknown. */
@@ -127,7 +127,7 @@ export interface Sandbox {
   readonly mode: 'isolated' | 'trusted';
   /** Why `Mount.writesTo` has no effect in this sandbox, as a text for people. Null if it has an effect. */
   readonly whyNoChanges: string | null;
-  /** Whether each tool has a uid of its own. Otherwise all tools run as the user of the server. */
+  /** True if each tool has a uid of its own. Otherwise all tools run as the user of the server. */
   readonly hasUsers: boolean;
   /**
    * Returns the path at which a command sees a mounted folder: the mount's `target`, or its `source` without isolation.

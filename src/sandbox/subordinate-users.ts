@@ -24,7 +24,8 @@ export interface SubordinateUsers {
  * Finds out how a server that is not root can give each tool a user of its own: by a user namespace with the server's
  * user as root, and with the user's subordinate ids (subuid(5)). Starts a process in such a namespace as a test.
  *
- * @returns a text that continues `because`, if that is not possible.
+ * @returns how to start a process in the namespace. If this server cannot, returns the reason: a text that can follow
+ * the word `because`.
  */
 export async function subordinateUsers(
   user: string,
@@ -35,7 +36,8 @@ export async function subordinateUsers(
   const groups = rangeIn(read('/etc/subgid'), user);
   if (users === null || groups === null)
     return `/etc/subuid or /etc/subgid gives the user ${user} no subordinate ids`;
-  // A capability, for example to listen on port 22, has no effect in the namespace.
+  // Refuse a server that was started with a capability, for example to listen on port 22: it would lose this capability
+  // in the namespace.
   if (!/^CapEff:\s*0+$/m.test(read('/proc/self/status'))) return 'this server was started with capabilities';
   const closed = await checkReach(existing(dirname(data))).catch((error: Error) => error.message);
   if (closed !== undefined) return closed;
@@ -67,7 +69,7 @@ export function rangeIn(text: string, user: string): Range | null {
   );
 }
 
-/** Whether a user in the namespace can have namespaces of its own, as a tool needs. */
+/** True if a user in the namespace can have namespaces of its own, as a tool needs. */
 async function works(wrapper: readonly string[], uid: number): Promise<boolean> {
   const asTool = ['setpriv', '--reuid', `${uid}`, '--regid', `${uid}`, '--clear-groups', '--'];
   const [program = '', ...words] = [

@@ -35,7 +35,7 @@ import type {
 export interface TrustedOptions {
   /** An existing folder of the server, for the output pipes. */
   readonly folder: string;
-  /** The id of the server's data folder. It marks all processes of this server. */
+  /** The id of the server's data folder. This id marks all processes of this server. */
   readonly instance: string;
   readonly cgroups: Cgroups;
 }
@@ -109,8 +109,8 @@ export class TrustedSandbox implements Sandbox {
       killAll();
       await endMarked(PROCESS_VARIABLE, processId);
       await untilGone(members(), 5000);
-      // A daemon that was started without `PROCESS_VARIABLE` may still hold the output pipe open. The output would then
-      // never end.
+      // Kill also a daemon that was started without `PROCESS_VARIABLE` and holds the output pipe open. Otherwise the
+      // output would never end.
       for (const id of writers()) signal(id, 'SIGKILL');
       const isOutOfMemory = cgroup.isOutOfMemory();
       const isToolOutOfMemory = cgroup.isToolOutOfMemory();

@@ -30,8 +30,8 @@ export interface HealthCheck {
   readonly lastLines?: () => Promise<readonly string[]>;
   readonly signal: AbortSignal;
   /**
-   * Called if the process has not become healthy for a while: for each new problem, and at intervals for an unchanged
-   * problem.
+   * Called while the process is not healthy: for a new problem at the earliest 5 s after the start or the last call,
+   * and for an unchanged problem every `againMs`.
    */
   readonly onSeen: (seen: Seen) => void;
 }
@@ -279,7 +279,7 @@ function get(
         resolve(response.statusCode ?? 0);
         response.destroy();
       })
-      // Some WebSocket servers switch protocols without being asked.
+      // Some WebSocket servers switch protocols without being asked. Their status 101 is an answer too.
       .on('upgrade', ({ statusCode = 101 }, socket) => {
         resolve(statusCode);
         socket.destroy();

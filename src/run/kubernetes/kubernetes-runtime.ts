@@ -73,9 +73,11 @@ export interface KubernetesRuntimeOptions {
     Pick<Config, 'data' | 'build_namespace' | 'drain_time' | 'log_size' | 'concurrent_one_offs'>;
   /** Returns the origin of this server's HTTP server. Requests to its host are not for a tool. */
   readonly httpOrigin: () => string;
-  /** The facts about schedules that outlive the server. By default, nothing is recorded. */
+  /** What the server keeps about schedules over its restarts. By default, nothing is recorded. */
   readonly schedules?: ScheduleRecords;
-  /** Returns the tool of a preview: its namespace has the objects of the preview. By default, there are no previews. */
+  /**
+   * Returns the tool of a preview. The objects of the preview are in that tool's namespace. By default, none exists.
+   */
   readonly previewOf?: PreviewOf;
   readonly log: Log;
   /** Called at each crash of a live process. Must not throw. */
@@ -172,9 +174,9 @@ export class KubernetesRuntime implements Runtime, Gateway {
     const { release } = phase;
     const found = phaseProcess(release, phase.step);
     if (found === undefined) return;
-    // The command gets the environment of its own process type, although the next statement gives it another type.
+    // `launchedAs` keeps the command's own process type, whose environment the command gets.
     const launchedAs = found.launchedAs === undefined ? found.type : found.launchedAs;
-    // A test command of app.json, too, gets the labels of a release command, so that it never counts as a process.
+    // A test command also gets the type `release`, so that its pod never counts as a process of the tool.
     const process = { ...found, type: RELEASE_TYPE, launchedAs };
     const command = { rollout: this.#rollout(release, {}), process, toolLog: this.#logs.of(release.tool) };
     const signal = this.#backgroundWork.with(phase.signal);
@@ -218,7 +220,7 @@ export class KubernetesRuntime implements Runtime, Gateway {
     await this.#untilKnown(tool, this.#backgroundWork.closing);
     const stopping = this.#inPlace(tool, () => this.#live.stop(tool, this.#namespace(tool)));
     await stopping.catch((error: unknown) => {
-      // If the namespace is gone, the processes have been deleted, or are being deleted, with it.
+      // If the namespace is missing or is being deleted, the cluster deletes its processes too. So ignore this error.
       if (!isNoNamespace(error)) throw error;
     });
   }
@@ -371,7 +373,10 @@ export class KubernetesRuntime implements Runtime, Gateway {
     socket.end('HTTP/1.1 421 Misdirected Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n');
   }
 
-  /** Waits until the tool's pods are known, and until the tool is not being resumed. */
+  /**
+   * Waits up to a minute until this server has listed the pods of the cluster, and then until the tool is not being
+   * resumed.
+   */
   async #untilKnown(tool: ToolName, signal: AbortSignal): Promise<void> {
     const whole = this.#backgroundWork.with(signal);
     await this.#pods.known(whole, KNOWN_MS);
@@ -402,7 +407,7 @@ export class KubernetesRuntime implements Runtime, Gateway {
       for (const pod of this.#pods.of(fresh.release.tool)) this.#podLogs.pod(pod, true);
     };
     const { tool } = fresh.release;
-    // A rollout that began before `resume` was called may have gone live since.
+    // If a rollout that began before `resume` was called has gone live since, there is nothing to resume.
     if (this.#live.of(tool) !== null) return;
     try {
       const { later } = await resumeRollout(this.#live, { fresh, toolNumber, onKnown });
@@ -410,8 +415,8 @@ export class KubernetesRuntime implements Runtime, Gateway {
     } catch (error) {
       const why = await this.#lost.explain(tool, error);
       if (this.#options.config.make_namespaces || !isNoNamespace(why)) throw why;
-      // The namespace is missing. When it exists again, `Drift`, which restores deleted objects, starts the release in
-      // it.
+      // The namespace is missing, so only remember the release as live. When the namespace exists again, `Drift`, which
+      // restores deleted objects, starts the release.
       this.#live.resume(fresh, toolNumber);
       await this.#lost.look(tool);
     }
@@ -431,8 +436,8 @@ export class KubernetesRuntime implements Runtime, Gateway {
   }
 
   /**
-   * False if no namespace can have the name of the tool or, for a preview, of its tool. Then the tool has nothing in
-   * the cluster.
+   * False if the name of the tool, or for a preview the name of the preview's tool, cannot be in the name of a
+   * namespace. Then the tool has nothing in the cluster.
    */
   #canRun(tool: ToolName): boolean {
     return hasNamespace(this.#previewOf(tool) ?? tool, this.#options.config.tool_namespace_prefix);

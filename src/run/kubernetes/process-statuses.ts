@@ -72,7 +72,7 @@ async function objectsOf(
       cronJobsOf(parts, tool, namespace, parts.closing),
     ]);
     // If the namespace is missing, a server with rights in all namespaces gets empty lists and no error. So find out
-    // whether it exists.
+    // whether the namespace exists.
     if (deployments.length + schedules.length === 0 && live.of(tool) !== null) await lost.look(tool);
     return { deployments, schedules };
   } catch (error) {

@@ -29,9 +29,9 @@ export interface ObjectParts {
   readonly cluster: Cluster;
   readonly pods: ToolPods;
   readonly config: ManifestConfig;
-  /** True if visitors of the tool get the page about maintenance. By default, no tool is in maintenance. */
+  /** True if the tool is in maintenance, so its visitors get the page about maintenance. By default, no tool is. */
   readonly isInMaintenance?: (tool: string) => boolean;
-  /** Fires when this server stops. Waits for pods and for answers of the cluster then end. */
+  /** Fires when this server stops. This ends all waits for pods and for answers of the cluster. */
   readonly closing: AbortSignal;
 }
 
@@ -41,9 +41,9 @@ const GONE_MS = 10 * 60_000;
 const OVERDUE_MS = 30_000;
 
 /**
- * With the setting `make_namespaces`, creates the tool's namespace if it is missing, and sets its NetworkPolicy. Sets a
- * quota only in a namespace that this server created, and keeps a quota that somebody else has changed. A rollout of a
- * preview changes no existing quota.
+ * With the setting `make_namespaces`, creates the tool's namespace if it is missing, and sets the NetworkPolicy of the
+ * namespace. Sets a quota only in a namespace that this server created, and keeps a quota that somebody else has
+ * changed. A rollout of a preview changes no existing quota. Without the setting, does nothing.
  */
 export async function ensureNamespace(
   parts: ObjectParts,
@@ -57,9 +57,12 @@ export async function ensureNamespace(
   for (const one of policies) await applyObject(cluster, one, { signal });
 }
 
-/** The namespace of a tool and the objects that all rollouts in it share, as far as this server makes them. */
+/** The namespace of a tool, and the objects in it that all rollouts share. Has only what this server is to set. */
 export interface NamespaceObjects {
-  /** The namespace to create. Null if the namespace exists, or if this server may not list namespaces or makes none. */
+  /**
+   * The namespace to create. Null if the namespace exists, if this server may not list namespaces, or if the setting
+   * `make_namespaces` is off.
+   */
   readonly namespace: Applied<V1Namespace> | null;
   /** The quota and the default limits. They stay as they are if somebody else has changed them. */
   readonly limits: readonly Applied<V1ResourceQuota | V1LimitRange>[];
@@ -77,7 +80,8 @@ export async function namespaceObjects(
     () => cluster.core.listNamespace({ fieldSelector: `metadata.name=${namespace}` }),
     { signal },
   ).catch((error: unknown) => {
-    // If this server may not list namespaces, the first object that it creates shows whether the namespace exists.
+    // If this server may not list namespaces, it does not create one. If the namespace is missing, creating the first
+    // object in it then fails.
     if (error instanceof DeployError && error.code === 'CLUSTER_FORBIDDEN') return null;
     throw error;
   });
@@ -95,7 +99,8 @@ export async function namespaceObjects(
 }
 
 /**
- * Returns the addresses of the cluster's API servers.
+ * Returns the addresses of the cluster's API servers, which register themselves as endpoints of the Service
+ * `kubernetes`.
  *
  * @see https://kubernetes.io/docs/reference/command-line-tools-reference/kube-apiserver/ (--endpoint-reconciler-type)
  */
@@ -163,15 +168,15 @@ export interface Removal {
   readonly how: 'now' | 'gracefully';
   /**
    * The process types whose objects are removed. Null removes the objects of all types and the Secret with the config
-   * vars. With `gracefully`, the Secret stays as long as scheduled runs use it.
+   * vars of the rollout. With `gracefully`, that Secret stays as long as scheduled runs use it.
    */
   readonly types: readonly string[] | null;
 }
 
 /**
- * Removes Deployments of a rollout with their pods, and perhaps its Secret. Keeps its CronJobs and their runs. Resolves
- * when the pods no longer exist or are on lost nodes, at the latest after 10 minutes. If this server stops, resolves as
- * soon as the cluster has accepted the deletion.
+ * Removes Deployments of a rollout with their pods and, if `removal.types` is null, the Secret of the rollout. Keeps
+ * CronJobs and their runs. Resolves when the pods no longer exist or are on lost nodes, at the latest after 10 minutes.
+ * If this server stops, resolves as soon as the cluster has accepted the deletion.
  *
  * @returns the names of pods that stay because their nodes are lost. The cluster deletes such pods when it deletes the
  * node.
@@ -184,8 +189,8 @@ export async function removeRollout(parts: ObjectParts, removal: Removal): Promi
       ? ofRollout(rolloutId)
       : `${ofRollout(rolloutId)},${LABELS.process} in (${types.join(',')})`;
   const call = { namespace, labelSelector, propagationPolicy: 'Background' };
-  // Delete the Secret before the Deployments: if this server is killed in between, the next server finds the rollout
-  // only by its Deployments. Running processes no longer need the Secret.
+  // Delete the Secret before the Deployments, because running processes no longer need it. If this server is killed in
+  // between, the next server still finds the rollout by its Deployments.
   if (types === null) {
     if (how === 'gracefully') await retryRemoval(() => leaveConfigToRuns(parts, namespace, rolloutId));
     await retryRemoval(() => cluster.core.deleteCollectionNamespacedSecret({ namespace, labelSelector }));

@@ -16,7 +16,7 @@ const RIGHTS: readonly Right[] = [
  *
  * @throws DeployError `NO_NAMESPACE` if the server uses this namespace itself; `NAMESPACE_MISSING` or
  * `NAMESPACE_LEAVING` if the namespace does not exist or is being deleted; `CLUSTER_FORBIDDEN` if this server lacks a
- * right there; `CLUSTER_UNREACHABLE` if the cluster does not answer.
+ * right in the namespace; `CLUSTER_UNREACHABLE` if the cluster does not answer.
  */
 export async function assertToolNamespace(
   {

@@ -58,8 +58,8 @@ export class LocalRollout {
   }
 
   /**
-   * Returns the status of each process, but not of those that `drain` has ended. If the release is not live, leaves out
-   * scheduled processes that do not run.
+   * Returns the status of each process, but not of processes that `drain` has ended. If the release is not live, leaves
+   * out scheduled processes that do not run.
    */
   statuses(isLive: boolean): ProcessStatus[] {
     const timed = this.#timed.filter(({ isRunning }) => isLive || isRunning);
@@ -152,14 +152,14 @@ export class LocalRollout {
 
   /**
    * Starts the processes that stay up, and waits until all are healthy. If a process fails or the signal fires, kills
-   * all of them and throws the reason.
+   * all these processes and throws the reason.
    */
   async start(progress: Progress, signal: AbortSignal): Promise<void> {
     try {
       await allOrFirstError(this.#processes, signal, (process, whole) =>
         this.#startOne(process, progress, whole),
       );
-      // A healthy process may have ended while another process was still starting.
+      // If a healthy process has ended while another process was still starting, the start fails too.
       const ended = this.#processes.find((process) => process.end !== null);
       if (ended?.end) throw await this.#failure(ended, ended.end, progress);
     } catch (error) {
@@ -184,14 +184,12 @@ export class LocalRollout {
     return [...this.#processes, ...this.#timed].find((process) => process.name === name)?.running ?? null;
   }
 
-  /** The scheduled process of this type. Null if the release has none. */
+  /** The scheduled process of this type. Null if the release has no scheduled process of this type. */
   timed(type: string): TimedProcess | null {
     return this.#timed.find((process) => process.type === type) ?? null;
   }
 
-  /**
-   * Makes sure that no process of the release starts. The status of each process then gives the reason.
-   */
+  /** Makes sure that no process of the release starts. The status of each process gives `detail` as the reason. */
   async refuse(detail: string): Promise<void> {
     for (const process of this.#timed) process.refuse(detail);
     for (const process of this.#processes) await process.refuse(detail);

@@ -90,8 +90,8 @@ export interface LocalRuntimeOptions {
   readonly redeployCommand: (tool: string) => string;
   readonly log: Log;
   /**
-   * Reads a tool's own page about maintenance, and its replica.my.cnf. Without this function, visitors get a plain
-   * page, and no tool gets a replica.my.cnf.
+   * Reads a tool's own page about maintenance, and the tool's file replica.my.cnf. Without this function, visitors get
+   * a plain page, and no tool gets a replica.my.cnf.
    */
   readonly readPlainFile?: ReadPlainFile;
   /** Called at each crash of a live process. Must not throw. */
@@ -105,7 +105,7 @@ export interface LocalRuntimeOptions {
   readonly shareOf?: (toolNumber: number) => number;
   /** The pauses before a crashed process is restarted, and before a failed scheduled run is retried. */
   readonly pauses?: Pauses;
-  /** The facts about schedules that outlive the server. By default, nothing is recorded. */
+  /** What the server keeps about schedules over its restarts. By default, nothing is recorded. */
   readonly schedules?: ScheduleRecords;
   /** The clock for scheduled processes; by default the system's clock. */
   readonly clock?: Clock;
@@ -199,7 +199,7 @@ export class LocalRuntime implements Runtime, Gateway {
 
   async resume(release: Release, toolNumber: number, replicas: Replicas): Promise<void> {
     this.#backgroundWork.closing.throwIfAborted();
-    // A deployment may have made a rollout live before the call of `resume`.
+    // If a deployment has already made a rollout live, there is nothing to resume.
     if (this.#live.has(release.tool)) return;
     // These two calls can throw. They come before the switch, so that the next attempt finds no live rollout.
     const why = whyUnusable(release.artifact, this.#options.sandbox.mode);

@@ -12,12 +12,14 @@ import {
 } from '../../core/variables/outside-vars.ts';
 
 /**
- * Twice as many bytes as all config vars of a tool may have, because the file also has quotes, escapes and comments.
+ * The largest size of the file: twice as many bytes as all config vars of a tool may have, because the file also has
+ * quotes, escapes and comments.
  */
 const MAX_BYTES = 1024 * 1024;
 
 /**
- * Reads the config vars of a tool from `FOLDER/TOOL.env`, a file of the operator. A tool without a file has none.
+ * Reads the config vars of a tool from outside: from `FOLDER/TOOL.env`, a file of the operator. Returns no config vars
+ * if the tool has no such file, or if `folder` is null.
  *
  * @throws DeployError `OUTSIDE_CONFIG` if the folder is missing, or if the file cannot be opened, is no plain file, is
  * a link, can be read or changed by other users, can be changed by its group, is larger than `MAX_BYTES` or is

@@ -13,7 +13,7 @@ export class LineRoom {
 
   /**
    * Reserves memory for a line. One reader may hold an eighth of the memory that the other readers leave free, but
-   * always `MIN_CHARACTERS_OF_ONE`.
+   * always at least `MIN_CHARACTERS_OF_ONE`.
    *
    * @param own - How many characters this reader holds already.
    * @returns false if the reader may hold no more.

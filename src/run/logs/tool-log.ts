@@ -93,7 +93,8 @@ export class ToolLog {
    */
   async dropOld(before: number): Promise<void> {
     await this.#inTurn(async () => {
-      // `#files` lists the previous file of a process before its current file.
+      // `#files` lists the previous file of a process first. So if it is too old, it is deleted before the current file
+      // gets its name.
       for (const { name, process } of await this.#files()) {
         const path = join(this.#options.folder, name);
         if ((await writtenAt(path)) < before) await rm(path, { force: true });
@@ -161,7 +162,7 @@ export class ToolLog {
         inTurn: <Result>(work: () => Result) => outputTime.run(basename(folder), work),
         signal,
       };
-      // An open file keeps its lines, also if it becomes the previous file or is deleted before it is read.
+      // The turn ends before the files are read: an open file keeps its lines, even if it is renamed or deleted.
       const files = await turn(() => this.#open(process));
       try {
         for (const file of files) {
@@ -272,7 +273,7 @@ function written({ at, version, text }: LogLine): string {
   return `${at}${version === null ? '' : `v${version}`} ${text}\n`;
 }
 
-/** Reads a line of a file. Lines of earlier versions of this server have no release. */
+/** Reads a line of a log file. A line that an earlier version of this server wrote has no release. */
 function parsedLine(process: string, line: string): LogLine {
   const [mark = '', number] = /^v(\d+)(?= )/.exec(line.slice(TIME_LENGTH, TIME_LENGTH + 20)) ?? [];
   return {
@@ -306,7 +307,7 @@ async function writtenAt(path: string): Promise<number> {
   return (await statOf(path))?.mtimeMs ?? 0;
 }
 
-/** The time of the first line of a file. NaN if it has none. */
+/** The time of the first line of a file. NaN if the file has no line. */
 async function beganAt(path: string): Promise<number> {
   await using file = await open(path, 'r');
   const { buffer, bytesRead } = await file.read(Buffer.alloc(24), 0, 24, 0);

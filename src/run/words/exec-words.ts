@@ -6,7 +6,7 @@ export function notRunning(tool: ToolName, process: string, why: string | null =
   return new DeployError(
     'NOT_RUNNING',
     `the process ${process} of ${tool} does not run now${why === null ? '' : `: ${why}`}`,
-    `See \`ps ${tool}\`, and try again when it runs. To run a command without it: \`run ${tool} COMMAND\``,
+    `See \`ps ${tool}\`, and try again when the process runs. To run a command without the process: \`run ${tool} COMMAND\``,
   );
 }
 
@@ -24,6 +24,6 @@ export function notTaken(tool: ToolName, process: string): DeployError {
   return new DeployError(
     'EXEC_FAILED',
     `the process ${process} of ${tool} does not take the command: the tool may have ended the program in its sandbox that starts commands`,
-    `Restart the process (\`restart ${tool}\`), or run the command without it: \`run ${tool} COMMAND\``,
+    `Restart the process (\`restart ${tool}\`), or run the command without the process: \`run ${tool} COMMAND\``,
   );
 }

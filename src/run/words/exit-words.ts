@@ -55,7 +55,7 @@ function diskHint(end: DiskEnd): string {
     case 'bytes-of-tool':
       return 'Write less to /tmp, /workspace and home: all processes of a tool together may have a quarter of the disk of this server.';
     case 'entries-of-tool':
-      return 'Write fewer files to /tmp, /workspace and home: this is a quarter of what the disk of this server can hold.';
+      return 'Write fewer files to /tmp, /workspace and home: all processes of a tool together may have a quarter of the files that the disk of this server can hold.';
     case 'open-files':
       return 'Close files and connections that the process no longer needs, or let it start fewer child processes.';
     case 'room':

@@ -22,21 +22,29 @@ const ERRORS = [
   /^Error: class uri |^Failed to (?:find|parse) |^ERROR: +(?:Error loading|\[Errno)|^(?:[\w.-]+: )?error: +\S/i,
 ];
 
-/** Matches a line that has the name and text of an exception after other words. Indented lines are parts of a larger text. */
+/**
+ * Matches a line that has the name and text of an exception after other words. Indented lines do not match, because
+ * they are parts of a longer text.
+ */
 const EXCEPTION = /^\S(?:.{0,200}[\s:])?(?:[A-Z]\w*)?(?:Error|Exception)(?: \[\w+\])?: \S/;
 
-/** Matches errors of a program that could not write to a folder. Node says ENOENT if `recursive` is set. */
+/**
+ * Matches errors of a program that could not write to a folder. If `mkdir` of Node.js with the option `recursive` may
+ * not write, its error is ENOENT.
+ */
 const READ_ONLY =
   /Read-only file system|\bEROFS\b|unable to open database file|readonly database|\bENOENT: .*, mkdir '(?!\/)/;
-/** Match errors about a connection, and an address that is the process itself. */
+/** Matches errors of a program that could not connect to a server. */
 const NO_CONNECTION =
   /ECONNREFUSED|connection refused|can't connect to|could not connect|connection to server|\[2002\]/i;
+/** Matches an address or a socket on the process's own machine, where no other service runs. */
 const ITSELF = /\b127\.0\.0\.1\b|::1\b|localhost|\bsocket\b|\[2002\] No such file/i;
-/** Matches errors about the name of a host that nobody knows, and captures the name. */
+/** Matches errors about a host name that no name server knows, and captures the name. */
 const NO_HOST =
   /getaddrinfo (?:ENOTFOUND|EAI_AGAIN) (\S+)|could not translate host name "([^"]+)"|Unknown (?:MySQL )?server host '([^']+)'|UnknownHostException: (\S+)|lookup (\S+)(?: on \S+)?: no such host/;
 /** Matches errors about a file that is missing in the tool's folder, and captures its name. */
 const MISSING_FILE = /(?:No such file or directory: |ENOENT: .*, open )'(?:\/workspace\/|\.\/)?([^'/][^']*)'/;
+/** Matches errors about a file that is missing in the home folder. */
 const HOME_FILE = /(?:No such file or directory: |ENOENT: .*, open )'(?:\/data\/project|\/home\/tool)\//;
 /** Matches errors of Python, decouple and django-environ about a variable that is not set, and captures its name. */
 const UNSET_VARIABLE =
@@ -44,7 +52,7 @@ const UNSET_VARIABLE =
 
 /**
  * Returns the last line that says why a process ended, in at most 160 characters. If no line begins with an error,
- * returns the last line that has one after other words. Null if no line does.
+ * returns the last line that has an error after other words. Null if no line has an error.
  */
 export function lastError(lines: readonly string[]): string | null {
   const cut = lines.map((line) => line.slice(0, MAX_LINE).trimEnd());
@@ -56,10 +64,13 @@ export function lastError(lines: readonly string[]): string | null {
   return text.length <= MAX_LENGTH ? text : `${text.slice(0, MAX_LENGTH - 1)}…`;
 }
 
-/** Node prints an error with all its properties, in up to this many lines. An older error is not the cause of an end. */
+/**
+ * How many of the last lines of output are searched for the first line of an error. Node.js prints an error with all
+ * its properties, which may take many lines. An error further back is not the reason why the process ended.
+ */
 export const MOST_DETAILS = 2000;
 
-/** Whether a line begins an error whose details may follow in many lines. */
+/** True if a line begins an error whose details may follow in many lines. */
 export function beginsError(line: string): boolean {
   return !line.startsWith(' ') && /Error|Exception/.test(line) && lastError([line]) !== null;
 }
@@ -67,7 +78,7 @@ export function beginsError(line: string): boolean {
 /**
  * Returns a hint that says what to do about an error. Null if this function knows no hint for the error.
  *
- * @param isFolderReadOnly - Whether tools of this server cannot write to the folders of their releases.
+ * @param isFolderReadOnly - True if tools of this server cannot write to the folders of their releases.
  */
 export function errorHint(error: string, isFolderReadOnly = false): string | null {
   const python = /No module named '?([\w.]+)/.exec(error)?.[1]?.split('.')[0];

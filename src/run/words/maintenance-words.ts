@@ -2,7 +2,8 @@ import { DeployError } from '../../core/errors.ts';
 import type { Release } from '../../core/types.ts';
 
 /**
- * Where a release may have its own page about maintenance, below its source folder. The first file that exists counts.
+ * The paths where a release may have its own page about maintenance, below its source folder. Visitors get the first of
+ * these files that exists.
  */
 export const PAGE_PLACES: readonly string[] = ['maintenance.html', 'public/maintenance.html'];
 export const MAX_PAGE_BYTES = 256 * 1024;

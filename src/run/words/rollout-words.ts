@@ -46,7 +46,7 @@ export function outputOf(name: string, line: string): string {
  * the last lines of its output name an error, the message quotes this error.
  *
  * @param lastLines - The last output of the process, with config vars masked.
- * @param isFolderReadOnly - Whether tools of this server cannot write to the folders of their releases.
+ * @param isFolderReadOnly - True if tools of this server cannot write to the folders of their releases.
  */
 export function crashed(
   { name, type }: Named,

@@ -22,7 +22,11 @@ export function moment(at: number): string {
   return `${new Date(at).toISOString().slice(0, 16).replace('T', ' ')} UTC`;
 }
 
-/** The refusal to start a run because of runs that are under way. */
+/**
+ * The refusal to start a run of a scheduled process because other runs have not ended.
+ *
+ * @param name - The name of the process, such as `update.1`.
+ */
 export function runUnderWay(name: string, why = 'its last run has not ended'): DeployError {
   return new DeployError(
     'RUN_UNDER_WAY',
@@ -37,7 +41,10 @@ export function tooLong(limitMs: number, { timeoutSeconds }: Schedule): string {
   return `took longer than ${took(limitMs)} (${isOwn ? 'timeout in toolforge.yaml' : 'schedule_time'}) and was ended`;
 }
 
-/** Returns the longest time in milliseconds that a scheduled run may take. */
+/**
+ * Returns how many milliseconds a scheduled run may take: what the tool asks for, but at most `mostMs`, the operator's
+ * limit.
+ */
 export function runLimit({ timeoutSeconds }: Schedule, mostMs: number): number {
   return timeoutSeconds === null ? mostMs : Math.min(timeoutSeconds * 1000, mostMs);
 }

@@ -42,7 +42,7 @@ export async function entriesOf(
   return new Map(lines.map(({ count, path }) => [path, count]));
 }
 
-/** Runs `du` with these arguments, see du(1). @returns its lines. */
+/** Runs `du` with these arguments, see du(1). @returns the lines that `du` prints. */
 export async function du(argv: readonly string[], signal: AbortSignal): Promise<Counted[]> {
   return await counts('du', argv, signal);
 }

@@ -37,11 +37,12 @@ const IS_TOO_MUCH = `{ [ $status -gt 128 ] || { [ $status = 126 ] && [ \${#pids}
  */
 const LIMITED = `ulimit -t ${SEARCH_SECONDS}; exec timeout ${WAIT_SECONDS}`;
 
-// Shell functions: `owners` prints which process sees which folder, of the given folders of processes in /proc or of all, and `by_sandbox` turns that into one line for each
-// folder, with its processes. A list of all processes can be too long for the arguments of one program, so xargs splits
-// it. If the first thread of a process has ended, /proc shows its files and mounts only below the id of another thread.
-// `in_each_sandbox` calls a function for each folder, several at the same time, with `$name`, `$pids` and `$pid`. What
-// such a function prints must be one short line, because the lines of several go into one pipe.
+// Shell functions. `owners` prints which process sees which folder. Its arguments are folders of processes in /proc, by
+// default all. `by_sandbox` turns this output into one line for each folder, with the ids of its processes. A list of
+// all processes can be too long for the arguments of one program, so xargs splits the list. If the first thread of a
+// process has ended, /proc shows the files and mounts of the process only below the id of another thread.
+// `in_each_sandbox` calls a function for each folder, several at the same time, with `$name`, `$pids` and `$pid`. Such
+// a function must print at most one short line, because several functions print into one pipe.
 export const BY_SANDBOX = `folders=$*
 owners() {
   leaderless=$(printf '%s/status\\0' \${*:-/proc/[0-9]*} | xargs -0 grep -ls '^State:.Z' | while IFS=/ read -r _ _ pid _; do
@@ -132,7 +133,7 @@ wait`;
 /**
  * Measures for each folder how much disk deleted files still use. A deleted file counts if a process for which the
  * folder is mounted holds the file open or mapped. All folders must be on one disk. The last parts of their
- * paths must differ, because `SCRIPT` knows a folder only by that part. Null if this cannot be measured now.
+ * paths must differ, because `SCRIPT` knows a folder only by that part. Null if the shell could not run `SCRIPT`.
  */
 async function hiddenUseOf(folders: readonly string[]): Promise<Look | null> {
   const [first] = folders;
@@ -245,7 +246,9 @@ export class HiddenUse {
     return this.#found.get(folder) ?? NOTHING;
   }
 
-  /** Whether the sandbox has so many open or mapped files that it cannot be measured, and must end. */
+  /**
+   * True if the sandbox has so many open or mapped files that its disk use cannot be measured. The sandbox must end.
+   */
   isCrowded(folder: string): boolean {
     return this.#crowded.has(folder);
   }
@@ -257,13 +260,13 @@ export class HiddenUse {
     this.#next = { usual: Infinity, soonest: Infinity };
     const look = await hiddenUseOf(folders).catch(() => null);
     const cut: ReadonlySet<string> = look === null || look.isSlow ? new Set() : look.cut;
-    // The last known use of a sandbox that could not be searched is better than none.
+    // For a sandbox that could not be searched, keep the last known use.
     const known = [...(look?.cut ?? [])].map((folder) => [folder, this.of(folder)] as const);
     this.#found = new Map([...(look?.found ?? []), ...known]);
     this.#crowded = (look?.crowded ?? new Set()).union(cut.intersection(this.#cut));
     this.#cut = cut;
     const now = performance.now();
-    // A search that was cut has mostly waited, and is soon tried again.
+    // A search that was cut has mostly waited, so the next search may follow soon.
     const rest = cut.size > 0 ? 1 : REST;
     this.#next = { usual: now + rest * (now - startedAt), soonest: now + (now - startedAt) };
   }

@@ -8,12 +8,12 @@ import { BLOCK_BYTES, BY_SANDBOX, WEIGH, wordsFor } from './hidden-disk-use.ts';
 const MAX_TENTHS = 50;
 
 // `nsenter` starts a shell in the process namespace of the sandbox. Its `kill` reaches all processes of the sandbox at
-// once, also those that are forking: kill(2), -1. The shell lets them continue when nobody reads its output any more, so
-// also if this script is killed. In the namespace of this server, `kill` would stop the whole machine. So the shell first
-// checks that it is in another one: the sandbox may have ended, and its id may belong to another process. If this server
-// `inside` prints the folders of the sandbox's processes in /proc: all are descendants of its first process. To look at all
-// processes of the machine would stop the sandbox for longer. If this server
-// is not root, only the user namespace of the outer bwrap gives it the right to enter the process namespace.
+// once, also those that are forking: kill(2), -1. The shell lets them continue when nobody reads its output any more,
+// so also if this script is killed. In the namespace of this server, `kill` would stop the whole machine. So the shell
+// first checks that it is in another namespace: the sandbox may have ended, and its id may belong to another process.
+// `inside` prints the folders of the sandbox's processes in /proc, which are all descendants of its first process. To
+// look at all processes of the machine would stop the sandbox for longer. If this server is not root, only the user
+// namespace of the outer bwrap gives it the right to enter the process namespace.
 const SCRIPT = `device=$1 parent=$2; shift 2
 as=
 [ "$(id -u)" = 0 ] || as='unshare --user --map-root-user --'
@@ -61,9 +61,9 @@ owners | in_each_sandbox stopped`;
 
 /**
  * Stops all processes of a sandbox for a moment, and measures meanwhile how much disk its folder and its deleted files
- * use. While the processes run, a folder that they rename all the time cannot be measured, nor a file that they hand on
- * from one to the next all the time. All `folders` must have the same parent folder. The result leaves out folders that
- * cannot be measured in this way.
+ * use. While the processes run, the server cannot measure a folder that they rename all the time, or a file that they
+ * pass from process to process all the time. All `folders` must have the same parent folder. The result leaves out
+ * folders that cannot be measured in this way.
  */
 export async function useWhileStopped(folders: readonly string[]): Promise<Map<string, DiskUse>> {
   const [first] = folders;

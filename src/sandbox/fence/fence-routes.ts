@@ -11,6 +11,7 @@ export const DEVICE = 'eth0';
 const PATH = { PATH: '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin' };
 const isRoot = process.getuid?.() === 0;
 
+/** A part of a shell script: sets `file` to `$1` if the network of the sandbox has IPv6, otherwise to `$2`. */
 const CHOOSE_FILE = `off=1
 read -r off 2>/dev/null </proc/sys/net/ipv6/conf/${DEVICE}/disable_ipv6
 if [ "$off" = 0 ]; then file=$1; else file=$2; fi`;
@@ -25,9 +26,9 @@ const PORTS = { first: 61_000, last: 65_535 };
  * Lets UDP packets leave a sandbox only from the ports in `PORTS`. Packets from other ports stay in the sandbox's own
  * network namespace.
  *
- * pasta, which connects the sandbox to the network, sends each packet from the same port of this machine. It shares
- * that port with other programs (SO_REUSEADDR), and receives what arrives there (passt before 2024). Without this rule,
- * a tool could choose the port of another program and get the answers to that program.
+ * pasta, which connects the sandbox to the network, sends each packet from the same port of this machine. pasta shares
+ * that port with other programs (SO_REUSEADDR), and versions of pasta before 2024 receive all that arrives there.
+ * Without this rule, a tool could choose the port of another program and get the answers to that program.
  */
 const UDP_RULE = `rule add pref 31000 ipproto udp sport 1-${PORTS.first - 1} lookup ${PORTS.first}`;
 const udpRoute = (network: string) => `route add local ${network} dev ${DEVICE} table ${PORTS.first}`;
@@ -60,14 +61,14 @@ if [ "$off" = 0 ]; then ip -6 ${UDP_RULE} || exit 1; fi
 ip xfrm policy update dir out dst 224.0.0.0/4 action block 2>/dev/null`;
 
 /**
- * A shell script that updates the routes of a namespace in which `SET_ROUTES` has run. It skips the file's first line,
- * a rule that the namespace already has.
+ * A shell script that updates the routes of a namespace in which `SET_ROUTES` has run. The script skips the first line
+ * of the route file, a rule that the namespace already has.
  */
 const SET_ROUTES_AGAIN = `${CHOOSE_FILE}\ntail -n +2 "$file" | ip -batch -`;
 
 /**
- * The first line of each route file. It changes no route. But after a namespace has got its first rule, the kernel
- * always asks the table of local addresses before the main table, even if the main table has narrower routes.
+ * The first line of each route file. This rule changes no route. But after a namespace has got its first rule, the
+ * kernel always asks the table of local addresses before the main table, even if the main table has narrower routes.
  */
 const FIRST_LINE = 'rule add pref 32000 lookup main';
 
@@ -109,7 +110,7 @@ export async function setRoutesAgain(pastaPid: number, folder: string): Promise<
     const namespaces = openNamespaces(pid);
     if (namespaces === null) continue;
     try {
-      // The process id may have been reused before the namespaces were opened.
+      // Skip the process if its id was given to another process before the namespaces were opened.
       if (!childrenOf(pastaPid).includes(pid)) continue;
       // Root may set routes in any network namespace. Other users must also enter the user namespace that owns that
       // network namespace.

@@ -64,7 +64,7 @@ function watchAgain(changed: () => void): void {
     try {
       watchAddresses(changed);
     } catch {
-      // The process has no free file descriptor just now, so try again later.
+      // This server has no free file descriptor just now, so try again later.
       watchAgain(changed);
       return;
     }

@@ -41,11 +41,11 @@ const LATER = 'TOOLFORGE_PUSH_LATER_';
 const MEMORY_FOLDER_BYTES = String(64 * 1024 * 1024);
 
 /**
- * Returns the whole argument list. setpriv (if tools have users of their own) starts pasta, which makes a network
- * namespace without this machine's loopback. In this namespace, a shell sets the routes of the fence, and makes the
- * overlay of a mount with `writesTo`. Then bwrap makes the file system and the process namespace, and starts prlimit,
- * the wrapper and the command. For a command in a `HeldNetwork`, nsenter enters a network with these routes in place of
- * pasta.
+ * Returns the command line of a whole sandbox. setpriv (if tools have users of their own) starts pasta, which makes a
+ * network namespace without this machine's loopback. In this namespace, a shell sets the routes of the fence, and makes
+ * the overlay of a mount with `writesTo`. Then bwrap makes the file system and the process namespace, and starts
+ * prlimit, the wrapper and the command. For a command in a `HeldNetwork`, nsenter enters a network with these routes in
+ * place of pasta.
  *
  * pasta comes before bwrap because pasta does not run inside bwrap. setpriv does not get the option --no-new-privs,
  * because then the uid map could not be set. bwrap sets no_new_privs itself.
@@ -69,8 +69,8 @@ export function bwrapArguments(command: SandboxCommand, isolation: Isolation): s
 }
 
 /**
- * Returns the environment of the command as arguments for bwrap, to be written to standard input. They contain secrets,
- * and everybody on this machine can read the ordinary arguments of a process.
+ * Returns the environment of the command as arguments for bwrap, which reads them from its standard input. The
+ * environment may contain secrets, and everybody on this machine can read the ordinary arguments of a process.
  */
 export function secretArguments(command: SandboxCommand): string {
   return Object.entries({ HOME, ...command.env })
@@ -81,8 +81,8 @@ export function secretArguments(command: SandboxCommand): string {
 
 /**
  * Returns a shell command that gives the variables of the dynamic loader (ld.so(8)), such as LD_PRELOAD, their real
- * names again. It runs after prlimit has set the limits. Otherwise a library of the tool could run inside prlimit. The
- * values do not become arguments, because other variables begin with LD_ too: LD_SDK_KEY may be a secret.
+ * names again. The shell runs after prlimit has set the limits: otherwise a library of the tool could run inside
+ * prlimit. The values do not become arguments, because other variables begin with LD_ too: LD_SDK_KEY may be a secret.
  */
 function withLoaderVariables({ env }: SandboxCommand): string[] {
   const names = Object.keys(env).filter(isForLoader);
@@ -101,8 +101,8 @@ function asUser(uid: number | null): string[] {
 }
 
 /**
- * Starts the next program in the network namespace and in the user namespace that owns it. Keeps the uid, which is 0 in
- * that user namespace (nsenter(1)).
+ * Words that start the next program in the network namespace of a `HeldNetwork`, and in the user namespace that owns
+ * that network namespace. They keep the uid, which is 0 in that user namespace (nsenter(1)).
  */
 const ENTER_NETWORK = [
   'nsenter',
@@ -112,7 +112,9 @@ const ENTER_NETWORK = [
   '--',
 ];
 
-/** Returns the whole argument list that holds a network for several commands (`HeldNetwork`) until it is killed. */
+/**
+ * Returns the command line that makes a network for several commands (`HeldNetwork`), and keeps it until it is killed.
+ */
 export function networkArguments({ uid, hostFiles, fence }: NetworkIsolation): string[] {
   const script = `${SET_ROUTES}\necho ${READY}; exec cat`;
   return [...asUser(uid), ...network(null, hostFiles), 'sh', '-c', script, 'sh', ...fence.files];
@@ -129,12 +131,12 @@ function network(publish: SandboxCommand['publish'], hostFiles: HostFiles): stri
 
 /**
  * Returns a shell command that sets the routes of the sandbox, unless its network has them already, and then starts
- * bwrap. bwrap could not set them itself, because it drops the right to change routes. The shell also opens the seccomp
- * filter, because pasta, which starts the shell, closes unknown descriptors.
+ * bwrap. bwrap could not set the routes itself, because it drops the right to change routes. The shell also opens the
+ * seccomp filter, because pasta, which starts the shell, closes unknown descriptors.
  *
- * The shell moves bwrap's secret arguments from descriptor 0 to another one, because bwrap closes that descriptor after
- * reading them. If descriptor 0 became free, bwrap would open this machine's /proc as descriptor 0. bwrap passes
- * descriptors 0 to 2 to the first process inside, so every tool could leave its sandbox.
+ * The shell moves bwrap's secret arguments from descriptor 0 to descriptor 8, because bwrap closes their descriptor
+ * after reading them. If descriptor 0 became free, bwrap would open this machine's /proc as descriptor 0. bwrap passes
+ * descriptors 0 to 2 to the first process in the sandbox, so every tool could leave its sandbox.
  */
 function behindFence(command: SandboxCommand, { fence, filter, isInHeldNetwork }: Isolation): string[] {
   const descriptors = `${FILTER_DESCRIPTOR}<"$filter" ${ARGUMENTS_DESCRIPTOR}<&0 </dev/null 3<&- 4<&-`;

@@ -14,8 +14,9 @@ export interface NetworkHolder {
 }
 
 /**
- * A network that pasta keeps until it is disposed. Commands enter its namespaces through open descriptors. So no
- * command waits for a pasta of its own, which takes longer to start and end than the rest of a sandbox.
+ * A network that pasta keeps until this object is disposed. Commands enter the namespaces of the network through open
+ * descriptors. So no command needs its own process of pasta, which takes longer to start and end than the rest of a
+ * sandbox.
  */
 export class HeldNetwork implements SharedNetwork {
   readonly #holder: NetworkHolder;
@@ -54,7 +55,7 @@ export class HeldNetwork implements SharedNetwork {
   }
 }
 
-/** Returns descriptors of the namespaces of pasta's only child. Null if it has ended. */
+/** Returns descriptors of the user and network namespaces of pasta's only child. Null if that child has ended. */
 function openNamespaces(pastaPid: number): readonly [user: number, net: number] | null {
   const opened: number[] = [];
   try {

@@ -37,7 +37,7 @@ import { whyNoOverlay } from './overlay.ts';
 export interface IsolatedOptions {
   /** The folder for the few files that sandboxes do not share with this machine. Created if it does not exist. */
   readonly folder: string;
-  /** The id of the server's data folder. It marks all processes of this server. */
+  /** The id of the server's data folder. This id marks all processes of this server. */
   readonly instance: string;
   /** If tools have users of their own, tool number N runs under this uid plus N. */
   readonly baseUid: number;
@@ -151,7 +151,7 @@ export class IsolatedSandbox implements Sandbox {
       hasEnded = true;
       if (watching) watching[Symbol.dispose]();
       if (pastaPid !== undefined) this.#fence.delete(pastaPid);
-      // After a SIGKILL, the kernel ends the processes inside a moment later.
+      // After a SIGKILL, wait: the kernel ends the processes in the sandbox a moment later.
       await untilGone(wrappers, 5000);
       // If pasta fails or is killed between fork and exec, the process that should become bwrap waits for ever and
       // holds the output open. To find it takes some 40 ms, because all processes of the machine are read.
@@ -262,16 +262,17 @@ async function chownTrees(folders: readonly string[], uid: number): Promise<void
 const MAX_FEW = 100;
 
 /**
- * Does the work of `chownTrees` if a path holds only a few files and folders, because to start a program takes longer.
+ * Does the work of `chownTrees` for a path with at most `MAX_FEW` files and folders, because to start a program takes
+ * longer.
  *
  * @param left - How many files and folders may still be changed.
- * @returns false if there are more. Some of them have been changed then.
+ * @returns false if the path has more files and folders. Some of them may then have been changed already.
  */
 function chownFew(path: string, uid: number, left = { count: MAX_FEW }): boolean {
   left.count -= 1;
   if (left.count < 0) return false;
   const names = lstatSync(path).isDirectory() ? firstNames(path, left.count + 1) : [];
-  // A string cannot express a name that is not UTF-8. Node puts U+FFFD into such a name.
+  // Leave names that are not UTF-8 to `chown`: a string cannot express such a name, and Node.js puts U+FFFD into it.
   if (names.length > left.count || names.some((name) => name.includes('\uFFFD'))) return false;
   lchownSync(path, uid, uid);
   return names.every((name) => chownFew(join(path, name), uid, left));

@@ -14,7 +14,8 @@ export function overlayOptions(lower: string, writesTo: string): string {
 const UNUSABLE = /[,:\\]/;
 
 /**
- * Tries whether a tool could write to the folder of its release (`Mount.writesTo`) if the release were in `folder`.
+ * Finds out by a trial whether a tool could write to the folder of its release (`Mount.writesTo`) if that folder were
+ * in `folder`.
  *
  * @returns why that is not possible. Null if it is possible.
  */

@@ -31,7 +31,10 @@ export interface CgroupsOptions {
  */
 const WRAPPERS = 8;
 
-/** All processes of one tool may have this part of the process ids. Without free ids, nothing can start a program. */
+/**
+ * All processes of one tool together may have this part of the process ids of the machine. Without free ids, nothing
+ * can start a program.
+ */
 const PART_OF_IDS = 1 / 8;
 /** A tool may have this many process ids even if `PART_OF_IDS` gives it fewer, but at most half of all ids. */
 const LEAST_IDS = 512;
@@ -111,7 +114,7 @@ export class Cgroup {
     this.#outer = outer;
   }
 
-  /** The files through which a process joins this control group: it writes its id into each of them. */
+  /** The files through which a process joins this control group: the process writes its id into each file. */
   get entrances(): string[] {
     return this.#folders.map((folder) => join(folder, 'cgroup.procs'));
   }
@@ -130,7 +133,7 @@ export class Cgroup {
     return counts.some((text) => Number(/^oom_kill (\d+)$/m.exec(text)?.[1] ?? 0) > 0);
   }
 
-  /** True if version 2 of control groups says that the group of the tool, and not this one, had no memory left. */
+  /** True if version 2 of control groups says that the group of the tool, and not this group, had no memory left. */
   isToolOutOfMemory(): boolean {
     // `oom` counts how often a group itself had no memory left: "memory.events.local" in the kernel's documentation.
     const reached = (folder: string) => /^oom [1-9]/m.test(read(join(folder, 'memory.events.local')));
@@ -246,13 +249,14 @@ function limit(base: Base, folder: string, limits: Limits): string {
 function limitMemory({ version }: Base, folder: string, bytes: number): void {
   const write = (file: string, value: number) =>
     attempt(() => writeFileSync(join(folder, file), String(value)));
-  // Without a limit of swap space, the processes would fill that of the machine.
+  // Limit the swap space too. Otherwise the processes would fill the swap space of the machine.
   if (version === 2) {
     write('memory.max', bytes);
     write('memory.swap.max', 0);
     return;
   }
-  // The limit with swap space may never be lower than that without: it is raised first, and lowered last.
+  // The limit of memory with swap space may never be lower than the limit without swap space. So write it first, in
+  // case it must rise, and again last, in case it must fall.
   write('memory.memsw.limit_in_bytes', bytes);
   write('memory.limit_in_bytes', bytes);
   write('memory.memsw.limit_in_bytes', bytes);
@@ -264,7 +268,7 @@ function isWritable(folder: string): boolean {
 
 /**
  * How many processes and threads all commands of one tool together may have: a part of what the machine and the
- * server's group may have.
+ * server's control group may have.
  */
 function mostIds({ folder }: Base): string {
   const files = ['/proc/sys/kernel/pid_max', '/proc/sys/kernel/threads-max', join(folder, 'pids.max')];
@@ -274,13 +278,13 @@ function mostIds({ folder }: Base): string {
 }
 
 /**
- * How much memory all commands of one tool together may have, in bytes: a part of what the machine and the server's group
- * may have, but at least the limit of each of its running commands.
+ * How much memory all commands of one tool together may have, in bytes: a part of what the machine and the server's
+ * control group may have, but at least the limit of each running command of the tool.
  */
 function mostMemory({ folder }: Base, tool: string, { memoryBytes }: Limits): number {
   const limitOf = (one: string): number => {
     const limit = Number(read(join(one, 'memory.max')) || read(join(one, 'memory.limit_in_bytes')));
-    // A group without a limit has the text `max`, or a number near the largest.
+    // A group without a limit has the text `max`, or in version 1 a number near 2 ** 63. Both count as no limit.
     return limit > 0 && limit < 2 ** 60 ? limit : Number.NaN;
   };
   const machine = Math.min(totalmem(), limitOf(folder) || totalmem());

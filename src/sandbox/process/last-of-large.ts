@@ -1,7 +1,7 @@
 /**
- * Chooses what to end if several processes of a tool together exceed a limit: of those that use at least half as much as
- * the largest, the one that started last. So a new release ends before the live one, and a small process does not end for
- * the others. Null if there are none.
+ * Chooses the process to end if several processes of a tool together exceed a limit: of the processes that use at least
+ * half as much as the largest, the process that started last. So a new release ends before the live release, and a
+ * small process does not end because of the others. Null if `all` is empty.
  */
 export function lastOfLarge<One extends { readonly startedAt: number }>(
   all: readonly One[],

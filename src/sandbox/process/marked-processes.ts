@@ -61,17 +61,17 @@ function isMarked(pid: number, name: string, value: string): boolean {
   return isInArguments || environmentOf(pid).includes(`${name}=${value}`);
 }
 
-// `timeout` sends SIGTERM. This also ends a grep that waits for a lock of the process whose environment it reads. With
-// SIGKILL, `timeout` would also kill itself, and xargs would stop.
+// After 2 s, `timeout` sends SIGTERM. This also ends a grep that waits for a lock of the process whose environment it
+// reads. With SIGKILL, `timeout` would also kill itself, and xargs would stop.
 const SIGNAL_MARKED = `entry=$1 name=$2; shift 2
 printf '/proc/%s/environ\\0' "$@" | xargs -0 -n 1 -P 8 timeout 2 grep -lzsFx --line-buffered -e "$entry" |
   while IFS=/ read -r _ _ pid _; do kill -s "$name" "$pid"; done`;
 
 /**
- * Sends a signal to those of the processes `pids` that were started with this environment variable. The processes may run
- * a tool's code, so give only processes to which the tool itself may send signals. The kernel reads the environment of a
- * process under a lock that the process can hold for minutes, so other programs read it. Processes that cannot be read in
- * time get no signal.
+ * Sends a signal to those of the processes `pids` that were started with this environment variable. A tool can fake the
+ * variable, so `pids` may have only processes to which the tool itself may send signals. The kernel reads the
+ * environment of a process under a lock that the process can hold for minutes, so other programs than this server read
+ * it. A process whose environment cannot be read within 2 s gets no signal.
  */
 export async function signalMarkedAmong(
   pids: readonly number[],

@@ -7,7 +7,7 @@ import { watchPauseMs } from './watch-pause.ts';
 
 /** The interval at which the free memory is read, which costs almost nothing. */
 const TICK_MS = 100;
-/** If the free memory fell by this much since the last look at the processes, the next look comes earlier. */
+/** If the free memory fell by more than this since the last look at the processes, the next look comes earlier. */
 const FAST_BYTES = 256 * 1024 * 1024;
 /**
  * The pause after a look at the processes is at least `REST` times as long as that look, or `SHORT_REST` times if the
@@ -17,8 +17,8 @@ const [REST, SHORT_REST] = [19, 4];
 /** How many calls of `exactUse`, which measures one sandbox exactly, run at the same time. */
 const AT_ONCE = 8;
 /**
- * A look at the processes waits at most this long for the results of `exactUse`. A tool can make the result for its own
- * processes take many seconds, and the results for others must not wait for it.
+ * A look at the processes waits at most this many milliseconds for the results of `exactUse`. A tool can make the
+ * result for its own processes take many seconds, and the results for other tools must not wait for that.
  */
 const EXACT_MS = 1000;
 /** All processes of one tool together may have this part of the machine's memory, or as much as one of them alone. */
@@ -33,7 +33,10 @@ interface Watched {
    * The shared memory of the whole machine, in bytes, as first read after the start of the sandbox. Null before that.
    */
   sharedAtStart: number | null;
-  /** True if, at the last look, a socket may have held unreceived descriptors of files in memory. The size of such files cannot be read. */
+  /**
+   * True if, at the last look, a socket may have held descriptors of files in memory that no process had received. The
+   * size of such files cannot be read.
+   */
   isHiding: boolean;
   /** True while `exactUse` measures this sandbox. */
   isBeingSummed: boolean;
@@ -156,8 +159,8 @@ export class MemoryWatch {
     if (watched === undefined) return;
     const { limitBytes, sharedAtStart } = watched;
     const { sharedBytes } = machine;
-    // Honest programs have files in a socket only for a moment. If there are such files at two looks, all shared memory
-    // that this machine has gained since the start of the sandbox counts.
+    // Honest programs have files in a socket only for a moment. If two looks in a row find such files, all shared
+    // memory that this machine has gained since the start of the sandbox counts.
     const hiddenBytes = watched.isHiding ? sharedBytes - (sharedAtStart ?? sharedBytes) : 0;
     const use = await exactUse(family, { sharedBytes, hiddenBytes });
     watched.isBeingSummed = false;
@@ -198,8 +201,8 @@ interface Machine {
 }
 
 /**
- * Returns the memory of this machine, its free memory with free swap space, and its shared memory. If no file descriptor is
- * left to read them, the memory of the machine has no limit, and the others are 0.
+ * Returns the memory of this machine, its free memory with free swap space, and its shared memory. If /proc cannot be
+ * read, because no file descriptor is left, the memory counts as infinite, and the other two as 0.
  */
 async function memoryOfMachine(): Promise<Machine & { readonly availableBytes: number }> {
   const text = await readFile('/proc/meminfo', 'utf8').catch(() => '');

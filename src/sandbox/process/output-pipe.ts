@@ -23,9 +23,9 @@ export interface OutputPipe {
  *
  * This server does not read from the pipe itself. While a program writes to a pipe, the kernel holds the lock of the
  * pipe and reads the memory of the program. A tool can make that last for minutes: its memory can be a file that must
- * come from the disk, and its other processes can take all processors. Meanwhile, whoever reads from the pipe waits, even
- * if the descriptor does not block. So `cat` reads, and this server gets the output through a socket, which has no such
- * lock.
+ * come from the disk, and its other processes can take all processors. Meanwhile, whoever reads from the pipe waits,
+ * even if the descriptor does not block. So `cat` reads, and this server gets the output through a socket, which has no
+ * such lock.
  */
 export function openPipe(folder: string): OutputPipe {
   const path = join(folder, `pipe-${randomUUID()}`);
@@ -38,7 +38,7 @@ export function openPipe(folder: string): OutputPipe {
     return descriptor;
   };
   try {
-    // Without this descriptor, the other two would wait for each other.
+    // Without this descriptor, opening the other two descriptors would wait for ever: each side waits for the other.
     open(constants.O_RDONLY | constants.O_NONBLOCK);
     const writer = open(constants.O_WRONLY);
     const cat = startCat(open(constants.O_RDONLY));
@@ -56,7 +56,7 @@ export function openPipe(folder: string): OutputPipe {
   }
 }
 
-/** Starts `cat`. It ends when nobody has the pipe open for writing any more, or when nobody reads its output. */
+/** Starts `cat`. `cat` ends when no process has the pipe open for writing any more, or when nobody reads its output. */
 function startCat(input: number) {
   // `cat` gets a session of its own, so that Ctrl-C at the server's terminal reaches only the server.
   const cat = withPipes(spawn('/bin/cat', [], { env: {}, stdio: [input, 'pipe', 'ignore'], detached: true }));

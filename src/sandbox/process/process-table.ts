@@ -36,7 +36,7 @@ export function environmentOf(pid: number): string[] {
   return read(`/proc/${pid}/environ`, MAX_ENVIRONMENT_BYTES).split('\0').slice(0, -1);
 }
 
-/** Whether the text occurs in the arguments of the process, or in the environment that it was started with. */
+/** True if the text occurs in the arguments of the process, or in the environment that it was started with. */
 export function mentions(pid: number, text: string): boolean {
   return (
     bytesOf(`/proc/${pid}/environ`, MAX_ENVIRONMENT_BYTES).includes(text) ||
@@ -131,16 +131,16 @@ export function holdersOf(linkEnding: string): number[] {
 }
 
 /**
- * Sends a signal to a process, or to a process group if `pid` is negative. Does nothing if it has already ended, and
- * for 0, 1 and -1: with these, kill(2) means the caller's own group, init, or every process. `cgroup.procs` lists a
- * process of another PID namespace as 0 (cgroups(7)).
+ * Sends a signal to a process, or to a process group if `pid` is negative. Does nothing if the process has already
+ * ended, or if `pid` is 0, 1 or -1. By these, kill(2) means the caller's own group, init, and every process.
+ * `cgroup.procs` lists a process of another PID namespace as 0 (cgroups(7)).
  */
 export function signal(pid: number, name: NodeJS.Signals): void {
   if (Math.abs(pid) <= 1) return;
   try {
     process.kill(pid, name);
   } catch {
-    // ESRCH: the process has ended. EPERM: its id now belongs to another user's process.
+    // Ignore ESRCH, because the process has ended, and EPERM, because its id now belongs to another user's process.
   }
 }
 
@@ -176,7 +176,7 @@ function bytesOf(path: string, mostBytes: number): Buffer {
       closeSync(file);
     }
   } catch {
-    // The process has ended, or belongs to another user.
+    // Return no bytes: the process has ended, or belongs to another user.
     return Buffer.alloc(0);
   }
   return Buffer.concat(chunks);

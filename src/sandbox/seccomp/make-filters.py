@@ -8,8 +8,8 @@ of libseccomp: the files in this folder were made with 2.5.4.
 
 allowed.json is the list of Podman and Buildah as Debian ships it: /usr/share/containers/seccomp.json of
 golang-github-containers-common 0.50.1+ds1-4, Apache-2.0. Only its rules for a container without capabilities are used.
-CLOSED removes more, because a sandbox starts no containers. A system call that is not listed fails with ENOSYS, so that
-programs fall back to an older one. That covers io_uring and all future system calls.
+CLOSED removes more, because a sandbox starts no containers. A system call that is not listed, such as io_uring and all
+future system calls, fails with ENOSYS, so that programs fall back to an older system call.
 
 A system call of another architecture's table (i386, x32, 32-bit ARM) kills the process.
 """
@@ -49,8 +49,9 @@ CLONE_FILES, CLONE_THREAD, CLOSE_RANGE_UNSHARE = 0x00000400, 0x00010000, 2
 # without effect, because some programs (sftp-server) end if it fails.
 PR_SET_DUMPABLE = 4
 
-# With the requests of Btrfs, a program could make subvolumes. No limit of disk counts those, and read-only ones cannot
-# be removed. Three requests of the same kind are for all file systems and stay allowed: they let files share blocks.
+# With the ioctl requests of Btrfs, a program could make subvolumes. No disk limit counts subvolumes, and read-only
+# subvolumes cannot be removed. Three requests of the same kind are for all file systems and stay allowed: they let files
+# share blocks.
 BTRFS, KIND, NUMBER = 0x9400, 0xFF00, 0xFFFFFFFF
 FICLONE, FICLONERANGE, FIDEDUPERANGE = 0x40049409, 0x4020940D, 0xC0189436
 

@@ -42,10 +42,10 @@ interface Change {
   isTold: boolean;
 }
 
-// How long the check waits after a deletion: objects that belong to a deleted object disappear a moment later.
+// How many milliseconds the check of a tool waits after a deletion: objects that belong to the deleted object disappear
+// a moment later.
 const SETTLE_MS = 1000;
-// How long a pass over a few tools takes. A pass checks each tool once, so it checks a release that has just gone live
-// in this pass or the next.
+// How many milliseconds a pass over up to fifty tools takes. A pass checks each tool once.
 const PASS_MS = 10_000;
 const NOBODY_MS = 1000;
 // The shortest pause between the checks of two tools. Each check of a tool makes at least one request, for its Secret,
@@ -55,10 +55,11 @@ const CALL_MS = 10_000;
 const NOTED_MS = 3600_000;
 
 /**
- * Restores objects of live releases that others have deleted, and reports this in `ps` and in the log of the server. If
- * this server makes namespaces, also restores their NetworkPolicy. Changes by others are kept, and reported too.
- * Nothing is restored while the tool's requests are moved to another rollout or stopped, or in a namespace that is
- * being deleted. If a namespace is created again, the live release is started in it.
+ * Restores objects of live releases that others have deleted, and reports this in `ps` and in the log of the server.
+ * With the setting `make_namespaces`, also restores the NetworkPolicy of each tool's namespace. Objects that others
+ * have changed stay as they are, and are reported too. Nothing is restored while the tool's requests are moved to
+ * another rollout or stopped, or in a namespace that is being deleted. If a deleted namespace is created again, the
+ * live release is started in it.
  *
  * A watch shows a deletion at once. In addition, each tool is checked in turn: every 10 s if there are fifty tools,
  * every ten minutes if there are 3,000. Tools that have lost their namespace are checked in a separate pass. If a pod
@@ -169,8 +170,8 @@ export class Drift implements PodListener {
     const gaps = await Gaps.of({ ...parts, present: this.#present }, options, call);
     const { missing } = gaps;
     if (missing.some(({ kind }) => kind === 'NetworkPolicy')) {
-      // The NetworkPolicy may be missing because the whole namespace was deleted. Restoring the NetworkPolicy would
-      // create the namespace again.
+      // The NetworkPolicy may be missing because the whole namespace was deleted. Then restore nothing, because this
+      // would create the namespace again.
       const state = await lost.look(tool);
       if (state === 'gone' || state === 'leaving') return;
     }

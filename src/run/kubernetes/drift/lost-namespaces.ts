@@ -12,7 +12,7 @@ const LOOK_MS = 10_000;
 export class LostNamespaces {
   readonly #live: LiveRollouts;
   readonly #namespaceOf: (tool: string) => string;
-  /** The lost namespace of each tool that has lost its namespace. */
+  /** The lost namespaces. The keys are the tools that have lost them. */
   readonly #lost = new Map<string, LostNamespace & { readonly rolloutId: string }>();
 
   /** @param namespaceOf - Returns the name of the namespace that has the objects of a tool. */
@@ -51,7 +51,7 @@ export class LostNamespaces {
   }
 
   /**
-   * Reads the state of a tool's namespace from the cluster, and remembers it.
+   * Reads the state of a tool's namespace from the cluster, and remembers the state.
    *
    * @param otherwise - The state to assume if this server may not read the state, or if the cluster does not answer.
    * @returns null if the state is unknown and `otherwise` is null.

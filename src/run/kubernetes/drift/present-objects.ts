@@ -36,8 +36,8 @@ export class PresentObjects {
   readonly #present = new Set<string>();
 
   /**
-   * Watches all kinds of objects until the signal fires. If the API refuses a kind, the watch logs this and retries. It
-   * logs further refusals only after it could list the kind again.
+   * Watches all kinds of objects until the signal fires. If the API refuses a kind, the watch logs the refusal once,
+   * and retries. It logs the next refusal of this kind only if it could list the kind in between.
    */
   watch(cluster: Cluster, log: Log, listener: PresentObjectsListener, signal: AbortSignal): void {
     for (const [kind, path] of Object.entries(PATHS)) {

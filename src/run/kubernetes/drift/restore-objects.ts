@@ -57,7 +57,7 @@ export class Gaps {
    * Looks in the cluster for each object that the rollout needs, except disruption budgets. An object that is being
    * deleted counts as existing.
    *
-   * @throws DeployError if the API refuses the call or does not answer; the reason of the call's signal.
+   * @throws DeployError if the API refuses the call or does not answer; the reason of `call.signal` when it fires.
    */
   static async of(parts: RestoringParts, options: ReleaseOptions, call: Retrying): Promise<Gaps> {
     const gaps = new Gaps(parts, options, call);
@@ -79,7 +79,7 @@ export class Gaps {
    * Creates the missing objects and missing disruption budgets. Leaves other objects of the rollout as they are, except
    * the Secret: it is written again if a Deployment was missing.
    *
-   * @throws DeployError if the API refuses the call or does not answer; the reason of the call's signal.
+   * @throws DeployError if the API refuses the call or does not answer; the reason of the given signal when it fires.
    */
   async restore(): Promise<void> {
     const { cluster } = this.#parts;
@@ -108,9 +108,9 @@ export class Gaps {
   }
 
   /**
-   * Creates missing disruption budgets. Rollouts of older server versions have none.
+   * Creates missing disruption budgets. Rollouts that older versions of this server started have none.
    *
-   * @throws DeployError if the API refuses the call or does not answer; the reason of the call's signal.
+   * @throws DeployError if the API refuses the call or does not answer; the reason of the given signal when it fires.
    */
   async makeBudgets(): Promise<void> {
     const { cluster, present } = this.#parts;

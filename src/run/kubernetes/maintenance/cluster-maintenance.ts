@@ -27,16 +27,19 @@ interface Place {
 }
 
 const LOOK_MS = 200;
-/** How long the server waits for a fault of the pod to pass by itself, such as a lack of room on the nodes. */
+/**
+ * How many milliseconds the server waits for a fault of the page's pod to pass by itself, such as a lack of room on the
+ * nodes.
+ */
 const FAULT_MS = 20_000;
 const FOLLOW_MS = 30_000;
 const LOG_MS = 3000;
 const AGAIN = 'Type the command again. If it fails again, tell the operator.';
 
 /**
- * Knows which tools are in maintenance. The Service of such a tool selects a pod that shows the page
- * (maintenance-manifests.ts) instead of its rollout, so rollouts go on while visitors see the page. The page stays
- * while this server is away.
+ * Knows which tools are in maintenance. The Service of such a tool selects a pod that shows the page about maintenance
+ * (maintenance-manifests.ts), not the pods of the live rollout. So rollouts go on while visitors see the page. The page
+ * stays while this server does not run.
  */
 export class ClusterMaintenance {
   readonly #on = new Set<string>();
@@ -47,7 +50,7 @@ export class ClusterMaintenance {
     return this.#on.has(tool);
   }
 
-  /** Records that an earlier server has begun a maintenance. Changes nothing in the cluster. */
+  /** Records that an earlier server has begun the maintenance of this tool. Changes nothing in the cluster. */
   keep(tool: string): void {
     this.#on.add(tool);
   }
@@ -83,7 +86,7 @@ export class ClusterMaintenance {
           return kind === 'own';
         } catch (error) {
           const undo = () => (this.#on.has(tool) ? this.#leave(live, place) : removePage(parts, place));
-          // If this fails too, the next start of the server undoes the changes.
+          // Ignore a failure of `undo`, because the next start of the server undoes the changes.
           if (!wasOn) await undo().catch(() => {});
           throw error;
         }
@@ -113,12 +116,13 @@ export class ClusterMaintenance {
     await this.#turns.run(tool, work, live.parts.closing);
   }
 
-  /** Removes the pod of a maintenance that a killed server was beginning or ending. */
+  /** Removes the pod with the page of a maintenance that a killed server was beginning or ending. */
   async cleanUp(live: LiveRollouts, place: Place): Promise<void> {
     const { parts } = live;
     const work = async () => {
       if (this.#on.has(place.tool)) return;
-      // If moving the requests has failed, the Service still selects the page. Then keep it until the next start.
+      // If an earlier server could not move the requests, the Service still selects the page. Then keep the page until
+      // the next start.
       const traffic = await trafficOf(parts, place.tool, place.namespace, parts.closing);
       if (traffic?.isPage !== true || live.of(place.tool) === null) await removePage(parts, place);
     };
@@ -150,7 +154,7 @@ export class ClusterMaintenance {
       const rollout = live.of(tool);
       if (rollout !== null) await switchTraffic(parts, rollout, parts.closing);
       else await stopTraffic(parts, tool, namespace, parts.closing);
-      // If this fails, the next start of the server removes the page. Visitors already get the tool.
+      // Log a failure and continue: visitors already get the tool, and the next start of the server removes the page.
       await removePage(parts, place).catch((error: unknown) => {
         logFailure(log, { error, message: 'cannot remove the page about maintenance', facts: { tool } });
       });
@@ -237,7 +241,7 @@ async function firstLine({ cluster, closing }: ObjectParts, namespace: string, p
 }
 
 /**
- * Waits until the cluster sends the tool's requests only to pods with its page.
+ * Waits until the cluster sends the tool's requests only to pods with the page about maintenance.
  *
  * @throws DeployError `CLUSTER_UNREACHABLE` if requests still go elsewhere after 30 s.
  */

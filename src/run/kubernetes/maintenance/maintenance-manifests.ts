@@ -27,7 +27,7 @@ export interface MaintenancePage extends Pick<Rollout, 'release' | 'namespace' |
   readonly config: ManifestConfig;
 }
 
-// Toolforge's LimitRange refuses less than 50m and 100Mi.
+// The least that Toolforge's LimitRange accepts is 50m of CPU and 100Mi of memory.
 const RESOURCES = {
   limits: { cpu: '100m', memory: '100Mi' },
   requests: { cpu: '50m', memory: '100Mi' },
@@ -50,7 +50,7 @@ export function maintenanceDeployment(page: MaintenancePage): Applied<V1Deployme
     spec: {
       replicas: 1,
       revisionHistoryLimit: 0,
-      // The page of a new release replaces the page of the old release without a gap.
+      // With this strategy, the page of a new release replaces the page of the old release without a gap.
       strategy: { type: 'RollingUpdate', rollingUpdate: { maxSurge: 1, maxUnavailable: 0 } },
       selector: { matchLabels: maintenanceLabels(tool) },
       template: {
@@ -68,7 +68,8 @@ export function maintenanceDeployment(page: MaintenancePage): Applied<V1Deployme
               env: Object.entries(answersFor(tool)).map(([name, value]) => ({ name, value: literal(value) })),
               ports: [{ name: PORT_NAME, containerPort: WEB_PORT, protocol: 'TCP' }],
               readinessProbe: { tcpSocket: { port: WEB_PORT }, periodSeconds: 1, failureThreshold: 3 },
-              // Proxies may still send requests to the pod until they have learnt that it is ending.
+              // Proxies may still send requests to a pod that is ending, so the pod answers for this long before it
+              // ends.
               lifecycle: { preStop: { sleep: { seconds: pauseSeconds } } },
               resources: RESOURCES,
               securityContext: {

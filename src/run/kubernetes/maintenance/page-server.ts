@@ -4,8 +4,9 @@
  * variables PLAIN_HEAD and OWN_HEAD are the status line and headers for the plain page and for the tool's own page.
  * PLAIN_BODY is the plain page.
  *
- * It prints one line when it listens: `own`, `plain`, or `large` and the path of a page that is too large. Like
- * `LocalRuntime`, it follows no links. Eight processes answer, so that a slow client does not hold up other clients.
+ * When the program listens, it prints one line: `own`, `plain`, or `large` and the path of a page that is too large.
+ * Like `LocalRuntime`, the program follows no links. Eight processes answer, so that a slow client does not delay
+ * others.
  */
 export const PAGE_SERVER = `
 use strict;

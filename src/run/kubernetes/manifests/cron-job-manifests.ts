@@ -17,7 +17,7 @@ export function cronJobs(options: ReleaseOptions): Applied<V1CronJob>[] {
 
 /**
  * Returns the CronJob of a scheduled process. As in Toolforge's jobs, the schedule starts no run while the previous
- * run has not ended. It also leaves out a run that would begin more than `START_DEADLINE_MS` late.
+ * run has not ended. The schedule also leaves out a run that would begin more than `START_DEADLINE_MS` late.
  */
 function cronJob(
   { rollout, toolNumber, config }: ReleaseOptions,

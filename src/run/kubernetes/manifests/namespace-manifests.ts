@@ -6,7 +6,8 @@ import { milliCores } from './pod-resources.ts';
 
 /**
  * The label of a namespace that this server created. The server sets a quota only in such a namespace, and sets none if
- * `namespace_pods` is 0. The next rollout adapts the quota to changed settings, unless somebody else has changed it.
+ * `namespace_pods` is 0. If the settings change, the next rollout changes the quota too, unless somebody else has
+ * changed the quota.
  */
 const LIMITS = 'push.toolforge.org/limits';
 const NAME = 'toolforge-push';
@@ -35,7 +36,7 @@ export function toolNamespace(tool: string, namespace: string): Applied<V1Namesp
 
 /**
  * True if this server created the namespace and may set a quota in it. False if the platform or an older version of
- * this server created the namespace. This server then sets no quota, because the tool may use more.
+ * this server created the namespace. This server then sets no quota, because the tool may already use more than that.
  */
 export function hasOwnLimits({ metadata }: V1Namespace): boolean {
   return metadata?.labels?.[LIMITS] === 'true';

@@ -37,8 +37,9 @@ export function policyOf(namespace: string): Applied<V1NetworkPolicy> {
 /**
  * Returns the network policy of a tool's namespace, for a server that creates namespaces. If somebody else creates the
  * namespaces, deploy/kubernetes/tool has the same policy for them. The ingress controller, the tool's own pods and the
- * API servers can reach the tool; this server checks its health through the API servers. The tool can reach DNS, its
- * own pods and the internet, but no inside address. `tool_networks_in` and `tool_networks_out` add networks.
+ * API servers can reach the tool, because this server checks the health of the tool through the API servers. The tool
+ * can reach DNS, its own pods and the internet, but no inside address. The settings `tool_networks_in` and
+ * `tool_networks_out` add networks.
  */
 export function networkPolicy(options: NetworkPolicyOptions): Applied<V1NetworkPolicy> {
   const { tool, namespace, apiServers, config } = options;

@@ -21,8 +21,8 @@ export const LABELS = {
   process: 'push.toolforge.org/process',
 } as const;
 /**
- * The label with the kind of process, as the platform Toolforge (toolforge.org) sets it for its own jobs. `SCHEDULED` is
- * the platform's value for scheduled processes.
+ * The label with the kind of process, as the platform Toolforge (toolforge.org) sets it for its own jobs. `SCHEDULED`
+ * is the platform's value for scheduled processes.
  */
 export const COMPONENT = 'app.kubernetes.io/component';
 export const SCHEDULED = 'cronjobs';
@@ -100,8 +100,8 @@ export function objectName(type: string, { release, id }: RolloutName): string {
 
 /**
  * Returns the name of a scheduled process's CronJob, for example `push-update`. The CronJob outlives releases, so that
- * the schedules of two releases never start overlapping runs. The CronJobs of a preview are in the namespace of its
- * tool, so their names have a hash of the preview's name. Kubernetes allows 52 characters.
+ * the schedules of two releases never start overlapping runs. The CronJobs of a preview are in the namespace of the
+ * preview's tool, so their names have a hash of the preview's name. Kubernetes allows 52 characters.
  */
 export function cronJobName(
   type: string,
@@ -118,8 +118,8 @@ export function configName(rollout: RolloutName): string {
 }
 
 /**
- * Returns the name of the Deployment that shows visitors the page about maintenance. The names of previews, which have
- * the same namespace as their tool, have a hash of the preview's name.
+ * Returns the name of the Deployment that shows visitors the page about maintenance. The Deployment of a preview is in
+ * the namespace of the preview's tool, so its name has a hash of the preview's name.
  */
 export function maintenanceName({ release, previewOf }: Pick<Rollout, 'previewOf'> & Owner): string {
   return previewOf === undefined

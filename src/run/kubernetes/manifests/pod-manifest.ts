@@ -161,8 +161,8 @@ function container(
     env: environment(options),
     ...(isWeb ? { ports: [{ name: PORT_NAME, containerPort: webPort(release), protocol: 'TCP' }] } : {}),
     ...(restartPolicy === 'Always' ? probes(release, process.type, config) : {}),
-    // The kubelet waits this long before it ends the process, so that proxies that still send requests to the pod learn
-    // that it is ending.
+    // The kubelet waits this long before it ends the process. Meanwhile, proxies that still send requests to the pod
+    // learn that the pod is ending.
     ...(pauseSeconds > 0 ? { lifecycle: { preStop: { sleep: { seconds: pauseSeconds } } } } : {}),
     resources: podResources(release, process.type, config),
     securityContext: { allowPrivilegeEscalation: false, capabilities: { drop: ['ALL'] } },
@@ -204,7 +204,10 @@ function environment({ rollout: { release }, process, config }: PodOptions): V1E
   ];
 }
 
-/** The user and password for the database replicas, if the operator's Secret has them under these names. */
+/**
+ * Returns the variables with the user and the password for Toolforge's database replicas. Kubernetes leaves out a
+ * variable if the Secret `replica_secret` has no key of this name.
+ */
 function replicaVariables({ replica_secret: secret }: ManifestConfig): V1EnvVar[] {
   if (secret === '') return [];
   return ['TOOL_REPLICA_USER', 'TOOL_REPLICA_PASSWORD'].map((name) => ({
@@ -250,7 +253,7 @@ function probes(
   };
 }
 
-/** The probes that run a health check script, which sees the variables of the buildpacks. */
+/** Returns the probes that run a health check script. The launcher gives the script the variables of the buildpacks. */
 function scriptProbes(
   script: string,
   failureThreshold: number,

@@ -14,7 +14,7 @@ export function podResources(
   const memory = memoryLimit(release, type, config.run_memory);
   const asked = settingsOf(release, type).cpuCores;
   const most = milliCores(config.pod_cpu);
-  // Kubernetes takes a limit of 0 for no limit.
+  // The limit is at least 1, because Kubernetes takes a limit of 0 for no limit.
   const cpu = Math.max(1, Math.min(asked === undefined ? most : Math.round(asked * 1000), most));
   const disk = config.pod_disk === 0 ? {} : { 'ephemeral-storage': `${config.pod_disk / MIB}Mi` };
   const diskReserved = Math.min(config.pod_disk_reserved, config.pod_disk || Number.POSITIVE_INFINITY);

@@ -205,8 +205,8 @@ export interface TrafficOptions {
 }
 
 /**
- * Returns the tool's Service. The Service's selector decides which rollout gets the requests. During a maintenance, it
- * selects the pod with the page instead, and an annotation names the rollout.
+ * Returns the tool's Service. The Service's selector decides which rollout gets the requests. During a maintenance, the
+ * Service selects the pod with the page instead, and an annotation names the rollout.
  */
 export function service({
   tool,
@@ -241,7 +241,7 @@ export function hostOf(tool: string, { domain }: Pick<ManifestConfig, 'domain'>)
 }
 
 /**
- * True if the tool may have a web address. False if its host is this server's own, because the tool would get the
+ * True if the tool may have a web address. False if its host is this server's own, because the tool would then get the
  * passwords of people who push.
  */
 export function hasAddress(tool: string, config: Pick<ManifestConfig, 'domain' | 'public_url'>): boolean {

@@ -15,11 +15,11 @@ import { execProgram, firstLines, signalProgram } from './exec-script.ts';
 import { feed } from './one-off-as-pod.ts';
 
 const CONNECT_MS = 30_000;
-/** How long the cluster may take to report the end of a container after the end of a command in it. */
+/** How many milliseconds the cluster may take to report the end of a container after the end of a command in it. */
 const END_MS = 6000;
 const LOOK_MS = 500;
 const KILLED: Exit = { code: null, signal: 'SIGKILL', isOutOfMemory: false };
-/** The exit status that the cluster reports for a command that was killed, for example together with its container. */
+/** The exit status that the cluster reports for a command that got SIGKILL, for example together with its container. */
 const KILLED_STATUS = 137;
 
 /**
@@ -64,7 +64,8 @@ export async function execInPod(
   const { status, commandEnd } = taking;
   if (status !== null) return { ...fromStatus(status), isOutOfMemory: false };
   if (signal.aborted) return KILLED;
-  // The cluster kills a command together with its container, and reports the end of the command first.
+  // The cluster kills a command together with its container, and reports the end of the command first. So the status
+  // 137 may mean that the process has ended: wait for that report below.
   if (commandEnd !== null && 'status' in commandEnd && commandEnd.status !== KILLED_STATUS)
     return { ...fromStatus(commandEnd.status), isOutOfMemory: false };
   if (await watched.hasEnded()) throw processEnded(release.tool, beside);
@@ -107,7 +108,7 @@ class RunningContainer {
 
 /** Passes the output of the command to the client. */
 class TakenOutput {
-  /** The exit status that the script around the command has told. Null as long as it has told none. */
+  /** The exit status of the command, as the script around it prints it. Null until the script has printed it. */
   status: number | null = null;
   readonly #oneOff: OneOff;
   readonly #attachment: ContainerAttachment;
@@ -119,7 +120,7 @@ class TakenOutput {
     this.#mark = markBytes(mark);
   }
 
-  /** Resolves when all output was taken, and the status is known or the connection has ended. */
+  /** Resolves when the client has all output, and when `status` is known or the connection has ended. */
   async taken(): Promise<void> {
     const { terminal } = this.#oneOff;
     const outputs = {
@@ -131,7 +132,7 @@ class TakenOutput {
       const shown = outputs[stream].pass(bytes);
       if (!hasSize && outputs.output.hasBegun) {
         hasSize = true;
-        // The script has set the size of the terminal at the start. The client's terminal may have another size by now.
+        // The script has set the size that the client's terminal had at the start. Set its present size.
         if (terminal !== null) await this.#attachment.resize(terminal.size);
       }
       if (shown.length > 0) await this.#oneOff[stream](shown);
@@ -161,7 +162,7 @@ interface Ending {
   readonly attachment: ContainerAttachment;
 }
 
-/** Ends the command when its signal fires. Otherwise the cluster would let the command run on without a client. */
+/** Ends the command when `signal` fires. Otherwise the cluster would let the command run on without a client. */
 async function endWith(
   { signal, terminal }: OneOff,
   { over, kill, graceMs, attachment }: Ending,
@@ -172,7 +173,8 @@ async function endWith(
   await wait(graceMs, null, { signal: over }).catch(() => {});
   if (over.aborted) return;
   await kill('KILL');
-  // The cluster reports the end of the command, unless the tool keeps the connection open.
+  // The cluster now reports the end of the command, and the connection ends. But the tool may keep the connection open,
+  // so close it after a moment.
   await wait(LOOK_MS, null, { signal: over }).catch(() => {});
   attachment[Symbol.dispose]();
 }
@@ -191,6 +193,6 @@ async function sendSignal(
     for await (const _ of helper.chunks());
     clearTimeout(limit);
   } catch {
-    // The container has ended, or the cluster does not answer.
+    // Ignore the error: the container has ended, or the cluster does not answer.
   }
 }

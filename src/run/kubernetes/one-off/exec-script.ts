@@ -2,9 +2,9 @@ import { quoted } from '../../one-off-command.ts';
 import type { TerminalSize } from '../../runtime.ts';
 import { LAUNCHER } from './one-off-pod.ts';
 
-/** The environment variable that marks all processes that one `exec` command starts. Its value is the random mark. */
+/** The environment variable that all processes of one `exec` command have. Its value is the command's random mark. */
 const EXEC_VARIABLE = 'TOOLFORGE_PUSH_EXEC';
-/** A terminal passes on lines of up to 4,095 characters: termios(3), canonical mode. */
+/** The longest line of the coded command. A terminal cuts lines of more than 4,095 characters: termios(3). */
 const MAX_LINE_CHARACTERS = 1000;
 
 /**
@@ -17,10 +17,10 @@ while IFS= read -r line && [ -n "$line" ]; do coded+=$line; done
 eval "set -- $(printf %s "$coded" | base64 -d)"`;
 
 /**
- * The script that runs a command without a terminal. It prints the mark to standard output before the command starts.
- * When the command has ended, it prints the mark to standard error, then the mark and the exit status to standard
- * output. Without the marks, the connection would last as long as any background process. The script catches signals,
- * so that it can still tell the status.
+ * The script that runs a command without a terminal. The script prints `mark` to standard output before the command
+ * starts. When the command has ended, the script prints `mark` to standard error, then `mark` and the exit status to
+ * standard output. So the server can disconnect, although background processes of the command keep the output open. The
+ * script catches signals, so that it can still print the status.
  */
 const PIPED = `${READ_WORDS}
 printf '\\0%s' "$mark"
@@ -32,7 +32,7 @@ printf '\\0%s%s\\n' "$mark" "$status"`;
 
 /**
  * The script that runs a command in a terminal. The first line of its input has the size of the terminal. `exec` puts
- * the command in the place of the shell, because a key such as Ctrl-C would signal the shell too.
+ * the command in the place of the shell, because a key such as Ctrl-C would also send its signal to the shell.
  */
 const IN_TERMINAL = `stty -echo
 read -r rows columns
@@ -42,8 +42,8 @@ printf '\\0%s' "$mark"
 exec "$@"`;
 
 /**
- * A script that sends a signal to all processes of the container that were started with an environment variable. Its
- * arguments are `NAME=value` and the signal.
+ * A script that sends a signal to all processes of the container that were started with an environment variable. The
+ * arguments of the script are the variable, as `NAME=value`, and the name of the signal.
  */
 const SIGNAL = `for folder in /proc/[0-9]*; do
   while IFS= read -r -d '' pair; do
@@ -54,6 +54,9 @@ done 2>/dev/null`;
 /**
  * Returns the program that the container runs for a command of `exec`. The program prints `markBytes(mark)` before the
  * output of the command.
+ *
+ * @param mark - Random hexadecimal digits.
+ * @param type - The value of TERM for a command in a terminal. Null if the command gets no terminal.
  */
 export function execProgram(mark: string, type: string | null): string[] {
   const variables = [`${EXEC_VARIABLE}=${mark}`, ...(type === null ? [] : [`TERM=${type}`, 'SHELL=/bin/sh'])];
@@ -66,7 +69,9 @@ export function signalProgram(mark: string, name: 'TERM' | 'HUP' | 'KILL'): stri
   return ['/bin/bash', '-c', SIGNAL, 'bash', `${EXEC_VARIABLE}=${mark}`, name];
 }
 
-/** Returns the lines that the script of a command reads first. */
+/**
+ * Returns the first input of `execProgram`: the size of the terminal, if there is one, and the words of the command.
+ */
 export function firstLines(command: readonly string[], size: TerminalSize | undefined): string {
   const coded = Buffer.from(command.map(quoted).join(' ')).toString('base64');
   const lines = coded.match(new RegExp(`.{1,${MAX_LINE_CHARACTERS}}`, 'g')) ?? [];

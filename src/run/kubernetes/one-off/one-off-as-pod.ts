@@ -15,22 +15,24 @@ import { attachedLine, ONE_OFF_LABEL, oneOffPod, oneOffSecret } from './one-off-
 import { WatchedPod } from './watched-pod.ts';
 
 export interface OneOffParts extends ObjectParts {
-  /** A label value that distinguishes the one-off commands of this run of the server from those of earlier runs. */
+  /**
+   * The label value of the one-off commands that the server has started since its own start. Each start has another.
+   */
   readonly serverRun: string;
   readonly log: Log;
 }
 
 const ATTACH_MS = 30_000;
-/** How many milliseconds the cluster may take to report the end of a container after the end of its streams. */
+/** How many milliseconds the cluster may take to report the end of a container after its output has ended. */
 const END_MS = 30_000;
 const CTRL_D = Uint8Array.of(4);
 
 /**
  * Runs a one-off command as a new pod in the tool's namespace, and removes the pod.
  *
- * @throws DeployError `ONE_OFF_FAILED` if the pod cannot run the command, or its end is unknown; `ATTACH_FAILED` if the
- * cluster does not connect this server to the command; the cluster's refusal; the signal's reason if the signal fired
- * before the command ran.
+ * @throws DeployError `ONE_OFF_FAILED` if the pod cannot run the command, or if nobody knows how the command ended;
+ * `ATTACH_FAILED` if the cluster does not connect this server to the command; the cluster's refusal; the reason of
+ * `oneOff.signal` if it fired before the command ran.
  */
 export async function runAsPod(
   oneOff: OneOff,
@@ -104,14 +106,14 @@ async function attached(oneOff: OneOff, { parts, watched, mark }: Attaching): Pr
   void feed(oneOff, attachment);
   const ended = watched.untilEnded(new AbortController().signal);
   await Promise.race([take(oneOff, attachment, mark), untilGivenUp(ended, signal)]);
-  // Detach from the pod. Without a terminal, the script in the pod drops further input after the command's end, and ends
-  // when the server detaches.
+  // Detach from the pod. Without a terminal, the script in the pod drops further input after the command's end, and
+  // ends when the server detaches.
   attachment[Symbol.dispose]();
   await watched.untilEnded(AbortSignal.timeout(END_MS));
   return signal.aborted ? exitOrTerm(watched) : watched.exit();
 }
 
-/** Returns how the command ended, or SIGTERM if that is unknown, for example because its pod has disappeared. */
+/** Returns how the command ended. Returns SIGTERM if this is unknown, for example because the pod has disappeared. */
 function exitOrTerm(watched: WatchedPod): Exit {
   try {
     return watched.exit();
@@ -130,8 +132,7 @@ async function take(oneOff: OneOff, attachment: ContainerAttachment, mark: strin
   for await (const { stream, bytes } of attachment.chunks()) {
     const shown = outputs[stream].pass(bytes);
     if (terminal !== null && outputs.output.hasBegun) {
-      // The script in the pod has set the size that the client's terminal had at the start. The client's terminal may
-      // have another size by now.
+      // The script in the pod has set the size that the client's terminal had at the start. Set its present size.
       await attachment.resize(terminal.size);
       terminal = null;
     }

@@ -9,8 +9,8 @@ import { literal, podTemplate, toolLabels, webPort } from '../manifests/pod-mani
 import { configSecret } from '../manifests/rollout-manifests.ts';
 
 /**
- * The label of the pod and the Secret of a one-off command. The value names the run of the server that created them. No
- * Service selects such a pod.
+ * The label of the pod and the Secret of a one-off command. Each start of the server uses another value, so the server
+ * finds what earlier starts have left. No Service selects such a pod.
  */
 export const ONE_OFF_LABEL = 'push.toolforge.org/one-off';
 
@@ -19,11 +19,11 @@ export interface OneOffPodOptions {
   readonly rollout: Rollout;
   readonly oneOff: OneOff;
   readonly config: ManifestConfig;
-  /** The label value that names this run of the server. */
+  /** The value of `ONE_OFF_LABEL` since the last start of the server. */
   readonly serverRun: string;
   /**
-   * Random hexadecimal digits. The container prints them before the output of the command and, without a terminal, also
-   * after it (`markBytes`).
+   * Random hexadecimal digits. The container prints `markBytes(mark)` before the output of the command and, without a
+   * terminal, also after the output.
    */
   readonly mark: string;
 }
@@ -33,9 +33,9 @@ export const LAUNCHER = ['/cnb/lifecycle/launcher', '--'];
 
 /**
  * The script that runs a command without a terminal. The script first waits for a line, which the server sends when it
- * has attached, so that no output is lost. Then the script prints a mark and starts the command. When the command has
- * ended, the script prints a mark to standard output and to standard error. It drops unread input until the server
- * detaches: if the script ended earlier, output on its way to the server would be lost.
+ * has attached to the pod, so that no output is lost. Then the script prints the mark and starts the command. When the
+ * command has ended, the script prints the mark to standard output and to standard error. Then the script drops unread
+ * input until the server detaches: if the script ended earlier, output on its way to the server would be lost.
  */
 const PIPED = `read -r attached || exit 129
 mark=$1
@@ -56,9 +56,9 @@ printf '\\0%s' "$mark" >&4
 cat >/dev/null
 exit "$status"`;
 /**
- * The script that runs a command in a terminal. The script first waits for a line from the server with the terminal's
- * size, which the terminal does not echo. `exec` puts the command in the place of the shell, because a key such as
- * Ctrl-C would signal the shell too.
+ * The script that runs a command in a terminal. The script first waits for a line from the server with the size of the
+ * client's terminal. The terminal does not echo this line. `exec` puts the command in the place of the shell, because a
+ * key such as Ctrl-C would also send its signal to the shell.
  */
 const IN_TERMINAL = `stty -echo
 read -r rows columns || exit 129
@@ -67,7 +67,7 @@ printf '\\0%s' "$1"
 shift
 exec "$@"`;
 
-/** Returns the line that the script in the container waits for, with the size of the terminal if there is one. */
+/** Returns the line that the script in the container waits for. In a terminal, the line has the terminal's size. */
 export function attachedLine(size: TerminalSize | undefined): string {
   return size === undefined ? '\n' : `${size.rows} ${size.columns}\n`;
 }
@@ -99,8 +99,8 @@ export function oneOffPod(options: OneOffPodOptions): Applied<V1Pod> {
       activeDeadlineSeconds: Math.ceil(
         (config.pod_start_time + config.one_off_time + config.grace_time) / 1000,
       ),
-      // With its own process namespace, the command would be the first process of the container. Such a process gets no
-      // signals that it does not handle, not even from Ctrl-C.
+      // Share the process namespace of the pod. Otherwise the command would be the first process of its namespace, and
+      // such a process gets no signals that it does not handle, not even from Ctrl-C.
       shareProcessNamespace: true,
       topologySpreadConstraints: [],
       containers: [

@@ -80,7 +80,9 @@ export class WatchedPod {
     }
   }
 
-  /** Resolves when the pod's container has ended, the pod is gone, its watch has failed, or the signal fires. */
+  /**
+   * Resolves when the pod's container has ended, the pod no longer exists, the watch has failed, or the signal fires.
+   */
   async untilEnded(signal: AbortSignal): Promise<void> {
     while (!this.#hasEnded() && !signal.aborted) await this.#next([signal]);
   }

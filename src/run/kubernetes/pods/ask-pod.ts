@@ -8,7 +8,7 @@ import type { ToolPod } from './tool-pods.ts';
 
 export interface PodRequest {
   readonly port: number;
-  /** The path of the request, which begins with a slash. It cannot lead out of the pod. */
+  /** The path of the request, which begins with a slash. `askPod` removes parts that would lead out of the pod. */
   readonly path: string;
   /** How long the answer may take, in milliseconds. */
   readonly answerMs: number;
@@ -62,15 +62,15 @@ export async function askPod(
   } catch (error) {
     signal.throwIfAborted();
     if (limit.aborted) return 'late';
-    // The API server passes on answers that are not HTTP, or that have endless headers.
+    // The API server passes on an answer that is not HTTP or has endless headers, and the parser of Node.js refuses it.
     if (systemCode(error)?.startsWith('HPE_')) return isOtherProtocol(error) ? 'not HTTP' : 'closed';
     throw error;
   }
 }
 
 /**
- * Removes `..` from a path in every spelling, as a browser does. The API server grants the request this server's
- * rights, so a path that leads out of the pod could use them all.
+ * Removes `..` from a path in every spelling, as a browser does. The API server answers the request with this server's
+ * rights, so a path that leads out of the pod could use all these rights.
  *
  * @see https://url.spec.whatwg.org/#double-dot-path-segment
  */

@@ -19,13 +19,16 @@ const USUAL = [80, 3000, 3838, 4000, 4567, 5000, 5173, 8080, 8081, 8443, 8501, 8
 const MAX_ASKED = 32;
 const ANSWER_MS = 2000;
 const AGAIN_MS = 5000;
-/** If more ports than this give no answer, none of these counts as open: the node is busy, or a policy drops packets. */
+/**
+ * If more ports than this give no answer, none of these counts as open: the node is busy, or a policy drops packets.
+ */
 const MAX_LATE = 2;
 /**
  * Matches a port in a line of output: `0.0.0.0:5000`, `*:5000`, `[::]:5000`, `http://host:5000`, `port 5000`; but not a
  * time of day.
  */
 const NAMED = /(?:\bport\b\W{0,3}|(?<=[a-z.][\w.-]*|\*|\]):)(\d{2,5})\b/gi;
+/** Matches an address with a port that only the machine of the process can reach: `127.0.0.1:5000`. */
 const LOOPBACK = /(?:\b127(?:\.\d{1,3}){3}|\blocalhost|\[::1\]):\d{2,5}\b/i;
 
 /**
@@ -82,8 +85,7 @@ export class OtherPorts {
       ports.map((port) => askPod(cluster, pod, { port, path: '/', answerMs: ANSWER_MS }, signal)),
     );
     // A port whose answer is late, or that cannot be reached, counts as open only if another port refused its
-    // connection. If many answers are late, the node is busy, or a network policy drops all packets, and that says
-    // nothing.
+    // connection. If more than `MAX_LATE` answers are late, the node is busy, or a network policy drops all packets.
     const late = answers.filter((answer) => answer === 'late' || answer === 'unreached');
     const isLateOpen = answers.includes('refused') && late.length <= MAX_LATE;
     this.#ports = ports.filter((_, index) => {

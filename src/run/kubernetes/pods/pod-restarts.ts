@@ -35,8 +35,8 @@ export class Restarts {
       return;
     }
     const { state, lastState } = pod.container ?? {};
-    // While the container's state is `terminated`, the node has not yet announced how long it waits before it starts
-    // the container again.
+    // While the container's state is `terminated`, report nothing: the node has not yet announced how long it waits
+    // before it starts the container again.
     const end = state?.terminated === undefined ? lastState?.terminated : undefined;
     const id = end?.containerID;
     if (end === undefined || id === undefined || this.#told.get(pod.uid) === id) return;

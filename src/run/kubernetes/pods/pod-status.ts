@@ -40,8 +40,7 @@ export function toolStatus(
     (deployment) =>
       !parts.isDraining(deployment.metadata?.labels?.[LABELS.rollout] ?? '') &&
       !pods.some((pod) => ofPod(pod) === deployment) &&
-      // A process that was scaled to 0 by this server is not shown. If somebody else scaled it to 0, the status says
-      // so.
+      // A process that this server has scaled to 0 is not shown. A process that somebody else has scaled to 0 is shown.
       !(deployment.spec?.replicas === 0 && foreignChange(deployment) === null),
   );
   return [

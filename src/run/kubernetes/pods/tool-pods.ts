@@ -224,7 +224,7 @@ export class ToolPods {
     try {
       return this.#previewOf(name);
     } catch {
-      // The store is damaged, which other code reports.
+      // Ignore the error: the store is damaged, and other code reports this.
       return undefined;
     }
   }

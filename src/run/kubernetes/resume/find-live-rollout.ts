@@ -4,18 +4,19 @@ import { LABELS, LIVE, type Rollout } from '../manifests/object-names.ts';
 import { labelValue } from '../manifests/pod-manifest.ts';
 import { deployed } from '../manifests/rollout-manifests.ts';
 
-/** The rollouts of a tool that earlier servers have left in the cluster. */
+/** The rollouts of a tool that the cluster has at a start of the server. */
 export interface FoundRollout {
-  /** The complete rollout of the live release. Null if the cluster has none: the server must then create one. */
+  /** The id of the rollout to resume. Null if the cluster has no complete rollout of the live release. */
   readonly rolloutId: string | null;
-  /** All other rollouts of the tool, which must be ended. */
+  /** The ids of all other rollouts of the tool. The server must end them. */
   readonly others: readonly string[];
 }
 
 /**
  * Chooses the rollout to resume. A rollout of this release is a candidate if it has every Deployment that the release
  * needs. If the release needs no Deployment, a candidate must have every CronJob. Of the candidates, the rollout that
- * gets the requests is chosen; if none gets them, a rollout that was once live; otherwise the newest.
+ * gets the requests is chosen. If none gets requests, a rollout that was once live is chosen, or else the newest
+ * rollout.
  *
  * @param selected - The id of the rollout that the tool's Service selects, as `trafficOf` returns it. Null if the tool
  * has no Service.

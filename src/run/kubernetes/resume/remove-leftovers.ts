@@ -12,11 +12,11 @@ import { cronJobsOf } from '../schedules/schedules.ts';
 /**
  * Removes everything that a killed server left unfinished for a tool: rollouts that never went live, the Jobs of test
  * and release commands, and the Secrets of both. Secrets are deleted by their labels, because this server may not read
- * them. If the store has no live release of the tool, but the cluster has a rollout that went live, this rollout stays:
- * the store is new or has lost its releases.
+ * Secrets. If the store has no live release of the tool, but the cluster has a rollout that went live, this rollout
+ * stays: the store is new or has lost its releases.
  *
- * @returns false if the server stopped looking for leftovers, because nothing of the tool is live, and the namespace is
- * missing, is being deleted, or gives this server too few rights.
+ * @returns false if leftovers could not be removed although nothing of the tool is live: the namespace is missing, is
+ * being deleted, or gives this server too few rights.
  * @throws DeployError if the API refuses the call or does not answer, or if this server stops.
  */
 export async function removeLeftovers(live: LiveRollouts, tool: string, namespace: string): Promise<boolean> {
@@ -73,7 +73,7 @@ async function wentLive(
 ): Promise<ReadonlySet<string>> {
   const { parts, log } = live;
   const selected = (await trafficOf(parts, tool, namespace, parts.closing))?.rolloutId ?? null;
-  // Each rollout with a CronJob went live: a CronJob is created only when its rollout goes live.
+  // A CronJob is created only when its rollout goes live. So each rollout with a CronJob counts as once live.
   const schedules = await cronJobsOf(parts, tool, namespace, parts.closing);
   const marked = deployments.filter(({ metadata }) => metadata?.annotations?.[LIVE] === 'true');
   const ids = [...marked, ...schedules].map(({ metadata }) => metadata?.labels?.[LABELS.rollout] ?? '');

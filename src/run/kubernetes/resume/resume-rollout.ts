@@ -20,7 +20,7 @@ export interface Resumption {
 
 /**
  * Resumes the release that is recorded as live, at the start of a server. Keeps the rollout of this release that the
- * cluster has; if it has none, creates one. Ends all other rollouts of the tool.
+ * cluster has. If the cluster has none, creates a rollout. Ends all other rollouts of the tool.
  *
  * @returns `later`, which resolves when the server no longer retries to move the requests. Null if the server need not
  * retry.
@@ -50,7 +50,7 @@ export async function resumeRollout(
     await makeRollout(parts, { rollout, toolNumber, config }, signal);
   } else await restoreReplicas(parts, rollout, signal);
   const hasWeb = scalable(release).some(({ type }) => type === 'web');
-  // An older version of the server may have created an Ingress for the server's own host.
+  // An older version of the server may have created an Ingress for the server's own host. So remove it.
   if (hasWeb && !hasAddress(tool, config)) await removeIngress(parts, tool, namespace, signal);
   const isInMaintenance = parts.isInMaintenance?.(tool) === true;
   const isSelected =
@@ -68,7 +68,7 @@ export async function resumeRollout(
 export class Resuming {
   readonly #byTool = new Map<ToolName, Promise<void>>();
 
-  /** Runs `work`, which resumes a tool, so that `ended` can wait for its end. @throws the error of `work`. */
+  /** Runs `work`, which resumes a tool. Until `work` has ended, `ended` waits. @throws the error of `work`. */
   async run(tool: ToolName, work: () => Promise<void>): Promise<void> {
     const resuming = work();
     this.#byTool.set(

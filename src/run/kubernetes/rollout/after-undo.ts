@@ -1,8 +1,9 @@
 import { DeployError } from '../../../core/errors.ts';
 
 /**
- * Undoes everything that a failed step began, and throws the step's error. If undoing fails too, the message gives both
- * reasons, the step's first; but if the step's error is no DeployError, only the error of `undo` is thrown.
+ * Calls `undo`, which undoes everything that a failed step began, and throws the error of the step. If `undo` fails
+ * too, throws an error with both reasons, first that of the step. But if the step's error is no DeployError, throws
+ * only the error of `undo`.
  *
  * @param error - The error of the step.
  */

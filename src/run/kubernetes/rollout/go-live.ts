@@ -13,7 +13,7 @@ import { assertRoomForTool } from './try-rollout.ts';
  *
  * @returns `later`, which resolves when the server no longer retries to move the requests. Null if they moved at once.
  * @throws DeployError that says why a process is not healthy; the error of `beforeSwitch`; the signal's reason
- * when the signal fires. Before it throws, it tries to remove the rollout.
+ * when the signal fires. The new rollout has then been removed, unless its removal failed.
  */
 export async function rollOutAndSwitch(
   live: LiveRollouts,

@@ -33,7 +33,7 @@ export interface Instance {
   readonly signal: AbortSignal;
 }
 
-// How long the server waits for a fault to pass by itself, in milliseconds.
+// How many milliseconds the server waits for a fault of the pod to pass by itself. 0 for a fault that is missing here.
 const PATIENCE: Partial<Record<PodFault['code'], number>> = {
   IMAGE_PULL: 15_000,
   UNSCHEDULABLE: 20_000,
@@ -44,8 +44,9 @@ const TICK_MS = 200;
 const LOOK_MS = 500;
 const FIRST_SEEN_MS = 5000;
 const SEEN_AGAIN_MS = 30_000;
-// If a process does not listen on PORT, the server asks other ports after `OTHERS_AFTER_MS`. A process that listens on
-// such a port for `ELSEWHERE_MS`, and not on PORT, has failed. Both together are 15 s, as in the local runtime.
+// If a process does not listen on PORT for `OTHERS_AFTER_MS`, the server asks other ports. A process that then listens
+// on another port for `ELSEWHERE_MS`, but not on PORT, has failed. Both times together are 15 s, as in the local
+// runtime.
 const OTHERS_AFTER_MS = 5000;
 const ELSEWHERE_MS = 10_000;
 const MAX_PROBE_CHARACTERS = 200;
@@ -120,7 +121,7 @@ export class InstanceStart {
     if (this.#looking !== null || performance.now() - this.#lookedAt < LOOK_MS) return;
     this.#lookedAt = performance.now();
     this.#looking = this.#lookAt(pod)
-      // Ignore that the API server does not answer, because the next look may succeed.
+      // Ignore an error of the API server, because the next look may succeed.
       .catch(() => {})
       .finally(() => {
         this.#looking = null;
@@ -136,8 +137,7 @@ export class InstanceStart {
       this.#looks = new PodProbe({ cluster, release, podUid: pod.uid, answerMs, signal });
     }
     const look = await this.#looks.look(pod);
-    // The time limit may end the last request too early. In that case keep the result of the request before it, which
-    // says more.
+    // The time limit may end the last request too early. Then keep the result of the earlier request, which says more.
     const isIll = this.#look?.kind === 'not-yet';
     if (this.#look === null || !(this.#looks.wasCutShort || (this.#looks.isOver && isIll))) this.#look = look;
     if (this.#look.kind !== 'no-port') this.#others.forget();
@@ -196,7 +196,7 @@ export class InstanceStart {
     this.#tell(`${error.message}; the push waits a little for that to change`);
   }
 
-  /** True if older rollouts of the tool are ending, which will free resources in the cluster. */
+  /** True if older rollouts of the tool are ending. Their end frees resources, so the fault may pass. */
   #othersLeave(): boolean {
     const { release, id } = this.#instance.rollout;
     const others = this.#parts.pods
@@ -249,12 +249,13 @@ export class InstanceStart {
       : 'Its health_check_script must end with 0 in time.';
   }
 
-  /** Describes a process that fails a probe of the cluster, so that its pod is not ready. Null if no event says so. */
+  /** Explains that the process fails a probe of the cluster. Null if no event of the pod says so. */
   #probeFails({ name, uid }: ToolPod): Seen | null {
     const { rollout, process } = this.#instance;
     const said = this.#parts.events.ofPod(uid).findLast(({ reason }) => reason === 'Unhealthy')?.message;
     if (said === undefined) return null;
-    // The kubelet quotes what a health check script prints, with its line breaks.
+    // The kubelet quotes what a health check script prints, with line breaks. The push shows one line, config vars
+    // masked.
     const quoted = this.#mask(said).trim().replaceAll(/\s+/g, ' ').slice(0, MAX_PROBE_CHARACTERS);
     const message = `${name} does not pass the cluster’s own check: ${quoted}`;
     const hasScript = settingsOf(rollout.release, process.type).healthCheckScript !== undefined;

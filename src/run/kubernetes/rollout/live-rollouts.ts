@@ -30,7 +30,7 @@ export class LiveRollouts {
   readonly log: Log;
   readonly #retirement: RolloutRetirement;
   readonly #live = new Map<string, ReleaseOptions>();
-  /** For each tool, makes moving its traffic and restoring its deleted objects wait for each other. */
+  /** Moving the requests of a tool and restoring its deleted objects take turns. The keys are tools. */
   readonly #turns = new Map<string, ConcurrencyLimit>();
   /** The releases of rollouts that are starting, live or draining. */
   readonly #releases = new Map<string, Release>();
@@ -48,7 +48,7 @@ export class LiveRollouts {
     return this.#live.get(tool)?.rollout ?? null;
   }
 
-  /** Returns the live rollout of a tool with the settings of its manifests. Null if the tool has none. */
+  /** Returns the live rollout of a tool with the settings of its manifests. Null if the tool has no live rollout. */
   optionsOf(tool: string): ReleaseOptions | null {
     return this.#live.get(tool) ?? null;
   }
@@ -87,7 +87,7 @@ export class LiveRollouts {
     return processes.some((process) => labelValue(process.type) === type);
   }
 
-  /** Returns the schedule of a pod's process. Null if its release is unknown, or if the process has no schedule. */
+  /** Returns the schedule of a pod's process. Null if the pod's release is unknown, or if no schedule is set. */
   scheduleOf({ rolloutId, type }: ToolPod): Schedule | null {
     const processes = this.releaseOf(rolloutId)?.artifact.processes ?? [];
     return processes.find((process) => labelValue(process.type) === type)?.schedule ?? null;
@@ -119,7 +119,7 @@ export class LiveRollouts {
     this.remember(rollout);
   }
 
-  /** Remembers the release of a rollout. */
+  /** Remembers the release of a rollout, for `releaseOf`. */
   remember({ id, release }: Rollout): void {
     this.#releases.set(id, release);
   }
@@ -192,7 +192,7 @@ export class LiveRollouts {
       await switchTraffic(parts, rollout, parts.closing);
       if (parts.isInMaintenance?.(tool) === true) {
         const page = maintenanceDeployment({ ...rollout, toolNumber, config: parts.config });
-        // If this fails, the old page stays. If there is no old page, `Drift` restores the missing Deployment later.
+        // Log a failure and continue: the old page stays. If there is none, `Drift` restores the Deployment later.
         await applyObject(parts.cluster, page, { signal: parts.closing }).catch((error: unknown) =>
           logFailure(log, { error, message: 'cannot renew the page about maintenance', facts: { tool } }),
         );
@@ -216,7 +216,7 @@ export class LiveRollouts {
     }
   }
 
-  /** Forgets the releases of older rollouts that have no objects in the cluster, because they kept nothing running. */
+  /** Forgets the releases of older rollouts that kept nothing running. Nothing retires them, so do it here. */
   #forgetEmpty({ id, release: { tool } }: Rollout): void {
     for (const [other, release] of this.#releases) {
       const isKept = other === id || this.#starting.has(other) || this.#retirement.has(other);

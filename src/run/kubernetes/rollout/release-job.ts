@@ -20,7 +20,7 @@ import { LineGathering } from '../pods/pod-logs.ts';
 import type { ToolPod } from '../pods/tool-pods.ts';
 import { ensureNamespace, type ObjectParts, removeRollout } from '../rollout-objects.ts';
 
-/** The test or release command of one rollout. `process` has the type `release`. */
+/** The test or release command of one rollout. `process` has the type `release` for both. */
 interface ReleaseCommand {
   readonly rollout: Rollout;
   readonly process: Process;
@@ -29,8 +29,8 @@ interface ReleaseCommand {
 
 const TICK_MS = 200;
 /**
- * After the command has ended, its output is read until no line has come for this long. The rest of the output may
- * never come: the server may have no right to read logs, or the pod's node may be lost.
+ * After the command has ended, its output is read until no line has come for this many milliseconds. The rest of the
+ * output may never come: the server may have no right to read logs, or the pod's node may be lost.
  */
 const LAST_LINES_MS = 10_000;
 
@@ -39,8 +39,8 @@ const LAST_LINES_MS = 10_000;
  * command has ended, the Job, its pod and its Secret are removed.
  *
  * @throws DeployError `TEST_FAILED` or `RELEASE_FAILED` if the command failed; `TEST_TIMED_OUT` or `RELEASE_TIMED_OUT`
- * if it took too long or did not start in time; another code if it could not be started; the signal's reason when the
- * signal fires.
+ * if the command took too long or did not start in time; the cluster's refusal if the command could not be started; the
+ * signal's reason when the signal fires.
  */
 export async function runReleaseJob(
   parts: ObjectParts,
@@ -122,7 +122,8 @@ class ReleaseRun {
       this.#runningSince ??= performance.now();
       if (this.#output === null) {
         this.#output = this.#follow(pod);
-        // If following the output fails, the error is thrown when the command has ended.
+        // `#restOfOutput` throws this error when the command has ended. Until then, the rejection must not be
+        // unhandled.
         this.#output.catch(() => {});
       }
     }

@@ -8,9 +8,9 @@ const AGAIN_MS = 1000;
 const GONE_MS = 10 * 60_000;
 
 /**
- * Removes the objects of a tool that has been stopped, also those of earlier servers and the Secret of its certificate.
- * Keeps the namespace with its quota and NetworkPolicy. Resolves when the tool's pods no longer exist or are on lost
- * nodes, at the latest after 10 minutes.
+ * Removes the objects of a tool that has been stopped, also objects of earlier servers and the Secret of its
+ * certificate. Keeps the namespace with its quota and NetworkPolicy. Resolves when the tool's pods no longer exist or
+ * are on lost nodes, at the latest after 10 minutes.
  *
  * @throws DeployError if the API refuses a call or does not answer, or if this server stops.
  */
@@ -24,7 +24,7 @@ export async function removeTool(
   const call = { namespace, labelSelector };
   const withParts = { ...call, propagationPolicy: 'Background' };
   const removePods = () => cluster.core.deleteCollectionNamespacedPod({ ...call, gracePeriodSeconds: 1 });
-  // The program that makes the certificates, such as cert-manager, leaves the Secret of a deleted Ingress.
+  // A program that makes certificates, such as cert-manager, does not delete the Secret of a deleted Ingress.
   const certificate = config.ingress_tls_secret.includes('TOOL') ? tlsSecretOf(tool, config) : null;
   for (const remove of [
     () => cluster.core.deleteCollectionNamespacedSecret(call),

@@ -14,13 +14,14 @@ import { grow, shrink } from './scale-rollout.ts';
 
 const MARK_MS = 30_000;
 /**
- * The cluster ends pods with a lower cost first, if it removes pods of a Deployment. All other pods have the cost 0.
+ * The deletion cost of an old pod. When the cluster removes pods of a Deployment, pods with the lowest cost end first.
+ * All other pods have the cost 0.
  */
 const OLD_COST = '-100';
 
 /**
  * Replaces the pods of one process type of a live rollout: adds as many new pods, waits until they are healthy, and
- * then removes the old ones. Each old pod gets its grace time to finish open requests.
+ * then removes the old pods. Each old pod gets its grace time to finish open requests.
  *
  * @throws DeployError that says why a new process is not healthy; the error of `beforeSwitch`; the signal's reason when
  * the signal fires. The old processes then go on.

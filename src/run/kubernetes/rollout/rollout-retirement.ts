@@ -78,12 +78,12 @@ export class RolloutRetirement {
       .filter(({ isScheduled }) => !isScheduled);
     const types = new Set(staying.map(({ type }) => type));
     const others = [...types].filter((type) => type !== 'web');
-    // If removing the processes that are not `web` fails, the removal of the whole rollout removes them too.
+    // Ignore a failure here: the removal of the whole rollout below removes these processes too.
     const ending =
       others.length === 0 ? null : removeRollout(parts, { ...removal, types: others }).catch(() => {});
     const cut = AbortSignal.any([hurry, parts.closing]);
     if (types.has('web')) await wait(drainMs, null, { signal: cut }).catch(() => {});
-    // If this server stops before the rollout has ended, the next server ends it.
+    // If this server stops before the rollout has ended, the next start of the server ends the rollout.
     while (!parts.closing.aborted) {
       try {
         const stuck = await removeRollout(parts, { ...removal, types: null });

@@ -35,7 +35,7 @@ export async function grow(parts: ObjectParts, start: RolloutStart): Promise<() 
   const changes = await changesOf(parts, rollout, signal);
   const growing = changes.filter(({ from, to }) => to > from);
   const undo = async (): Promise<void> => {
-    // The undo has its own signal, because the deployment's signal may be the reason for the undo.
+    // `undo` has its own signal, because it also runs if the deployment's signal has fired.
     const own = new AbortController().signal;
     const { namespace, id } = rollout;
     for (const { process, from, isDeployed } of growing) {
@@ -74,7 +74,10 @@ export async function shrink(parts: ObjectParts, rollout: Rollout, signal: Abort
   }
 }
 
-/** Sets the recorded numbers of pods after a start of the server, unless somebody else has set a number. */
+/**
+ * Sets the numbers of pods to the recorded numbers after a start of the server. Leaves a Deployment as it is if
+ * somebody else has changed it.
+ */
 export async function restoreReplicas(
   parts: ObjectParts,
   rollout: Rollout,
@@ -108,7 +111,7 @@ async function changesOf(
   });
 }
 
-/** Creates the Deployments of named commands that are to be kept running from now on. */
+/** Creates the Deployments of named commands that had no Deployment, because nobody had scaled them. */
 async function makeMissing(
   parts: ObjectParts,
   { rollout, toolNumber }: RolloutStart,
@@ -123,13 +126,13 @@ async function makeMissing(
 }
 
 /**
- * Returns the processes of one type that need a new pod to reach the number `to`. Their names get the lowest free
+ * Returns the processes of one type that need a new pod, so that `to` pods run. Their names get the lowest free
  * numbers.
  */
 function comingOf({ pods }: ObjectParts, rollout: Rollout, { process, to }: Change): WantedInstance[] {
   const type = labelValue(process.type);
   const there = pods.ofRollout(rollout).filter((pod) => pod.type === type && !pod.isTerminating);
-  // A pod that has ended for good, such as an evicted pod, does not count, but its name is not free.
+  // A pod that has ended for good, such as an evicted pod, does not count as running, but its name is not free.
   const active = there.filter(({ pod }) => !/^(Failed|Succeeded)$/.test(pod.status?.phase ?? ''));
   const taken = new Set(there.map(({ name }) => name));
   return freeNames(type, taken, Math.max(0, to - active.length)).map((name) => ({ process, name }));

@@ -51,7 +51,7 @@ export async function trafficOf(
   return behind === undefined ? null : { rolloutId: behind, isPage: true };
 }
 
-/** Prepares a tool for requests, unless the rollout has no web process. @see makeWay */
+/** Creates the Service and the Ingress of a tool, as `makeWay` does. Does nothing if the rollout has no web process. */
 export async function prepareTraffic(
   parts: ObjectParts,
   rollout: Rollout,
@@ -61,8 +61,8 @@ export async function prepareTraffic(
 }
 
 /**
- * Creates the Service of a tool, without a rollout, if the Service is missing. Creates its Ingress, so that the ingress
- * controller knows the host, or removes the Ingress if the host is this server's own.
+ * Creates the Service of a tool if it is missing. A new Service selects no rollout. Also creates the Ingress of the
+ * tool, so that the ingress controller knows the host, or removes the Ingress if the host is this server's own.
  */
 export async function makeWay(
   parts: ObjectParts,
@@ -79,8 +79,8 @@ export async function makeWay(
 }
 
 /**
- * Sends the tool's requests to this rollout. Resolves when the endpoints of the Service have changed, and the setting
- * `ingress_time` has passed for the ingress controller to follow. From then on, no request goes to another rollout. If
+ * Sends the tool's requests to this rollout. Resolves when the endpoints of the Service have changed, and the ingress
+ * controller has had the time `ingress_time` to follow. From then on, no request goes to another rollout. If
  * the rollout has no web process, removes the tool's Service and Ingress instead. If the tool is in maintenance,
  * visitors still get the page, also if the rollout has no web process, and this function does not wait.
  */
@@ -122,7 +122,8 @@ export async function stopTraffic(
 }
 
 /**
- * Gives Deployments of a rollout, by default all, the annotation `LIVE`: it says that the rollout has once been live.
+ * Gives the Deployments of `processes`, by default all of the rollout, the annotation `LIVE`. The annotation says that
+ * the rollout has once been live.
  */
 export async function markLive(
   { cluster }: ObjectParts,
@@ -143,8 +144,8 @@ export async function markLive(
 }
 
 /**
- * Returns the Service that a tool is to have now. It selects the pod of the maintenance page if the tool is in
- * maintenance, otherwise the web pods of the rollout `options.rolloutId`.
+ * Returns the Service that a tool is to have now. The Service selects the pod with the page about maintenance if the
+ * tool is in maintenance, otherwise the web pods of the rollout `options.rolloutId`.
  */
 export function serviceNow(
   { isInMaintenance }: Pick<ObjectParts, 'isInMaintenance'>,

@@ -118,7 +118,9 @@ function instancesOf(rollout: Rollout): WantedInstance[] {
   );
 }
 
-/** Watches the events of the namespace, and shows the push the events about the processes in `names`. */
+/**
+ * Watches the events of the rollout's namespace, and shows the push those about the pods of the processes in `names`.
+ */
 function watchEvents(
   { cluster, pods }: ObjectParts,
   { rollout: { id, namespace }, progress }: RolloutStart,

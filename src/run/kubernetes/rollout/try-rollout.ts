@@ -28,8 +28,8 @@ type Any = Applied<KubernetesObject>;
  * Asks the cluster by server-side dry runs which objects a rollout would create, change and remove, and whether the
  * quota has room for the new processes. Changes nothing. Objects of the old rollout count as removed, although they
  * stay for the drain time. Objects of rollouts that already drain do not count. If the namespace does not exist yet,
- * nothing can be asked, and all objects count as created. A preview must also leave room for the next rollout of its
- * tool.
+ * asks nothing: all objects count as created. For a preview, the quota must also have room for the next rollout of the
+ * preview's tool.
  *
  * @throws DeployError if the cluster would refuse an object, or does not answer; the signal's reason when the signal
  * fires.
@@ -100,10 +100,10 @@ async function changesOf(
 }
 
 /**
- * Checks that a preview leaves room in the quota for the next rollout of its tool. Checks nothing if that tool does not
- * run.
+ * Checks that a preview leaves room in the quota for the next rollout of the preview's tool. Checks nothing if that
+ * tool does not run.
  *
- * @param previewOf - The tool of the preview. If undefined, the rollout is not of a preview, and nothing is checked.
+ * @param previewOf - The tool of the preview. Undefined if the rollout is not of a preview: nothing is checked.
  * @param beside - The rollout of the preview, if its new processes do not run yet.
  * @throws DeployError `QUOTA_EXCEEDED` if there is no room; `CLUSTER_UNREACHABLE` if the API does not answer; the
  * signal's reason when the signal fires.
@@ -154,7 +154,7 @@ async function assertQuotaLeft(
     await applyObject(cluster, pod, { signal, isDryRun: true });
     return isCounted;
   } catch (error) {
-    // Any other refusal is about the size of this pod, but this pod only stands for several smaller pods.
+    // Ignore any other refusal: it is about the size of this pod, but this pod only stands for several smaller pods.
     const isOther =
       error instanceof DeployError && !/^(QUOTA_EXCEEDED|CLUSTER_UNREACHABLE)$/.test(error.code);
     if (!isOther) throw error;
@@ -195,8 +195,8 @@ function sumOf(
 }
 
 /**
- * Adds up quantities such as `250m` and `64Mi`, each multiplied by the number beside it. The quantities of one resource
- * have one unit.
+ * Adds up quantities such as `250m` and `64Mi`, each multiplied by the number beside it. All quantities of one
+ * resource, such as `memory`, must have the same unit.
  */
 function sumOfQuantities(
   all: readonly (readonly [Readonly<Record<string, string>>, number])[],
@@ -232,7 +232,7 @@ function wantedOf(parts: ObjectParts, options: ReleaseOptions): Any[] {
   ];
 }
 
-/** Returns the disruption budget of a Deployment that does not exist yet, and therefore cannot be the owner. */
+/** Returns the disruption budget of a Deployment that does not exist yet. So the budget has no owner. */
 function budgetOf(deployment: Applied<V1Deployment>): Any {
   const { metadata, spec } = deployment as V1Deployment & Applied<V1Deployment>;
   return {
@@ -243,7 +243,7 @@ function budgetOf(deployment: Applied<V1Deployment>): Any {
   } as Any;
 }
 
-/** The Service and the Ingress that a rollout without a web process would remove. */
+/** Returns the Service and the Ingress that exist and that a rollout without a web process would remove. */
 async function unneeded(
   parts: ObjectParts,
   options: ReleaseOptions,
@@ -262,12 +262,12 @@ async function unneeded(
   return found.flat();
 }
 
-/** True if the tool has a Service and an Ingress after a rollout. */
+/** True if the tool needs a Service and an Ingress after the rollout. */
 function hasWay({ isInMaintenance }: ObjectParts, { rollout: { release } }: ReleaseOptions): boolean {
   return isInMaintenance?.(release.tool) === true || scalable(release).some(({ type }) => type === 'web');
 }
 
-/** Returns an object as people see it: objects that each rollout makes anew have the name of their process type. */
+/** Returns the kind of an object and the name that people see. See `ObjectChange.name`. */
 function named({ kind, metadata }: Any): { kind: string; name: string } {
   const { labels } = metadata as { readonly labels?: Record<string, string> };
   if (kind === 'Secret') return { kind, name: 'config' };

@@ -13,7 +13,7 @@ export interface ScheduleStatusParts extends StatusParts {
   readonly isPaused?: (type: string) => boolean;
 }
 
-/** Returns the status that people see of a tool's schedules, and of runs whose schedule was deleted. */
+/** Returns the statuses that `ps` shows of a tool's scheduled processes, and of runs whose schedule was deleted. */
 export function scheduleStatuses(
   cronJobs: readonly V1CronJob[],
   pods: readonly ToolPod[],

@@ -10,19 +10,19 @@ import { exitOf } from '../pods/container-exit.ts';
 import type { ToolPod } from '../pods/tool-pods.ts';
 
 export interface ScheduledEndsOptions {
-  /** Returns the schedule of the pod's process. Null if its rollout is unknown, or if the process has no schedule. */
+  /** Returns the schedule of the pod's process. Null if the server does not know the rollout, or if none is set. */
   readonly scheduleOf: (pod: ToolPod) => Schedule | null;
   /** The operator's time limit for a run, in milliseconds. */
   readonly mostMs: number;
   readonly memoryBytes: number;
-  /** The facts about schedules that outlive the server. By default, nothing is recorded. */
+  /** What the server keeps about schedules over its restarts. By default, nothing is recorded. */
   readonly records?: ScheduleRecords | undefined;
   readonly say: (pod: ToolPod, texts: readonly string[]) => void;
 }
 
 /**
- * A Job's time limit begins before its pod exists. If the pod of a run is deleted up to this many milliseconds before
- * the run's time limit, the run counts as ended by the limit.
+ * If the pod of a run is deleted at most this many milliseconds before the time limit of the run, counted from the
+ * creation of the pod, the limit counts as the reason. The limit of a Job begins a little before its pod exists.
  */
 const APART_MS = 5000;
 
@@ -30,7 +30,7 @@ const APART_MS = 5000;
 export class ScheduledEnds {
   readonly #options: ScheduledEndsOptions;
   readonly #runs: ScheduledRuns;
-  /** The schedule of each pod. It is kept here, because the server may forget the pod's release before the run ends. */
+  /** The schedule of each pod. Kept here because the server may forget the pod's release before the run ends. */
   readonly #schedules = new Map<string, Schedule>();
   readonly #told = new Set<string>();
 
@@ -77,7 +77,7 @@ export class ScheduledEnds {
   }
 }
 
-/** Returns when the scheduled run of this pod began and ended, and how. `endedAt` is null while it runs. */
+/** Returns when the scheduled run of this pod began and ended, and how it ended. `endedAt` is null while it runs. */
 function runOf(
   { pod, container, isTerminating, isOver }: ToolPod,
   schedule: Schedule | null,
@@ -85,13 +85,13 @@ function runOf(
 ): ScheduledRun {
   const madeAt = timeOf(pod.metadata?.creationTimestamp) ?? 0;
   const { running, terminated: end } = container?.state ?? {};
-  // If a container could not be started, its start time is 1970.
+  // The start time of a container that could not be started is in 1970. The run then counts from the pod's creation.
   const startedAt = Math.max(timeOf(running?.startedAt ?? end?.startedAt) ?? madeAt, madeAt);
   if (end === undefined && !isOver) return { startedAt, endedAt: null, exitCode: null, detail: null };
   const endedAt = timeOf(end?.finishedAt) ?? startedAt;
   const limitMs = schedule === null ? mostMs : runLimit(schedule, mostMs);
-  // A Job whose time limit is over deletes its pod. So the run took too long if its pod is being deleted at about that
-  // time.
+  // When the time limit of a Job is over, the cluster deletes its pod. So the run took too long if its pod is being
+  // deleted at about that time.
   if (isTerminating && endedAt - madeAt > limitMs - Math.min(APART_MS, limitMs / 2)) {
     const words = schedule === null ? 'took too long and was ended' : tooLong(limitMs, schedule);
     return { startedAt, endedAt, exitCode: null, detail: words };

@@ -53,7 +53,7 @@ export async function cronJobsOf(
   }
 }
 
-/** True if these CronJobs include every schedule of a rollout. */
+/** True if every scheduled process of a rollout has its CronJob among `cronJobs`. */
 export function areSet(cronJobs: readonly V1CronJob[], rollout: Rollout): boolean {
   return scheduledIn(rollout.release).every(({ type }) =>
     cronJobs.some(
@@ -63,7 +63,7 @@ export function areSet(cronJobs: readonly V1CronJob[], rollout: Rollout): boolea
   );
 }
 
-/** Checks by a dry run that the cluster would accept these CronJobs. @throws DeployError with the reason if not. */
+/** Checks by a dry run that the cluster would accept these CronJobs. @throws DeployError if it would refuse one. */
 export async function assertSchedulable(
   { cluster }: Pick<ScheduleParts, 'cluster'>,
   cronJobs: readonly Applied<V1CronJob>[],
@@ -94,7 +94,7 @@ export async function setSchedules(
 
 /**
  * Starts a run of a scheduled process now: creates a Job from its CronJob, as `kubectl create job --from` does. The
- * policy `Forbid` of the CronJob does not see this Job, so a run that is due meanwhile starts beside it.
+ * policy `Forbid` of the CronJob does not count this Job, so a run that becomes due meanwhile starts beside this run.
  *
  * @throws DeployError `NO_SCHEDULE` if the tool has no CronJob of this process type; `RUN_UNDER_WAY` if a run of the
  * process has not ended; the cluster's refusal.
@@ -149,7 +149,7 @@ export async function endSchedules(parts: ScheduleParts, tool: string, namespace
     await remove(parts, metadata?.name ?? '', namespace, 'Background');
   }
   const isThere = () => pods.of(tool).some(({ isScheduled }) => isScheduled);
-  // Delete the runs by label, because a run has no owner if its CronJob was removed during the run.
+  // Delete the Jobs of the runs by label, because a Job has no owner if its CronJob was removed during the run.
   const call = { namespace, labelSelector: scheduledOf(tool), propagationPolicy: 'Background' };
   for (const end = performance.now() + LEAVING_MS; isThere() && performance.now() < end; ) {
     await retrying(() => cluster.batch.deleteCollectionNamespacedJob(call), { signal });
@@ -158,8 +158,8 @@ export async function endSchedules(parts: ScheduleParts, tool: string, namespace
 }
 
 /**
- * Makes the current runs of a rollout's schedules the owners of the Secret with the rollout's config vars. The cluster
- * then deletes the Secret together with the last run. Does nothing if there is no current run.
+ * Makes the Jobs of a rollout's running scheduled processes the owners of the Secret with the rollout's config vars.
+ * The cluster then deletes the Secret together with the last of these Jobs. Does nothing if no scheduled process runs.
  *
  * @see https://kubernetes.io/docs/concepts/architecture/garbage-collection/
  */
@@ -172,8 +172,8 @@ export async function leaveConfigToRuns(
   const { items } = await cluster.batch
     .listNamespacedJob({ namespace, labelSelector })
     .catch((error: unknown) => {
-      // The role that lets this server create CronJobs also lets it list Jobs. So without this right, no schedule
-      // exists.
+      // The role that lets this server create CronJobs also lets it list Jobs. So a server that may not list Jobs has
+      // created no schedule, and nothing runs.
       if (error instanceof ApiException && error.code === 403) return { items: [] };
       throw error;
     });
@@ -216,7 +216,7 @@ async function set({ cluster, closing: signal }: ScheduleParts, cronJob: Applied
   }
 }
 
-/** False if the CronJob is being deleted. Such a CronJob still exists for a moment, but starts no runs. */
+/** False if the CronJob is being deleted. A CronJob that is being deleted starts no more runs. */
 function isStaying({ metadata }: V1CronJob): boolean {
   return metadata?.deletionTimestamp === undefined;
 }

@@ -8,19 +8,22 @@ import type { Terminal } from '../../runtime.ts';
 import type { OneOffPipes } from './one-off-pipes.ts';
 
 /**
- * The environment variable that marks all processes that one `exec` command starts. Its value is the id of the command.
+ * The environment variable that all processes of one `exec` command have. Its value is the id of the command.
  */
 export const EXEC_VARIABLE = 'TOOLFORGE_PUSH_EXEC';
 
-/** How long the server waits for an agent. A process that has only just started has no agent yet. */
+/**
+ * How many seconds the server waits until an agent takes a request. A process that is just starting has no agent yet.
+ */
 const AGENT_SECONDS = 3;
 const REQUESTS = 'requests';
 /** The name of the file with the script of one command. The file is in the folder with the command's pipes. */
 const SCRIPT_FILE = 'command';
 
 /**
- * Starts a loop in a new session, then becomes the command of the process. The loop waits for the names of folders, and
- * runs the script in each folder. The shell that starts the loop ends at once, so the loop is no child of the command.
+ * A shell script that starts the agent, a loop in a new session, and then becomes the command of the process. The loop
+ * waits for the names of folders, and runs the script in each folder. The shell that starts the loop ends at once, so
+ * the loop is no child of the command.
  *
  * `env --default-signal` is needed because shells let background commands ignore Ctrl-C.
  */
@@ -69,17 +72,18 @@ export class ExecAgent {
    */
   async write(pipes: OneOffPipes, { toolNumber, sandbox, ...command }: ScriptOptions): Promise<void> {
     const path = join(pipes.folder, SCRIPT_FILE);
-    // The words of the command may be secrets, and other users of this machine may pass through the folder.
+    // Only the tool's user may read the script: the words of the command may be secrets, and other users of this
+    // machine may pass through the folder.
     await writeFile(path, scriptOf(join(this.#inside, pipes.id), command), { mode: 0o400 });
     await sandbox.own([path], toolNumber);
   }
 
   /**
-   * Asks the agent to run the script. Another program asks, because the tool can hold the lock of the pipe for minutes:
-   * see `openPipe`.
+   * Asks the agent to run the script of a command. This server does not write to the pipe of the agent itself, but
+   * starts a program that does: the tool can hold the lock of the pipe for minutes (see `openPipe`).
    *
-   * @returns false if the agent takes no request within `AGENT_SECONDS` or until `signal` fires: it has not started yet,
-   * has been ended, or its pipe is full.
+   * @returns false if the agent takes no request within `AGENT_SECONDS` or until `signal` fires: the agent has not
+   * started yet, has been ended, or its pipe is full.
    */
   async request({ id }: OneOffPipes, signal: AbortSignal): Promise<boolean> {
     const words = ['-c', 'echo "$1" >"$2"', 'sh', id, join(this.mount.source, REQUESTS)];
@@ -89,7 +93,7 @@ export class ExecAgent {
       stdio: 'ignore',
       reject: false,
     });
-    // A program that waits for the lock of the pipe cannot be killed, so nobody waits for its end.
+    // A program that waits for the lock of the pipe cannot be killed, so do not wait for its end after the time limit.
     const end = AbortSignal.any([signal, AbortSignal.timeout(AGENT_SECONDS * 1000)]);
     const given = end.aborted ? null : once(end, 'abort').then(() => null);
     const result = await Promise.race([asked, given]);
@@ -110,9 +114,9 @@ interface ScriptOptions extends ScriptCommand {
 
 /**
  * Returns a script that connects a command's streams to the pipes in `folder`, and writes `OPENED` to the pipe
- * `status`. After the end of the command, the script writes the mark to both outputs, because background processes may
- * keep the outputs open, and the exit status to `status`. The script catches signals, so that it lives long enough to
- * write both.
+ * `status`. After the end of the command, the script writes the exit status to `status`. It also writes the mark to
+ * both outputs, because background processes may keep the outputs open. The script catches signals, so that it lives
+ * long enough to write all this.
  */
 function scriptOf(folder: string, { command, terminal, mark }: ScriptCommand): string {
   const pipe = (name: string) => quoted(join(folder, name));

@@ -13,20 +13,25 @@ import { EXEC_VARIABLE } from './exec-agent.ts';
 import { assertTerminal, feed } from './local-one-off.ts';
 import { OneOffPipes } from './one-off-pipes.ts';
 
-/** How long the agent of a process may take to start a command. */
+/** How many milliseconds the agent of a process may take to start a command. */
 const START_MS = 6000;
-/** How long the server waits for the last output, and for news of the process, after a command was killed. */
+/**
+ * How many milliseconds the server waits, after a command was killed, for its last output and the end of its process.
+ */
 const END_MS = 2000;
 const KILLED: Exit = { code: null, signal: 'SIGKILL', isOutOfMemory: false };
-/** `OPENED` and an exit status are shorter. If a tool writes more to the pipe `status`, the command is killed. */
+/**
+ * The most characters that the pipe `status` may have. `OPENED` and an exit status are shorter. If a tool writes more,
+ * the command is killed.
+ */
 const MAX_STATUS_CHARACTERS = 32;
 
 /**
  * Runs a command beside a running process, in the sandbox of that process.
  *
  * @throws DeployError `NO_TERMINAL` if the server cannot give the command a terminal; `EXEC_FAILED` if the agent does
- * not start the command in time; `PROCESS_ENDED` if the process ends before the command; the signal's reason if it
- * fired before the command ran.
+ * not start the command in time; `PROCESS_ENDED` if the process ends before the command; the reason of `oneOff.signal`
+ * if it fired before the command ran.
  */
 export async function execLocally(
   oneOff: OneOff & { readonly beside: string },
@@ -87,7 +92,7 @@ class LocalExec {
     return status === null ? KILLED : { ...fromStatus(status), isOutOfMemory: false };
   }
 
-  /** Asks the agent to start the command. Gives up if the command has not started in time. */
+  /** Asks the agent to start the command. Gives up if the command has not started within `START_MS`. */
   async #request(): Promise<void> {
     const { running, pipes } = this.#parts;
     const limit = AbortSignal.any([this.#over.signal, AbortSignal.timeout(START_MS)]);
@@ -100,7 +105,7 @@ class LocalExec {
    * Reads the pipe `status`, to which the tool can write too. Connects the client's streams when the command has
    * started, and waits for its exit status.
    *
-   * @returns the exit status. Null if the pipe ends without one, for example because the command was killed.
+   * @returns the exit status. Null if the pipe has none, for example because the command was killed.
    */
   async #readStatus(): Promise<number | null> {
     let told = '';
@@ -119,7 +124,7 @@ class LocalExec {
     const { input, output, errors, terminal, signal } = this.#oneOff;
     const { pipes } = this.#parts;
     terminal?.onResize((size) => pipes.resize(size));
-    // The agent's script for this command sets an earlier size of the terminal.
+    // The agent's script has set the size that the client's terminal had at the start. Set its present size.
     if (terminal !== null) pipes.resize(terminal.size);
     // The input is not awaited, because a command may end before it has read its input.
     void feed(input, pipes.input);
@@ -162,13 +167,13 @@ class LocalExec {
     if (!signal.aborted) await once(signal, 'abort', { signal: ended }).catch(() => {});
     if (ended.aborted) return;
     this.#parts.pipes.hangUp();
-    // With a terminal, the command gets SIGHUP. SIGTERM would reach script(1), which gives the command only two
-    // seconds.
+    // With a terminal, `hangUp` has sent SIGHUP to the command. SIGTERM would reach script(1), which gives the command
+    // only two seconds.
     if (this.#oneOff.terminal === null || !this.#hasOpened) await this.#signal('SIGTERM');
     await wait(this.#parts.graceMs, null, { signal: ended }).catch(() => {});
     if (ended.aborted) return;
     await this.#signal('SIGKILL');
-    // The end of the pipe `status` would tell that the command has ended, but the tool may hold that pipe open.
+    // When the command has ended, the pipe `status` ends too, unless the tool holds the pipe open. So wait no longer.
     await wait(END_MS, null, { ref: false });
     this.#over.abort();
   }

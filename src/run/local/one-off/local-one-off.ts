@@ -27,7 +27,7 @@ const MAX_WORDS_CHARACTERS = 4096;
  *
  * @param name - The name of the process, such as `run.1`.
  * @throws DeployError `NO_TERMINAL` as `assertTerminal` does; `ONE_OFF_FAILED` if the command could not be started; the
- * signal's reason if it fired before the command ran.
+ * reason of `oneOff.signal` if it fired before the command ran.
  */
 export async function runLocally(oneOff: OneOff, name: string, parts: RunParts): Promise<Exit> {
   const tree = runTree(oneOff.release.artifact.reference);
@@ -115,8 +115,7 @@ class LocalOneOff {
     const ended = new AbortController();
     void this.#endWith(signal, ended.signal);
     terminal?.onResize((size) => this.#pipes.resize(size));
-    // The terminal's size may have changed since the command was created. If it has not changed, setting it has no
-    // effect.
+    // The size of the client's terminal may have changed since the command was created. So set its present size.
     if (terminal !== null) this.#pipes.resize(terminal.size);
     const words = this.#watchWrapping();
     const exit = await this.#process.exited;
@@ -167,7 +166,8 @@ class LocalOneOff {
     if (!signal.aborted) await once(signal, 'abort', { signal: ended }).catch(() => {});
     if (ended.aborted) return;
     this.#pipes.hangUp();
-    // With a terminal, SIGTERM would reach script(1), which gives the command only two seconds.
+    // With a terminal, `hangUp` has sent SIGHUP to the command. SIGTERM would reach script(1), which gives the command
+    // only two seconds.
     if (this.#oneOff.terminal === null || !this.#hasOpened) this.#process.terminate();
     await wait(this.#parts.config.grace_time, null, { signal: ended }).catch(() => {});
     if (!ended.aborted) this.#process.kill();
@@ -183,7 +183,7 @@ export async function feed(input: AsyncIterable<Uint8Array>, writer: Writable): 
   try {
     for await (const chunk of input) {
       if (writer.destroyed) return;
-      // The callback of `write` also runs if the pipe has been closed.
+      // This wait ends, because the callback of `write` also runs if the pipe has been closed.
       await new Promise<void>((resolve) => writer.write(chunk, () => resolve()));
     }
     writer.end();

@@ -12,17 +12,17 @@ import type { Mount, Sandbox } from '../../../sandbox/sandbox.ts';
 import type { TerminalSize } from '../../runtime.ts';
 
 /**
- * The names of the pipes in the folder. In the sandbox, the scripts of `onPipes`, `inTerminal` and `ExecAgent` open
- * them. Only `exec` uses `status`.
+ * The names of the pipes in the folder of a command. In the sandbox, the scripts of `onPipes`, `inTerminal` and
+ * `ExecAgent` open these pipes. Only `exec` uses `status`.
  */
 const NAMES = ['in', 'out', 'err', 'size', 'status'] as const;
 
 /**
  * A shell script that starts a program for each pipe in the folder `$1`. The program opens the pipe and passes data
  * between it and a socket of this server: the descriptors 3 to 7, in the order of `NAMES`. When the descriptor 0 ends,
- * because the command has ended or this server was killed, the script kills all of these programs. A program that waited
- * until the sandbox opens its pipe would never end otherwise. Each program first closes the sockets of the others, so that
- * this server sees the end of each.
+ * because the command has ended or this server was killed, the script kills all of these programs. A program that
+ * waited until the sandbox opens its pipe would never end otherwise. Each program first closes the sockets of the
+ * others, so that this server sees the end of each.
  */
 const PASS_ON = `cd "$1" || exit
 ( exec 4<&- 5<&- 6<&- 7<&-; exec cat <&3 >in ) &
@@ -40,7 +40,8 @@ kill -s KILL 0`;
  * does not get the standard streams of its sandbox, because the script that wraps the command prints to them.
  *
  * This server never opens the pipes, because a tool can hold the lock of a pipe for minutes: see `openPipe`. Other
- * programs do (`PASS_ON`). Each of them waits until the sandbox opens its pipe, so nobody sees an early end.
+ * programs open them (`PASS_ON`). Each program waits until the sandbox opens the same pipe. So a pipe that is not open
+ * yet does not look like a pipe that has ended.
  */
 export class OneOffPipes implements AsyncDisposable {
   readonly mount: Mount;
@@ -52,8 +53,8 @@ export class OneOffPipes implements AsyncDisposable {
   readonly #sizes: Writable;
   readonly #programs: ChildProcess;
   /**
-   * The newest size of the terminal, while an earlier size is being written. Writing takes long if the loop in the
-   * sandbox that reads sizes is stopped.
+   * The newest size of the terminal, while an earlier size is being written. Otherwise null. Writing takes long if the
+   * loop in the sandbox that reads sizes is stopped.
    */
   #nextSize: TerminalSize | null = null;
   #isResizing = false;
@@ -136,7 +137,9 @@ export class OneOffPipes implements AsyncDisposable {
   }
 }
 
-/** Ignores errors of a socket, such as EPIPE: the command has closed the pipe or ended, and its exit gives the reason. */
+/**
+ * Ignores errors of a socket, such as EPIPE: the command has closed the pipe or ended, and its exit gives the reason.
+ */
 function quiet(socket: Socket | null): Socket | null {
   return socket?.on('error', () => {}) ?? null;
 }

@@ -10,7 +10,7 @@ import { watchPauseMs } from '../../../sandbox/process/watch-pause.ts';
 import type { DiskEnd } from '../../../sandbox/sandbox.ts';
 
 export interface DiskWatchOptions {
-  /** The limits of each folder. */
+  /** The limits of the disk use of each process. */
   readonly limits: DiskLimits;
   readonly room: DiskRoom;
   /** For the number of a preview, returns the number of its tool. Returns every other number unchanged. */
@@ -24,13 +24,14 @@ export interface DiskWatchOptions {
  */
 const MAX_PART = 0.25;
 /**
- * A folder grows fast if it has gained more than this many files or bytes since a check at most `GROWN_MS` ago. If there
- * was none, it must have gained more than this on average in each `GROWN_MS` since the last check.
+ * A folder grows fast if it has gained more than this many files or bytes since a check at most `GROWN_MS` ago. If
+ * there was no such check, the folder must have gained more than this on average in each `GROWN_MS` since the last
+ * check.
  */
 const [GROWN_ENTRIES, GROWN_BYTES, GROWN_MS] = [500, 8 * 1024 * 1024, 2000];
 /**
- * On a nearly full disk, a process whose large folder grows slowly is ended only if no process was ended to make room
- * for this many milliseconds.
+ * On a nearly full disk, a process with a large folder that grows slowly is ended only if, in the last `SLOW_MS`
+ * milliseconds, no process was ended to make room.
  */
 const SLOW_MS = 10_000;
 /**
@@ -45,7 +46,7 @@ const STOPPED_MS = 30_000;
  */
 const REST = 19;
 
-/** The pause after a check that failed. */
+/** The pause after a check that failed, in milliseconds. */
 const RETRY_MS = 2000;
 
 /** The folder that one process writes to. */
@@ -60,7 +61,9 @@ interface Watched extends WatchedFolder {
   use: DiskUse;
   /** When the watch began, as `performance.now()` gave it. */
   readonly startedAt: number;
-  /** The disk use with which the next check compares: of a check at most `GROWN_MS` ago, otherwise of the last check. */
+  /**
+   * The disk use with which the next check compares: of a check at most `GROWN_MS` ago, otherwise of the last check.
+   */
   readonly before: Record<keyof DiskUse, Sample>;
   grew: 'fast' | 'slowly' | 'not';
 }
@@ -131,7 +134,7 @@ export class DiskWatch {
         if (limits.entries > 0) this.#keepShares('entries', space.entries * MAX_PART);
         if (limits.bytes > 0) this.#keepShares('bytes', Math.max(limits.bytes, space.bytes * MAX_PART));
       } catch (error) {
-        // If the last process has ended, measuring fails because its folder no longer exists.
+        // Log nothing if the last process has ended: measuring then fails because its folder no longer exists.
         if (this.#watched.size > 0) log.error({ err: error }, 'cannot measure the disk use of processes');
         // Wait, because the error may occur again at once.
         await wait(RETRY_MS, null, { ref: false });
@@ -193,8 +196,8 @@ export class DiskWatch {
 
   /**
    * Limits the files or bytes of each tool. If the processes of a tool have more than `most`, ends those whose folders
-   * grow fast. If no folder grows fast, ends one whose folder grows slowly, or else one of all (`lastOfLarge`). So a new
-   * release that writes much does not end the live one.
+   * grow fast. If no folder grows fast, ends one process that `lastOfLarge` chooses: from those whose folders grow
+   * slowly, or else from all. So a new release that writes much does not end the live release.
    */
   #keepShares(measure: 'bytes' | 'entries', most: number): void {
     const tools = Map.groupBy(this.#watched.values(), ({ toolNumber }) => toolNumber);
@@ -212,9 +215,9 @@ export class DiskWatch {
 
   /**
    * Makes room on a disk that is nearly full: ends the process with the largest folder that grows fast. If no folder
-   * grows fast, ends a process that may hide deleted files from this server. If there is no such process, and none was
-   * ended to make room for `SLOW_MS`, ends the process that hides most by moving its files all the time (`#mostMoving`),
-   * or else the process with the largest folder that grows slowly, for example by a log.
+   * grows fast, ends a process that may hide deleted files from this server. If there is no such process, and in the
+   * last `SLOW_MS` no process was ended to make room, ends the process that hides most by moving its files all the time
+   * (`#mostMoving`), or else the process with the largest folder that grows slowly, for example by a log.
    */
   #makeRoom(measure: 'bytes' | 'entries'): void {
     const [largest] = this.#growing('fast', measure);
@@ -224,8 +227,8 @@ export class DiskWatch {
 
   /**
    * Searches for processes that may hide deleted files from this server, and ends one that the previous search found
-   * too. If there is no such process, and none was ended to make room for `SLOW_MS`, ends a process that moves its files
-   * all the time, or one with a large folder that grows slowly.
+   * too. If there is no such process, and in the last `SLOW_MS` no process was ended to make room, ends a process that
+   * moves its files all the time, or a process with a large folder that grows slowly.
    */
   async #endSecretive(measure: 'bytes' | 'entries'): Promise<void> {
     if (performance.now() < this.#nextSearchAt) return;
@@ -238,8 +241,8 @@ export class DiskWatch {
     const now = performance.now();
     this.#suspectSince = found.size === 0 || secretive !== undefined ? null : (this.#suspectSince ?? now);
     if (secretive !== undefined) return this.#endForRoom(secretive);
-    // The next search may find the same process again. But processes that seem to hide files in turn, or that are ended
-    // again and again, must not keep the others from their turn.
+    // Wait first, because the next search may find the same process again. But processes that seem to hide files in
+    // turn, or that are ended again and again, must not protect slowly growing folders for ever.
     if (now - (this.#suspectSince ?? Number.NEGATIVE_INFINITY) < SLOW_MS) return;
     if (now - this.#endedAt < SLOW_MS && now - this.#slowTurnAt < 3 * SLOW_MS) return;
     this.#slowTurnAt = now;
@@ -250,7 +253,7 @@ export class DiskWatch {
   }
 
   /**
-   * Stops each sandbox for a moment, at most every `STOPPED_MS`, and measures it.
+   * Stops each sandbox for a moment, at most every `STOPPED_MS`, and measures its disk use.
    *
    * @returns the process with the largest disk use that the other checks have missed. Null if they have missed nothing
    * that counts as much (`isMuch`).

@@ -17,7 +17,7 @@ const MAX_BYTES = 64 * 1024;
 export interface ReplicaFolder {
   /** The operator's folder with a file `TOOL/replica.my.cnf` for each tool. Null if there is none. */
   readonly folder: string | null;
-  /** Reads a file without following links: the server may be root, and a tool may own its folder there. */
+  /** Reads a file without following links: the server may be root, and a tool may own the folder of its file. */
   readonly read: ReadPlainFile;
   readonly log: Pick<Log, 'warn'>;
 }

@@ -18,7 +18,7 @@ export interface RunFolders {
   readonly home: string;
   /** The variables that belong to the files in `home`. */
   readonly variables: Readonly<Record<string, string>>;
-  /** Takes what the process writes to the folder of its release. See `Mount.writesTo`. */
+  /** The folder that gets what the process writes to the folder of its release. See `Mount.writesTo`. */
   readonly writesTo: string;
   /**
    * Returns up to five names at the top of the release's folder: files that the process has changed or deleted, and
@@ -68,7 +68,8 @@ export async function makeRunFolders(
   };
 }
 
-// Leaves out `__pycache__`, where Python writes compiled modules, because nobody misses them.
+// A shell command that prints what `RunFolders.changed` returns. Leaves out `__pycache__`, where Python writes compiled
+// modules, because nobody misses these.
 const CHANGED = `find "$1" -name __pycache__ -prune -o ! -type d -printf '%P\\n' | cut -d / -f 1 | sort -u | head -n 5`;
 
 async function changedNames(changes: string): Promise<string[]> {

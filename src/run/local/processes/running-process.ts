@@ -47,7 +47,7 @@ export interface RunParts {
   readonly diskWatch: DiskWatch;
   readonly launchEnvironment: LaunchEnvironment;
   readonly ports: Ports;
-  /** Returns the tool's `replica.my.cnf`. Null if it has none. */
+  /** Returns the tool's `replica.my.cnf`. Null if the tool has no such file. */
   readonly replicaFile?: (tool: ToolName) => Promise<ReplicaFile | null>;
   readonly log: Log;
   /** The folder that holds the folders of all running processes. */
@@ -63,7 +63,7 @@ export interface Start {
   readonly toolLog: ToolLog;
   /** Called with each line of output, with config vars and the replica password masked. */
   readonly onLine?: (text: string) => void;
-  /** True: until `settle` is called, the kernel ends this process before live ones if memory is short. */
+  /** True: until `settle` is called, the kernel ends this process before live processes if memory is short. */
   readonly endsFirst?: boolean;
   /**
    * Called at the end of the process if it has changed files of its release, with the masked names from
@@ -98,11 +98,11 @@ export const INSIDE_PORT = 8000;
 export const LARGEST_FILE_BYTES = 1024 ** 3;
 const KEPT_LINES = 20;
 /**
- * The prepared search for secrets is kept this long after its last use. To prepare it takes up to 0.2 s and 15 MiB, and
- * health checks need it twice a second.
+ * The prepared search for secrets is kept for this many milliseconds after its last use. To prepare the search takes up
+ * to 0.2 s and 15 MiB, and health checks need it twice a second.
  */
 const MASK_KEPT_MS = 10_000;
-/** The file in /tmp that says that a health check script has passed. */
+/** The name of the file in /tmp of a process that exists once the health check script has passed. */
 const MARK = '.toolforge-push-healthy';
 
 /** Starts a process of a release in a sandbox, with new folders, and with a port if it is a `web` process. */
@@ -243,10 +243,10 @@ class RunOutput {
   }
 
   /**
-   * Returns the last lines of output, with secrets masked. If they are only details of an error, its first line comes before
-   * them. They are kept unmasked, and masked only when this is called,
-   * because most output never goes to a push. To mask long lines takes time, and health checks ask for them often, so this
-   * counts as time for output of the tool.
+   * Returns the last lines of output, with secrets masked. If these lines are only details of an error, the first line
+   * of the error comes before them. Lines are masked only when this function is called, because most output never goes
+   * to a push. To mask long lines takes time, and health checks call this function often, so the time counts as time
+   * for output of the tool.
    */
   async lastLines(): Promise<string[]> {
     const mask = await this.#masking();

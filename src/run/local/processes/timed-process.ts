@@ -28,15 +28,15 @@ export interface TimedProcessParts extends RunParts {
 
 export type TimedStart = Start & { readonly process: ScheduledProcess };
 
-/** The most scheduled runs of one tool at once, because the tools share the memory of the machine. */
+/** How many scheduled runs of one tool may last at the same time. The tools share the memory of the machine. */
 const MAX_RUNS_AT_ONCE = 20;
 
 /** How a run of a scheduled process ended. `exit` is null if the run took too long or could not be started. */
 type End = { readonly exit: Exit | null; readonly words: string };
 
 /**
- * One scheduled process of a release, such as `update.1`. It starts when it is due and has one run at a time. A run
- * lasts until it ends or its time is over.
+ * One scheduled process of a release, such as `update.1`. A run of the process starts when its schedule is due, unless
+ * the earlier run has not ended. A run that exceeds its time limit is ended.
  */
 export class TimedProcess {
   readonly #start: TimedStart;
@@ -119,7 +119,7 @@ export class TimedProcess {
     });
   }
 
-  /** Makes sure that no run starts. The status of the process gives the reason. */
+  /** Makes sure that no run starts. The status of the process gives `detail` as the reason. */
   refuse(detail: string): void {
     this.#retiring.abort();
     this.#refusal = detail;

@@ -16,7 +16,7 @@ export interface Pauses {
    */
   readonly firstMs: number;
   readonly mostMs: number;
-  /** If a process was up for this long, the next pause is `firstMs` again. */
+  /** If a process was up for more than this many milliseconds, the next pause is `firstMs` again. */
   readonly forgottenAfterMs: number;
 }
 
@@ -60,7 +60,7 @@ export class ToolProcess {
   #end: Ended | null = null;
   #lastExit: LastExit | null = null;
   #keeping: Promise<void> = Promise.resolve();
-  /** Whether `keepUp` was called: the process belongs to what is live. */
+  /** True once `keepUp` was called: from then on, the process belongs to the live rollout. */
   #isLive = false;
   #attempting: Promise<unknown> = Promise.resolve();
 
@@ -141,7 +141,9 @@ export class ToolProcess {
     });
   }
 
-  /** Makes sure that the process never starts. The status of the process and the tool's log give the reason. */
+  /**
+   * Makes sure that the process never starts. The status of the process and the tool's log give `detail` as the reason.
+   */
   async refuse(detail: string): Promise<void> {
     this.retire();
     this.#state = 'crashed';
@@ -192,7 +194,7 @@ export class ToolProcess {
       });
       try {
         const readiness = await this.#untilReady(running, signal, onSeen);
-        // Another program may have taken the port before this process could use it.
+        // If another program has taken the port before this process could use it, try another port.
         const isPortLost =
           readiness.kind === 'exited' && running.port !== null && !(await isFree(running.port.outside));
         if (isPortLost && count < MAX_PORTS) continue;

@@ -16,9 +16,9 @@ export class NoAnswer extends Error {
 }
 
 /**
- * Destroys a request to a tool with `NoAnswer` if its answer does not begin within `answerMs`. Also destroys it if more
- * than {@link MAX_INTERIM_ANSWERS} interim answers come first. The time starts again whenever the tool reads more of
- * the request's body. An interim answer does not count as an answer.
+ * Destroys a request to a tool with the error `NoAnswer` if the tool's answer does not begin within `answerMs`, or if
+ * more than {@link MAX_INTERIM_ANSWERS} interim answers come first. The time starts again whenever the tool reads more
+ * of the request's body. An interim answer does not count as an answer.
  *
  * @see https://www.rfc-editor.org/rfc/rfc9110#section-15.2
  */

@@ -2,14 +2,15 @@ import type { ClientRequest } from 'node:http';
 import type { Duplex } from 'node:stream';
 
 /**
- * Usually, a client sends nothing between its request for a WebSocket and the tool's answer. If it sends more bytes than
- * this, the server stops reading.
+ * Usually, a client sends nothing between its request for a WebSocket and the tool's answer. If a client sends more
+ * bytes than this, the server reads no more from it until the tool has answered.
  */
 const MAX_EARLY_BYTES = 16 * 1024;
 
 /**
  * Ends a request for a WebSocket if its client leaves before the tool has answered. Only reading shows that a client
- * has left. So this reads what the client sends, and gives it back to the connection when the WebSocket opens.
+ * has left. So this function reads what the client sends, and puts it back into the connection when the WebSocket
+ * opens.
  */
 export function endIfClientLeaves(client: Duplex, outgoing: ClientRequest): void {
   const early: Buffer[] = [];
@@ -26,7 +27,7 @@ export function endIfClientLeaves(client: Duplex, outgoing: ClientRequest): void
     client.off('data', keep).off('end', leave).pause();
     if (bytes > 0) client.unshift(Buffer.concat(early));
   });
-  // The tool refuses the WebSocket or fails, so nobody gets what the client sends.
+  // If the tool refuses the WebSocket or fails, nobody gets what the client sends, so drop it.
   const drop = (): void => void client.off('data', keep).resume();
   outgoing.once('response', drop).once('error', drop);
 }

@@ -10,8 +10,8 @@ const LINK = /<[^<>]*>(?:[^,"]|"[^"]*")*/g;
 const PLAIN_LINK = /^<[^<>\s]*>(?:\s*;\s*[^;=",\s]+(?:=(?:"[^;"\s]*"|[^;=",\s]*))?)*$/;
 
 /**
- * Matches fields that may not be trailers, because they frame or route a message, or control how it is used (RFC 9110
- * section 6.5.1).
+ * Matches fields that may not be trailers, because they frame or route a message, or control how the message is used
+ * (RFC 9110 section 6.5.1).
  */
 const NO_TRAILER =
   /^(transfer-encoding|content-.*|trailer|host|connection|keep-alive|te|upgrade|proxy-.*|www-authenticate|authorization|set-cookie|cookie|cache-control|expires|date|age|location|retry-after|vary|warning|pragma|expect|max-forwards|range|if-.*)$/;
@@ -32,7 +32,7 @@ export function passEarlyHints(outgoing: ClientRequest, response: ServerResponse
     try {
       response.writeEarlyHints({ link: links });
     } catch {
-      // Node.js refuses some values of the field Link. The client does not need the hint.
+      // Ignore the error: Node.js refuses some values of the field Link, and the client does not need the hint.
     }
   });
 }
@@ -46,7 +46,8 @@ export function passTrailers(answer: IncomingMessage, response: ServerResponse):
     try {
       response.addTrailers(trailers);
     } catch {
-      // Node.js reads some trailers that it refuses to write. The answer is complete without its trailers.
+      // Ignore the error: Node.js reads some trailers that it refuses to write, and the answer is complete without
+      // them.
     }
   });
 }

@@ -110,14 +110,14 @@ export class Router {
       this.#options.log.debug({ tool, error: error.message }, 'tool request failed');
       leave();
       const lostBy = systemCode(error) === 'ECONNREFUSED' ? forwarding.lostBy : (forwarding.lostBy ?? route);
-      // If the answer has been sent, only the rest of the request's body failed.
+      // If the answer has been sent, only the rest of the request's body failed, so there is nothing to do.
       if (response.writableEnded) return;
       if (response.headersSent || response.destroyed) response.destroy();
       else if (error instanceof NoAnswer) sendPage(this.#page(tool, this.#about(error)), response);
       else this.#again({ ...forwarding, lostBy });
     };
     proxy.on('error', (error) => this.#only(forwarding, () => fail(error)));
-    // A tool that switches to another protocol without being asked will not answer.
+    // A tool that switches to another protocol without being asked will not answer, so end the request.
     proxy.on('proxyReq', (outgoing) => {
       watchAnswer(outgoing, this.#options.answerMs);
       passEarlyHints(outgoing, response);
@@ -150,7 +150,8 @@ export class Router {
       return;
     }
     const again = () => {
-      // The connection may have failed after the tool's whole answer had arrived. The client is getting this answer.
+      // Do not retry if the client is getting an answer: the connection failed after the tool's whole answer had
+      // arrived.
       if (response.destroyed || response.headersSent) return;
       const fate = lostBy?.fate() ?? 'leaving';
       const route = lostBy !== null && fate === 'up' ? lostBy : this.#options.routeOf(tool);
@@ -237,7 +238,7 @@ export class Router {
     // Strip these fields before the server sets its own, because a client can remove any field by naming it in
     // Connection.
     stripHopByHop(request.headers);
-    // Expect asks this server, not the tool. If the request has a body, this server has already answered “100
+    // The field Expect asks this server, not the tool. If the request has a body, this server has already answered “100
     // Continue”.
     delete request.headers.expect;
     keepPlainNames(request.headers);
