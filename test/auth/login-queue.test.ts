@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { LoginQueue } from '../../src/auth/login-queue.ts';
 
-test('threat 9: of 20 simultaneous logins with one name, only two are checked at once, and another person’s login is checked too', async () => {
+test('threat 9: of 20 simultaneous logins with one name, only two are checked at once, and a login of another person is checked meanwhile', async () => {
   const queue = new LoginQueue();
   const { signal } = new AbortController();
   const mayEnd = Promise.withResolvers<void>();

@@ -59,13 +59,13 @@ test('threat 9: after 1,000 failed logins of one name, other people at the same 
   assert.equal(throttle.check('alice', '203.0.113.1'), 0, 'the name is free elsewhere');
 });
 
-test('threat 9: after 200 failed logins with different names from one address, another name waits 30 s there', () => {
+test('threat 9: after 200 failed logins with different names from one address, a login with one more name from this address must wait 30 s', () => {
   const { throttle, fail } = throttleAt();
   for (let index = 0; index < 200; index += 1) fail(1, `guess${index}`);
   assert.equal(throttle.check('guess1000', NAT), 30_000);
 });
 
-test('threat 9: a successful login clears the failed logins of its name at its address', () => {
+test('threat 9: a successful login clears the failed logins with the same name from the same address', () => {
   const { throttle, fail } = throttleAt();
   fail(20, 'alice');
   throttle.succeeded('alice', NAT);

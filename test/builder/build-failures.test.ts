@@ -6,7 +6,7 @@ const limits = { processes: 64, memoryBytes: 1024 ** 3, fileBytes: 1024 ** 3 };
 const why = (...lastLines: string[]) =>
   stepFailed({ name: 'pip', code: 1, signal: null, isOutOfMemory: false, lastLines }, limits).message;
 
-test('the reason of a failed build step is its error line, with the cause that follows', () => {
+test('the reason that a push gives for a failed build step is the error line of the step, with the cause that follows', () => {
   const cause = 'Because flaskk was not found in the package registry, nothing can be installed.';
   const error = 'error: No solution found when resolving dependencies:';
   const told = `pip exited 1: No solution found when resolving dependencies: ${cause}`;

@@ -42,7 +42,7 @@ async function sourceOf(files: Files): Promise<ASource> {
   return source;
 }
 
-test('a buildpack of the repository builds beside those of the server, and the Procfile can name a program that this buildpack installs', async () => {
+test('a buildpack of the repository builds beside the server’s buildpacks, and the Procfile can name a program that this buildpack installs', async () => {
   await using builder = await ABuilder.open();
   await using source = await sourceOf({
     ...greeter,

@@ -105,7 +105,7 @@ for (const { name, argv, says } of [
   });
 }
 
-test('commands of the local binary run in the server as the operator, with their input, output and status', async () => {
+test('commands of the local binary run in the server as the operator, and their input, output and exit status pass through unchanged', async () => {
   const data = newFolder();
   await using served = await servedDesk(data);
   const { desk } = served;

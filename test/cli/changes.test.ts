@@ -65,7 +65,7 @@ for (const { line, call } of [
   });
 }
 
-test('`restart` ends if its client leaves after the last line of the log, before the verdict', async () => {
+test('`restart` ends if its client leaves after the last line of the deployment’s log, but before the verdict', async () => {
   using desk = newDesk();
   const leaving = new AbortController();
   desk.deployments.follow = async function* () {
@@ -334,7 +334,7 @@ test('`config list` names the changes of config vars that the live release does 
   ]);
 });
 
-test('threat 121: config vars are not stored if the person lost the right to the tool while they sent them, as when a preview ends', async () => {
+test('threat 121: config vars are not stored if the person lost the right to the tool while sending them, for example because a preview ended', async () => {
   for (const line of ['config import wikibot - --no-restart', 'config set wikibot A - --no-restart']) {
     using desk = newDesk();
     const find = desk.directory.findTool.bind(desk.directory);

@@ -13,7 +13,7 @@ import { describeCommand } from '../../src/cli/commands/help.ts';
 import { Desk } from '../support/cli-services.ts';
 import { deploymentOf, releaseOf, wikibot } from '../support/store-records.ts';
 
-test('over SSH, help lists the commands of maintainers, and shows them as ssh commands', async () => {
+test('over SSH, `help` lists the commands for maintainers, and shows each command as an ssh command', async () => {
   using desk = new Desk();
   const { status, out, err } = await desk.type(['help']);
   assert.equal(status, 0);
@@ -123,7 +123,7 @@ test('`help` on a family of commands, such as `config`, describes each command o
   assert.equal((await desk.type(['help', 'nothing'])).status, 2);
 });
 
-test('every command has help, and the usage line of a command names each of its flags', async () => {
+test('every command has help, and its usage line names each flag of the command', async () => {
   using desk = new Desk();
   for (const { name, usage, options, isAlias } of commands) {
     if (isAlias === true) continue;

@@ -59,7 +59,7 @@ test('if an operator changes the memory limit of a live tool, `limit` says when 
   assert.doesNotMatch((await asOperator('limit wikibot builds=5')).out, says);
 });
 
-test('a maintainer cannot set limits, but sees what the tool uses of them, also during a rollout', async () => {
+test('a maintainer cannot set limits, but sees how much of each limit the tool uses, also during a rollout', async () => {
   const { desk, asOperator } = limitDesk();
   using _ = desk;
   const mine = await desk.type(['limit', 'wikibot', 'builds=1000']);

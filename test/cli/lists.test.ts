@@ -214,7 +214,7 @@ test('`tools` shows a tool as new until its first deployment has ended, and as f
   assert.equal(await state(), 'failed');
 });
 
-test('`tools` shows people their own tools, a tool’s credential only this tool, and the operator all used tools', async () => {
+test('`tools` lists a person’s own tools for this person, only one tool for a credential of this tool, and all used tools for the operator', async () => {
   using desk = new Desk();
   const third = nameOf('third_tool');
   desk.maintain(wikibot, 'alice');
@@ -257,7 +257,7 @@ test('`ps` shows different messages for a stopped tool and a tool whose processe
   assert.equal(JSON.parse((await desk.type(['tools', '--json'])).out)[0].maintenance, true);
 });
 
-test('`logs` prints each line with its time, release and process, and asks for the given process and number of lines', async () => {
+test('`logs` prints each line with its time, release and process, and reads only the given process and number of lines', async () => {
   using desk = new Desk();
   desk.maintain(wikibot, 'alice');
   desk.runtime.lines = [
@@ -500,7 +500,7 @@ test('long lists for many readers at once do not block other work of the server'
   assert.ok(turns >= 10, `${turns} turns of others`);
 });
 
-test('threat 35: releases are read in pieces, and the list has each of them once', async () => {
+test('threat 35: the command `releases` reads the releases in pieces, and lists each release once', async () => {
   using desk = new Desk();
   desk.maintain(wikibot, 'alice');
   const large = { ...artifactOf('b1'), buildpacks: ['x'.repeat(100_000)] };

@@ -116,7 +116,7 @@ function deskWithUpdate(): Desk {
   return desk;
 }
 
-test('what `schedule pause` and `schedule resume` change is kept in the store and reaches the runtime, and `schedule list` shows them', async () => {
+test('changes by `schedule pause` and `schedule resume` are kept in the store and reach the runtime, and `schedule list` shows them', async () => {
   using desk = deskWithUpdate();
   const type = async (line: string) => await desk.type(line.split(' '));
   assert.match(

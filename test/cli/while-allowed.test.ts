@@ -34,7 +34,7 @@ test('threat 8: a running command ends when the person who runs it no longer mai
   await assert.rejects(running, { code: 'NO_ACCESS' });
 });
 
-test('threat 8: a running command of a former maintainer ends even if the cache of the user directory still lists them', async () => {
+test('threat 8: a running command of a former maintainer ends even if the cache of the user directory still lists the maintainer', async () => {
   using desk = new Desk();
   desk.maintain(wikibot, 'alice');
   const directory = new CachedDirectory(desk.directory, { cacheMs: 60_000, limitMs: 5000 });
@@ -87,7 +87,7 @@ for (const { name, error } of [
   });
 }
 
-test('an error of a running command itself is passed on unchanged', async () => {
+test('if a running command fails by itself, its caller gets the error unchanged', async () => {
   using desk = new Desk();
   desk.maintain(wikibot, 'alice');
   const context = { services: desk.services, principal: desk.alice, signal: new AbortController().signal };

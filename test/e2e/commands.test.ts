@@ -279,7 +279,7 @@ http.server.HTTPServer(('', int(os.environ['PORT'])), Crash).serve_forever()
   });
 
   for (const door of ['ssh', 'http'] as const) {
-    test(`in a clone with a remote over ${door}, toolforge-push runs commands on the server of the remote, for its tool`, async () => {
+    test(`in a clone with a remote over ${door}, toolforge-push runs commands on the server of the remote, for the tool of the remote`, async () => {
       const { name, tree } = await newTool();
       await tree.git('remote', 'set-url', 'toolforge', server.remote(door, name));
       const listed = await tree.client(['ps', '--json']);
@@ -333,7 +333,7 @@ http.server.HTTPServer(('', int(os.environ['PORT'])), Crash).serve_forever()
     );
   });
 
-  test('toolforge-push says which server it asked, and --local, --remote and the operator’s settings choose another', async () => {
+  test('toolforge-push says which server it asked; --local, --remote and the operator’s settings choose another server', async () => {
     const { name, tree } = await newTool();
     const here = { env: { TOOLFORGE_PUSH_DATA: join(server.folder, 'data') } };
     const nowhere = { env: { TOOLFORGE_PUSH_DATA: join(server.folder, 'nowhere') } };

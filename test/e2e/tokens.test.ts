@@ -44,7 +44,7 @@ test('a read token can list the refs of its tool, but a push with it is refused 
   assert.equal((await server.get(name)).body, 'one');
 });
 
-test('a deploy token gives access only to its own tool, and to no tool after it was revoked', async () => {
+test('a deploy token gives access only to its own tool, and a revoked deploy token to no tool', async () => {
   const { name, tree, secret } = await withToken('mine');
   const other = await liveTool(server, 'not-mine');
   const wrong = await tree.git('ls-remote', remote('x', secret, other.name));

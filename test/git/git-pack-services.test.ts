@@ -222,7 +222,7 @@ for (const state of ['its list of refs', 'its pack']) {
   });
 }
 
-test('promise 6: if the post-receive hook connects after its push was answered, it deploys nothing', async () => {
+test('promise 6: if the post-receive hook of a push connects after the push was answered, nothing is deployed', async () => {
   let submitted = 0;
   const { services } = open('late-hook', {
     submit: () => {

@@ -163,7 +163,7 @@ test('numbers in settings may have spaces around them, and the port of a public 
   }
 });
 
-test('of names made of letters, digits, dots, slashes and hyphens, deploy_branch accepts those that git accepts for a branch', () => {
+test('the setting deploy_branch accepts a name of letters, digits, dots, slashes and hyphens if git accepts this name for a branch', () => {
   for (const name of [
     'main',
     'v1.0',

@@ -42,7 +42,7 @@ test('no message of a DeployError begins with the bare name of a tool or person'
   assert.deepEqual(wrong, []);
 });
 
-test('the search for messages of DeployErrors finds more than 200, also those that the code passes to a function that makes the error', () => {
+test('the search for messages of DeployErrors finds more than 200 messages, also messages that the code passes to a function that makes the error', () => {
   const found = messages().flatMap(({ literals }) => literals);
   assert.ok(found.length > 200, `only ${found.length} messages`);
   for (const known of ['the store is damaged or is not a store', 'the setting ldap_servers is empty'])

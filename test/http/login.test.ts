@@ -153,7 +153,7 @@ test('threat 30: a page of another site cannot use a password that the browser h
   assert.equal(door.packs.requests.length, 0);
 });
 
-test('threat 31: behind a proxy, passwords are accepted only over https', async (context) => {
+test('threat 31: behind a trusted proxy, passwords are accepted only if the client uses https', async (context) => {
   const door = await openDoor(context, { config: { trusted_proxies: ['127.0.0.1'] } });
   for (const { proto, status } of [
     { proto: 'http', status: 403 },

@@ -154,7 +154,7 @@ test('the server passes Pod Security restricted, and cannot write its root files
   }
 });
 
-test('the StatefulSet has podManagementPolicy Parallel, so that it replaces a pod that never becomes ready', () => {
+test('the StatefulSet has podManagementPolicy Parallel, because it can then replace a pod that never becomes ready', () => {
   assert.equal(server.spec?.podManagementPolicy, 'Parallel');
 });
 

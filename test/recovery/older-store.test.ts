@@ -305,7 +305,7 @@ for (const garbage of ['\0'.repeat(60), 'garbage\n', '[core]\n\t= 1\n']) {
   });
 }
 
-test('threat 87: if a lost repository was made again without commits, the check of the data reports that it lacks the live commit', async () => {
+test('threat 87: if a lost repository was made again without commits, the check of the data reports that the live commit is missing', async () => {
   const left = await Left.make();
   await left.loseRepository();
   // Makes an empty repository, as the next fetch would do.

@@ -210,7 +210,7 @@ for (const mode of ['isolated', 'trusted'] as const) {
   });
 }
 
-test('when a folder is given to a tool, the tool owns the folder and the links in it, but not the targets of the links', async () => {
+test('if the server gives a folder to a tool, the tool owns the folder and the links in it, but not the targets of the links', async () => {
   await using data = await dataFolder();
   const sandbox = await sandboxIn(data.path, 'isolated');
   const [folder, outside] = [join(data.path, 'mine'), join(data.path, 'outside')];

@@ -48,7 +48,7 @@ async function hold(bench: SshWorkbench, step: 'silent' | 'introduced' | 'exchan
 }
 
 for (const step of ['silent', 'introduced', 'exchanged'] as const) {
-  test(`threat 20: twenty SSH connections that stop before the login (${{ silent: 'nothing sent', introduced: 'version sent', exchanged: 'keys exchanged' }[step]}) do not keep out others from the same address`, async () => {
+  test(`threat 20: twenty SSH connections that stop before the login (${{ silent: 'nothing sent', introduced: 'version sent', exchanged: 'keys exchanged' }[step]}) do not keep out other people at the same address`, async () => {
     const bench = await open();
     await Promise.all(Array.from({ length: 20 }, () => hold(bench, step)));
     const { code, stderr } = await bench.ssh('alice', 'alice', ['x']);

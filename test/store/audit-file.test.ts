@@ -115,7 +115,7 @@ test('threat 83: audit.log does not grow for ever, and refused logins of strange
   for (const file of files) assert.ok(statSync(join(inner, file)).size < 2500);
 });
 
-test('threat 83: a person who sends commands all day cannot fill audit.log, so it keeps what others did', () => {
+test('threat 83: a person who sends commands all day cannot fill audit.log, so audit.log keeps what other people did', () => {
   const inner = mkdtempSync(join(folder, 'flood-'));
   const limits = (name: string) => ({ name, fileBytes: 8000, kept: 2 });
   const audit = auditFile(inner, log, {

@@ -95,7 +95,7 @@ test('the store keeps all builds of the last day, because the daily limit on bui
   assert.equal(store.buildStarts(wikibot, now - DAY_MS).length, MANY);
 });
 
-test('if the store has 100 releases that were live, a missing older release counts as deleted by the clean-up; with 99 releases, it does not', () => {
+test('a missing older release counts as deleted by the clean-up only if the store has 100 releases that were live', () => {
   const folder = mkdtempSync(join(root, 'data-'));
   const first = new SqliteStore(folder, key);
   addLive(first, 'live', now);

@@ -132,7 +132,7 @@ test('a refusal never comes from the LDAP cache: a new maintainer has access at 
   await deploy('bob');
 });
 
-test('the age of a cached LDAP answer counts from the question to LDAP, not from its answer', async () => {
+test('the age of a cached LDAP answer counts from the moment of the question to LDAP, not from the moment of the answer', async () => {
   const { slow, clock, directory } = cached();
   const { promise, resolve } = Promise.withResolvers<void>();
   slow.gate = promise;
@@ -257,7 +257,7 @@ test('threat 131: after LDAP answers for a person cost the server much time, thi
   assert.ok(fifth - endOfFour > 200, `mallory waited ${fifth - endOfFour} ms`);
 });
 
-test('threat 131: even if the server works much for others, a person’s questions to LDAP about tools with few maintainers hardly wait', async () => {
+test('threat 131: even if the server does much work for other people meanwhile, a person’s questions to LDAP about tools with few maintainers hardly wait', async () => {
   const { slow, directory } = cached(0);
   slow.findTool = async () => {
     const end = performance.now() + 20;

@@ -10,7 +10,7 @@ for (const [name, one, other] of [
   ['the order of two names joined by +', 'cn=A+uid=b,dc=x', 'uid=b+cn=a,dc=x'],
   ['repeated spaces', 'cn=a   b,dc=x', 'cn=a b,dc=x'],
 ] as const) {
-  test(`threat 3: two spellings of one distinguished name are equal: ${name}`, () => {
+  test(`threat 3: two spellings of one distinguished name count as equal: ${name}`, () => {
     assert.notEqual(readDn(one), null);
     assert.equal(readDn(one)?.key, readDn(other)?.key);
   });

@@ -70,7 +70,7 @@ test('threat 64: a build cannot change a file of the live artifact through the h
   });
 });
 
-test('threat 102: if a failed build has moved files of a layer with `linked = true` into its cache, the tool does not become their owner', async () => {
+test('threat 102: if a failed build has moved files of a layer with `linked = true` into its cache, the tool does not become the owner of these files', async () => {
   await using buildpacks = await SampleBuildpacks.write({ one: { build } });
   await using builder = await ABuilder.open({ buildpacks: buildpacks.folder });
   const configVars = (again: string) => ({ configVars: { AGAIN: again } });
@@ -104,7 +104,7 @@ open('deep', 'w').close()"`;
   }
 });
 
-test('a layer with a file that only its owner may read is copied for the next build, and stays readable for the tool', async () => {
+test('a layer with a file that only the owner of the file may read is copied for the next build, and stays readable for the tool', async () => {
   const first = 'echo secret >l/secret; chmod 600 l/secret';
   const again = 'echo "read: $(cat l/secret)"; chmod u+w l/content; echo changed >l/content';
   await buildTwice({ first, again }, async ({ first, second, said }) => {

@@ -58,7 +58,7 @@ test('a buildpack gets its plan entries, and the programs and variables of earli
   );
 });
 
-test('config vars are in the environment of a buildpack, but with clear-env only in its platform folder', async () => {
+test('a buildpack gets config vars in its environment, but a buildpack with clear-env gets them only as files in its platform folder', async () => {
   await withBuilder(
     {
       one: { build: `echo "one: \${COLOUR:-none}"` },
@@ -204,7 +204,7 @@ for (const { name, build, why } of [
   });
 }
 
-test('a process with working-dir starts in this folder, and its args follow the command', async () => {
+test('a process with working-dir in launch.toml starts in this folder, and the args of the process follow its command', async () => {
   const build = `printf '[[processes]]\\ntype = "web"\\ncommand = ["a", "b"]\\nargs = ["c"]\\nworking-dir = "/tmp"\\n' >"$CNB_LAYERS_DIR/launch.toml"`;
   await withBuilder({ one: { build } }, async (builder) => {
     const { processes } = await builder.build(source.folder);

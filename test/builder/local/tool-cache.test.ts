@@ -71,7 +71,7 @@ test('a layer that is only for launch gets its content from the last artifact if
   });
 });
 
-test('threat 39: a reused layer replaces a link in its place, and is not written to the target of the link', async () => {
+test('threat 39: if a link is in the place of a reused layer, the layer replaces the link, and nothing is written to the target of the link', async () => {
   const outside = await mkdtemp(join(tmpdir(), 'outside-'));
   try {
     // The user as whom the build runs must be able to list and enter this folder.
@@ -93,7 +93,7 @@ test('threat 39: a reused layer replaces a link in its place, and is not written
   }
 });
 
-test('a later build changes only its own copy of a layer, not the artifact that contains the layer', async () => {
+test('a later build changes only its own copy of a layer, not the earlier artifact that contains the layer', async () => {
   await withBuilder(async (builder) => {
     const first = await builder.build(source.folder, { configVars: firstVars('launch cache') });
     const second = await builder.build(source.folder, {

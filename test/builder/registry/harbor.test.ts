@@ -110,7 +110,7 @@ test('a Harbor account that cannot be deleted after its build does not fail the 
   assert.equal(harbor.robots.size, 1);
 });
 
-test('the Harbor project of a preview has a valid name, and is deleted with its repositories; a project that tools share is not deleted', async () => {
+test('the Harbor project of a preview has a valid name, and is deleted with the repositories in it; a project that tools share is not deleted', async () => {
   await using harbor = await AHarbor.open();
   const login = loginWith(harbor.url, await passwordFile(harbor));
   const own = repositoriesOf('harbor.example.org', tool('fix--wc'), true);

@@ -175,7 +175,7 @@ test('a cancelled build does not wait for the registry’s answer', async () => 
   );
 });
 
-test('the facts about an image for several platforms are those for the platform of this server, with the digest of the whole index', async () => {
+test('if an image is for several platforms, the server reads the facts for its own platform, and the digest of the whole index', async () => {
   const config = JSON.stringify({ config: { Env: ['A=b=c', 'D='], Labels: { l: 'v' } } });
   const manifest = JSON.stringify({
     config: { digest: sha(config), size: 10 },

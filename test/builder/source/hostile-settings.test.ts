@@ -151,7 +151,7 @@ test('threat 60: health check scripts count towards the bytes of commands that e
   assert.throws(() => assertRunnable(processes, 20), { code: 'COMMANDS_TOO_LONG' });
 });
 
-test('threat 55: of thousands of warnings about a source, a hundred are shown, and then the number of the others', async () => {
+test('threat 55: of thousands of warnings about a source, a hundred are shown, and then the number of warnings that are not shown', async () => {
   const folder = join(await sourceOf({}), 'workspace');
   const checkOut = async () => {
     await mkdir(folder, { recursive: true });

@@ -170,7 +170,7 @@ test('threat 66: long character sets in patterns of .slugignore hold up the serv
   });
 });
 
-test('a build does not see the files that .slugignore names, and the push says how many they are', async () => {
+test('a build does not see the files that .slugignore names, and the push says how many files were left out', async () => {
   const build = `ls; printf '[[processes]]\\ntype = "web"\\ncommand = ["true"]\\n' >"$CNB_LAYERS_DIR/launch.toml"`;
   await withBuilder({ one: { build } }, async (builder) => {
     await withSource('large\n', ['large', 'small'], async (folder) => {

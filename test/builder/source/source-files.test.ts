@@ -258,7 +258,7 @@ test('threat 41: submodules, LFS pointers and links to outside of the source cau
   assert.match(warnings[2] ?? '', /absolute, folder\/outside\.$/);
 });
 
-test('a repository that was added inside the repository causes a warning, unless .slugignore may have emptied its folder', async () => {
+test('a git repository inside the repository of a tool causes a warning, unless .slugignore may have emptied its folder', async () => {
   const source = await sourceOf({ 'app.py': '' });
   await mkdir(join(source, 'libraries/inner'), { recursive: true });
   assert.match(
@@ -277,7 +277,7 @@ test('a .gitattributes or .gitmodules that is too large to read fails no build',
   assert.match(warnings.join(), /^Git submodules are not supported/);
 });
 
-test('warnings about a source skip file names that are not UTF-8, but not the files beside them', async () => {
+test('warnings about a source leave out files whose names are not UTF-8, but not other files in the same folder', async () => {
   const source = await sourceOf({});
   const folder = Buffer.concat([Buffer.from(`${source}/caf`), Buffer.of(0xe9)]);
   await mkdir(folder);

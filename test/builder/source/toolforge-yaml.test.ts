@@ -137,7 +137,7 @@ components:
   });
 });
 
-test('replicas of a continuous component in toolforge.yaml that is not published are the number of its processes', async () => {
+test('if a continuous component in toolforge.yaml is not published, its replicas say how many of its processes run', async () => {
   const { components } = await read(one('command: ./work, replicas: 2', 'continuous', 'work'));
   assert.deepEqual([components[0]?.replicas, components[0]?.isPublished], [2, false]);
 });

@@ -51,7 +51,7 @@ test('a maintainer lists, adds and removes maintainers, and the audit log has ea
   );
 });
 
-test('the deploy tokens of a removed maintainer are revoked, and those of others stay', async () => {
+test('the deploy tokens of a removed maintainer are revoked, and the deploy tokens of other maintainers stay', async () => {
   const { desk, type } = memberDesk();
   using _ = desk;
   for (const uid of ['alice', 'bob']) await type('token create wikibot ci', uid);

@@ -69,7 +69,7 @@ for (const address of [
   'ssh://alice@host;touch/wikibot.git',
   'http://host\nusername=root/wikibot.git',
 ]) {
-  test(`CVE-2017-1000117: the remote ${JSON.stringify(address)} is refused, so it never becomes an option of ssh`, () => {
+  test(`CVE-2017-1000117: the remote ${JSON.stringify(address)} is refused, so its address never becomes an option of ssh`, () => {
     assert.equal(serverAt('toolforge', address), null);
   });
 }

@@ -23,7 +23,7 @@ for (const { typed, argv, own } of [
   { typed: 'unknown --remote beta', argv: 'unknown --remote beta', own: {} },
   { typed: 'ps -- --local', argv: 'ps -- --local', own: {} },
 ]) {
-  test(`options of the local binary itself in “${typed}” do not reach the server`, () => {
+  test(`of the command line “${typed}”, the local binary sends “${argv}” to the server, and keeps its own options for itself`, () => {
     const expected = { isLocal: false, remote: null, tool: null, ...own, argv: words(argv) };
     assert.deepEqual(ownLine(words(typed), commands), expected);
   });

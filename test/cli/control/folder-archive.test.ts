@@ -51,7 +51,7 @@ test('`deploy` of a folder starts no program that the git settings of the folder
   assert.equal(existsSync(mark), false);
 });
 
-test('`deploy` of a folder fetches no missing objects of its git repository, because that can start a program', async () => {
+test('`deploy` of a folder in a git repository fetches no missing objects, because a fetch can start a program', async () => {
   const { folder, git } = await workTree();
   const mark = join(root, 'fetched');
   const tree = await git('rev-parse', 'HEAD:left');
@@ -70,7 +70,7 @@ test('`deploy` of a folder fetches no missing objects of its git repository, bec
   assert.equal(existsSync(mark), false);
 });
 
-test('`deploy` of a folder sends no file behind a link out of the folder, although its git index names the file', async () => {
+test('`deploy` of a folder sends no file behind a link out of the folder, although the git index names the file', async () => {
   const { folder, git } = await workTree();
   const outside = mkdtempSync(join(root, 'outside-'));
   writeFileSync(join(outside, 'secret'), 'secret');

@@ -144,7 +144,7 @@ while True: a.append(b'x' * 10_000_000)"`,
     });
   }
 
-  test('threat 78: a build that finds no room on a node says so while it waits, then fails and names what it asked for', async () => {
+  test('threat 78: a build that finds no room on a node says so while it waits, then fails and names the memory and processor time that it asked for', async () => {
     await using builder = await open({ build_cpu: 256_000 }, { patienceMs: 3000 });
     await assert.rejects(
       builder.build(script('')),
@@ -227,7 +227,7 @@ while True: a.append(b'x' * 10_000_000)"`,
     );
   });
 
-  test('if the namespace for builds and the builder image are missing, a push names the namespace, and the next start logs both', async () => {
+  test('if the namespace for builds and the builder image are missing, a push names the namespace, and the next start of the server logs both faults', async () => {
     // The build itself would first find out that the image is missing.
     const builder_image = `${registryHost}/no-such-builder:1`;
     await using builder = await open({ build_namespace: 'no-such-namespace', builder_image });

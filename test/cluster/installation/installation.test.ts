@@ -293,7 +293,7 @@ test('threat 85: a second server of the StatefulSet refuses to start, gives advi
   await kubectl('-n', HOME, 'wait', '--for=delete', `pod/${second}`, '--timeout=120s');
 });
 
-test('threat 85: a server that loses its Lease ends with an error, and returns when the other server’s Lease has expired', async () => {
+test('threat 85: a server that loses its Lease to another server ends with an error, and starts again when the other server’s Lease has expired', async () => {
   const uid = await installation.uid();
   const patch = { spec: { holderIdentity: 'another-0_x' } };
   await kubectl('-n', HOME, 'patch', 'lease', HOME, '--type=merge', '-p', JSON.stringify(patch));

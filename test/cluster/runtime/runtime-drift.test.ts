@@ -158,7 +158,7 @@ describe('drift', { concurrency: 1 }, () => {
     assert.equal((await bench.request(tool, '/')).body, 'two');
   });
 
-  test('the Secret and the PodDisruptionBudget of a release are deleted with its Deployments, also while no server runs', async () => {
+  test('the Secret and the PodDisruptionBudget of a release are deleted with the Deployments of the release, also while no server runs', async () => {
     const tool = 'owned' as ToolName;
     const artifact = await bench.artifact({ 'web.py': webTool('x') }, [web()]);
     const server = bench.startAnother(tool);

@@ -74,7 +74,7 @@ test('time that other programs take on a busy machine is not counted as reading 
   assert.equal(time.waitMs('one'), 0);
 });
 
-test('threat 55: the time to answer several requests in one packet counts as reading time of their client', async () => {
+test('threat 55: if a client sends several requests in one packet, the time to answer them counts as reading time of this client', async () => {
   let usedMs = 0;
   const time = new ReadingTime(() => usedMs);
   for (let round = 0; round < 10; round++) {

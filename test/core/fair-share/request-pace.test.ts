@@ -18,7 +18,7 @@ test('threat 145: after a burst of requests of one person, the next requests of 
   assert.ok((await busy) > 290);
 });
 
-test('threat 145: a client that asks and disconnects again and again does not make its person wait ever longer', async () => {
+test('threat 145: if a client of a person sends requests and disconnects again and again, the person’s later requests do not wait ever longer', async () => {
   const pace = new RequestPace({ burst: 1, perSecond: 10 });
   await take(pace, 'alice', 1);
   for (let count = 0; count < 100; count += 1) {

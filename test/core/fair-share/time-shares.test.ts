@@ -84,7 +84,7 @@ test('threat 55: a tool’s single line arrives within 200 ms while another tool
   assert.ok(tookMs < 200, `${tookMs} ms`);
 });
 
-test('an error in a piece of background work goes to its caller, and the next piece runs', async () => {
+test('an error in a piece of background work goes to the caller of this piece, and the next piece runs', async () => {
   const shares = new TimeShares({ part: 0.25, sliceMs: 4 });
   await assert.rejects(
     shares.run('one', () => {

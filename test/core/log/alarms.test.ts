@@ -167,7 +167,7 @@ describe('alarms for an operator', () => {
     });
   }
 
-  test('a fault that lasts is logged again after ten minutes with its count, and once when it is over', () => {
+  test('a fault that lasts is logged again after ten minutes, with the number of times that it happened, and once when it is over', () => {
     const { log, lines } = listeningLog();
     const minute = 60_000;
     const raise = (now: number) =>
@@ -188,7 +188,7 @@ describe('alarms for an operator', () => {
     assert.equal(lines[2]?.['seconds'], 15 * 60);
   });
 
-  test('a missing right in one namespace is not reported as over when a tool in another namespace goes live', () => {
+  test('the alarm about a missing right in one namespace does not end when a tool in another namespace goes live', () => {
     const { log, lines } = listeningLog();
     const lacking = (tool: string, verb = 'create') =>
       refusalOf(

@@ -123,7 +123,7 @@ for (const { name, heeds } of [
   });
 }
 
-test('if a rollback waits, a later push of the commit that is building becomes its own deployment, and goes live last', async () => {
+test('if a rollback waits, a later push of the commit that is building becomes a deployment of its own, and goes live last', async () => {
   const { place, line, running, commits } = await building();
   await using _place = place;
   const rollback = await line.rollback(wikibot, 1, alice);
@@ -155,7 +155,7 @@ test('if a waiting rollback is cancelled, the push behind the rollback finds its
   assert.equal(await place.ref('refs/deployments'), '');
 });
 
-test('if a push of another commit waits, a later push of the commit that is building becomes its own deployment', async () => {
+test('if a push of another commit waits, a later push of the commit that is building becomes a deployment of its own', async () => {
   const { place, line, running, commits } = await building();
   await using _place = place;
   const other = await line.submit(await place.park('p4', { oldCommit: commits.two }));
@@ -167,7 +167,7 @@ test('if a push of another commit waits, a later push of the commit that is buil
   assert.deepEqual(await again.verdict, { isLive: true, version: 3 });
 });
 
-test('config vars that are set without a restart are refused during a deployment; later, a restart does not use them, but the next release does', async () => {
+test('setting config vars without a restart is refused during a deployment; a later restart does not use config vars that were set so, but the next release does', async () => {
   const { place, line, running } = await building();
   await using _place = place;
   const store = () => line.configure(wikibot, { A: '1' }, bob, { isStoredOnly: true });

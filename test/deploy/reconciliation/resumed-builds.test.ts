@@ -73,7 +73,7 @@ test('if a build ends while the server is being stopped, its release goes live a
   assert.deepEqual([state, version, builder.builds], ['live', 1, 1]);
 });
 
-test('threat 82: a push that was refused after its build does not go live later, even if its end could not be stored', async () => {
+test('threat 82: a push that was refused after its build does not go live later, even if the store could not record the end of the deployment', async () => {
   await using place = await Place.make();
   const { builder, store } = place;
   builder.build = async ({ id }) => artifactOf(id);

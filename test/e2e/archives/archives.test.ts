@@ -155,7 +155,7 @@ describe('archives', { concurrency: 3 }, () => {
     assert.deepEqual(await leftovers(name), []);
   });
 
-  test('an archive of the command `deploy` is refused if a push went live while it waited, and the client is told how to go on', async () => {
+  test('an archive of the command `deploy` is refused if a push went live while the archive waited, and the client is told how to go on', async () => {
     const { name, tree } = await liveTool(server, 'raced');
     const slow = await tree.commit('slow', webTool('slow', 'sleep 3'));
     const pushing = tree.push();

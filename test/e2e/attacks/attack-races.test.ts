@@ -126,7 +126,7 @@ describe('races', { concurrency: 4 }, () => {
     await assertTrue(name, 'two');
   });
 
-  test('threat 8: removing a tool during its push does not end the server, and its former maintainer can no longer push to it', async () => {
+  test('threat 8: if a tool is removed during its push, the server continues, and the former maintainer of the tool can no longer push to it', async () => {
     const { name, tree } = await newTool();
     await tree.commit('two', webTool('two', 'sleep 2'));
     const pushing = tree.push();

@@ -35,7 +35,7 @@ for (const { fixture, says, answers } of [
   });
 }
 
-test('CGI scripts in Perl, Python and sh run beside the pages of public_html and get config vars; their modules are not served', async () => {
+test('CGI scripts in Perl, Python and sh run beside the pages of public_html and get config vars; modules of the scripts are not served as pages', async () => {
   const pushed = await pushFixture(server, 'perl-cgi');
   assert.match(pushed, /CGI scripts \(cgi-bin\) · perl/);
   assert.match(

@@ -40,7 +40,7 @@ test('if the server encodes the command list of a push for git and reads the res
   assert.deepEqual(new CommandListReader().push(encodeCommandList(list)), list);
 });
 
-test('threat 37: of the capabilities that a client sends, git gets only those that the server knows, and only in the known form', () => {
+test('threat 37: of the capabilities that a client sends, the server passes only known capabilities on to git, and only in their known form', () => {
   const odd =
     'side-band-64k=1 push-options=1\tatomic=1 report-status\vquiet\u00a0 side-band-64 agent= agent=a/1\x01 foo=bar';
   for (const [said, given] of [

@@ -245,7 +245,7 @@ for (const { name, refs, options, expected } of [
   });
 }
 
-test('threat 49: if a push names a branch three times, the first of the three deploys, and the others are refused', () => {
+test('threat 49: if a push names a branch three times, the first of the three refs is deployed, and the other two are refused', () => {
   const fates = judge([['refs/heads/main', a], ['refs/heads/main'], ['refs/heads/main', 'c'.repeat(40)]]);
   assert.deepEqual(fates, [
     'deploy',

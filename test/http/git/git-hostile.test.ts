@@ -62,7 +62,7 @@ test('a POST to a repository without credentials is answered 401, and never reac
   assert.equal(door.packs.requests.length, 0);
 });
 
-test('git’s probe of four bytes is answered 401 without a password and 200 with one', async (context) => {
+test('git’s probe of four bytes is answered 401 without a password and 200 with a password', async (context) => {
   const door = await openDoor(context);
   const anonymous = await post(door, '/hello.git/git-receive-pack', '0000', { authorization: '' });
   assert.equal(anonymous.status, 401);

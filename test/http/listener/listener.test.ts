@@ -138,7 +138,7 @@ test('threat 27: the Host header of a request does not change the addresses that
   }
 });
 
-test('the server’s HTTP answers do not name its software', async (context) => {
+test('the server’s HTTP answers do not name the software of the server', async (context) => {
   const door = await openDoor(context);
   for (const path of ['/', '/nothing', '/hello.git/info/refs?service=git-upload-pack']) {
     const answer = await fetch(door.url + path);

@@ -23,7 +23,7 @@ function aName() {
   return { proxies, lookUp };
 }
 
-test('a host name in trusted_proxies stands for its present addresses', async () => {
+test('a host name in trusted_proxies stands for the present addresses of this host', async () => {
   const { proxies, lookUp } = aName();
   assert.ok(proxies.check('192.0.2.7'));
   assert.ok(!proxies.check('10.42.0.7'));

@@ -81,7 +81,7 @@ test('threat 79: a web process that listens only on another port than PORT is re
   assert.equal(readiness.seen.message, 'web.1 listens on port 5000, not on PORT (8000)');
 });
 
-test('the message about a web process with 3,000 wrong ports names five of them, and says how many more there are', () => {
+test('the message about a web process that listens on 3,000 wrong ports names five ports, and says how many more there are', () => {
   const ports = Array.from({ length: 3000 }, (_, index) => 10_000 + index);
   assert.equal(
     wrongPort({ name: 'web.1', insidePort: 8000 }, ports).message,

@@ -142,7 +142,7 @@ for (const mode of ['trusted', 'isolated'] as const) {
         assert.match(seen, /^ {7}web\.1 started · healthy after \d+\.\d s \(GET \/ answers 500\)$/m);
       }));
 
-    test('the status of a process shows its line of the Procfile', () =>
+    test('the status of a process shows the line of the Procfile that started the process', () =>
       within({}, async ({ runtime, artifact }) => {
         const tool = 'lines' as ToolName;
         const line = 'python3 -u web.py  # "quoted"';

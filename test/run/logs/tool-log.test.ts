@@ -48,7 +48,7 @@ test('when the log file of a process is full, it replaces the previous log file,
   });
 });
 
-test('each line of a tool’s log is read with its release; lines of an earlier server version, which stored no release, have none', async () => {
+test('each line of a tool’s log is read with its release; lines of an earlier server version, which stored no releases, have no release', async () => {
   await inFolder(async (folder) => {
     const toolLog = new ToolLog({ folder, sizeBytes: 10_000, log });
     await mkdir(folder);

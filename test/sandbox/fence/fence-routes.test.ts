@@ -15,7 +15,7 @@ async function setRoutes(folder: string, before: string) {
   return await execa('unshare', argv, { reject: false });
 }
 
-test('threat 62: a sandbox does not start if its port range cannot be set, because its UDP could take any port', {
+test('threat 62: a sandbox does not start if its port range cannot be set, because it could then send UDP from any port', {
   skip: !isRoot,
 }, async () => {
   await using data = await dataFolder();

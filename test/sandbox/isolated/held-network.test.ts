@@ -25,7 +25,7 @@ async function readyNetwork(sandbox: Sandbox): Promise<HeldNetwork> {
   return network;
 }
 
-test('sandboxed commands that share a network are in one network namespace, and a command that does not share it is in another', async () => {
+test('sandboxed commands that share a network are in one network namespace, and any other command is in a network namespace of its own', async () => {
   await using data = await dataFolder();
   const sandbox = await sandboxIn(data.path, 'isolated');
   using network = await readyNetwork(sandbox);

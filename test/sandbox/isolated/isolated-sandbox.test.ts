@@ -213,7 +213,7 @@ for (const { name, make } of [
       await writeFile(Buffer.concat([Buffer.from(`${folder}/a`), Buffer.from([0xff])]), ''),
   },
 ]) {
-  test(`a folder with ${name} becomes the tool’s with all that is in it, and the target of a link does not`, {
+  test(`a tool becomes the owner of a folder with ${name} and of everything in the folder, but not of the targets of links`, {
     skip: !isRoot,
   }, async () => {
     await using data = await dataFolder();
@@ -410,7 +410,7 @@ time.sleep(1)
   assert.ok(many < Math.max(5, availableParallelism() * 2) * few, `${many} s and ${few} s`);
 });
 
-test('threat 60: a tool may have at most 2048 pending signals and timers, so that it cannot take those of all tools', {
+test('threat 60: a tool may have at most 2048 pending signals and timers, so that it cannot use up the signals and timers of all tools', {
   skip: !isRoot,
 }, async () => {
   await using data = await dataFolder();

@@ -62,7 +62,7 @@ test('threat 106: cgroup version 2: the server uses a delegated folder, moves it
   assert.equal(await mostOfTool(8), '1200');
 });
 
-test('threat 140: cgroup version 1: all commands of a tool together may have half of the memory, or as much as the largest of them', async () => {
+test('threat 140: cgroup version 1: all commands of a tool together may have half of the machine’s memory, or as much as the largest command alone', async () => {
   await using data = await dataFolder();
   const options = await hierarchy(data.path, ['memory'], '4:memory:/\n');
   const cgroups = new Cgroups(options);
@@ -96,7 +96,7 @@ test('cgroup version 2: a killed command counts as ended by the memory limit of 
   assert.equal(group.isToolOutOfMemory(), false);
 });
 
-test('if the server may not use control groups, it works without groups, and nothing fails', async () => {
+test('a server that may not use control groups works without control groups, and nothing fails', async () => {
   await using data = await dataFolder();
   const cgroups = new Cgroups(await hierarchy(data.path, ['.'], ''));
   const group = cgroups.create('web', 7, limits);

@@ -144,7 +144,7 @@ test('if an SSH client closes a channel, the channel’s command ends, and the c
   client.end();
 });
 
-test('threat 17: the SSH server accepts only the variable GIT_PROTOCOL, and only if it is well-formed', async () => {
+test('threat 17: the SSH server accepts only the variable GIT_PROTOCOL, and only if its value is well-formed', async () => {
   const bad = [
     'LD_PRELOAD=/tmp/x.so',
     'GIT_DIR=/etc',
@@ -260,7 +260,7 @@ test('threat 21: the eleventh session on one SSH connection is refused', async (
   client.end();
 });
 
-test('threat 145: after a hundred commands over SSH, those of a person begin at most 30 times a second', async () => {
+test('threat 145: after a hundred commands of a person over SSH, the next commands of this person begin at most 30 times a second', async () => {
   const client = await attacker();
   const startedAt = performance.now();
   const ask = async () => {

@@ -18,7 +18,7 @@ test('threat 87: a release copy that is a folder or lacks parts counts as damage
   for (const version of [1, 2, 3]) assert.equal(copies.read(wikibot, version), null);
 });
 
-test('copies of the newest releases and of rollback targets are kept, and a new store can read them', (t) => {
+test('copies of the newest releases and of releases for rollbacks are kept, and a new store can read the copies', (t) => {
   const data = mkdtempSync(join(tmpdir(), 'copies-'));
   t.after(() => rmSync(data, { recursive: true }));
   const key = new SecretsKey(Buffer.alloc(32, 1));

@@ -158,7 +158,7 @@ test('if the registry needs no login, no credential is mounted in a build', () =
   assert.ok(!spec?.volumes?.some(({ name }) => name === 'registry'));
 });
 
-test('the Job that only inspects a source fetches it and detects buildpacks, and has no phase that builds or makes an image', () => {
+test('the Job that only inspects a source fetches the source and detects buildpacks, and has no phase that builds or makes an image', () => {
   const { spec } = buildJob({ ...job, isInspection: true }).spec.template;
   const names = [...(spec?.initContainers ?? []), ...(spec?.containers ?? [])].map(({ name }) => name);
   assert.deepEqual(names, ['fetch', 'detect']);

@@ -41,7 +41,7 @@ for (const [registry, project, image] of [
   });
 }
 
-test('the labels of a build’s objects match the label selector of the build and that of its tool', () => {
+test('the labels of a build’s objects match the label selector for this build and the label selector for all builds of the tool', () => {
   const labels = labelsOf(tool('wc'), 'one', 'build-wc-1');
   for (const selector of [selectorOf(tool('wc')), selectorOf(tool('wc'), 'build-wc-1')]) {
     for (const [name = '', value] of selector.split(',').map((pair) => pair.split('='))) {

@@ -16,7 +16,7 @@ function selects(selector: Record<string, string> = {}, labels: Record<string, s
   return Object.entries(selector).every(([name, value]) => labels[name] === value);
 }
 
-test('the Service of a tool in maintenance selects the maintenance page, and an annotation names the rollout; otherwise it selects the rollout', () => {
+test('the Service of a tool in maintenance selects the maintenance page, and an annotation of the Service names the rollout; without maintenance, the Service selects the rollout', () => {
   const [web] = rolloutObjects({ rollout, toolNumber: 7, config }).deployments;
   for (const isInMaintenance of [true, false]) {
     const made = service({ tool, namespace: rollout.namespace, rolloutId: rollout.id, isInMaintenance });
@@ -44,7 +44,7 @@ test('the pod with the page about maintenance runs as the user of the tool, pass
   );
 });
 
-test('the Deployment with the maintenance page of a preview has another name than that of its tool', () => {
+test('the Deployment with the maintenance page of a preview has another name than the Deployment with the page of its tool', () => {
   const preview = { ...rollout, previewOf: 'wikibot' as ToolName, toolNumber: 7, config };
   assert.equal(page.metadata.name, 'push-maintenance');
   assert.match(maintenanceDeployment(preview).metadata.name, /^preview-[0-9a-f]{10}-maintenance$/);

@@ -87,7 +87,7 @@ test('the server of the maintenance page reports a page that is too large, and s
   assert.equal((await linked.start()).said, 'plain');
 });
 
-test('clients that send half a request, or connect and leave, do not hold up the maintenance page of others', async () => {
+test('clients that send half a request, or connect and leave, do not keep other visitors from the maintenance page', async () => {
   const { start } = await serverOf('slow', {});
   const { port } = await start();
   const slow = Array.from({ length: 7 }, () => connect(port, '127.0.0.1'));

@@ -427,7 +427,7 @@ describe('names of objects', () => {
     assert.equal(served.length, 1);
   });
 
-  test('threat 99: the pods of a preview do not mount the Secret of its tool, and its CronJobs have names of their own', () => {
+  test('threat 99: the pods of a preview do not mount the Secret of its tool, and the CronJobs of a preview have names of their own', () => {
     const schedule = { text: '@daily', cron: '7 3 * * *', retry: 0, timeoutSeconds: null };
     const timed = { ...worker, type: 'a-long-name-for-a-nightly-job', schedule };
     const whole = rollout({ processes: [web, timed] });

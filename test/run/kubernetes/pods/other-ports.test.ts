@@ -53,7 +53,7 @@ describe('the other ports of a process that does not listen on PORT', () => {
     assert.ok(isElsewhere);
   });
 
-  test('a pod’s port that accepts a request but never answers counts as open if the pod’s other ports are closed', async () => {
+  test('a port of a pod that accepts a request but never answers counts as open if the pod’s other ports are closed', async () => {
     const { seen } = await look({ 9123: () => {} });
     assert.equal(seen.message, 'web.1 listens on port 9123, not on PORT (8000)');
   });
@@ -64,7 +64,7 @@ describe('the other ports of a process that does not listen on PORT', () => {
     assert.ok(!isElsewhere);
   });
 
-  test('if more than two ports of a pod leave requests unanswered, none of them counts as open, because the node is busy', async () => {
+  test('if more than two ports of a pod leave requests unanswered, none of these ports counts as open, because the node is busy', async () => {
     const silent = () => {};
     const { seen } = await look({ 3000: silent, 5000: silent, 9123: silent });
     assert.equal(seen.message, 'web.1 never opened a port that others can reach');

@@ -22,7 +22,7 @@ for (const { whose, public_url, removed } of [
   { whose: 'another host', public_url: 'https://push.toolforge.org', removed: [] },
 ]) {
   const verb = removed.length > 0 ? 'deletes' : 'keeps';
-  test(`a starting server deletes a tool’s Ingress only if its host is the server’s own: it ${verb} an Ingress for ${whose}`, async () => {
+  test(`a starting server deletes a tool’s Ingress only if the Ingress has the server’s own host: the server ${verb} an Ingress for ${whose}`, async () => {
     const deleted: string[] = [];
     const api = await fakeApi((url, response, { method }) => {
       if (method === 'DELETE') deleted.push(url.pathname);

@@ -84,7 +84,7 @@ test('threat 63: config vars in the output of a health check script, which the c
   });
 });
 
-test('if no event of the cluster says why a worker is not healthy, the hint names its health_check_script, not PORT', async () => {
+test('if no event of the cluster says why a worker is not healthy, the hint names the worker’s health_check_script, not PORT', async () => {
   await assert.rejects(unready(null).untilHealthy(), {
     message: /^worker\.1 did not become healthy/,
     hint: 'The last output of the process is above. Its health_check_script must end with 0 in time.',

@@ -97,7 +97,7 @@ test('if the worker of an old release cannot be ended, the server’s log says s
   assert.deepEqual(said, ['cluster does not allow what this server needs', 'cannot end an old release']);
 });
 
-test('if an old rollout cannot be ended, the wait for its end fails with the API’s refusal', async (t) => {
+test('if the cluster’s API refuses to end an old rollout, the wait for the end of the rollout fails with this refusal', async (t) => {
   const { leaving } = await leavingOf(t, 60_000, forbid);
   await assert.rejects(leaving.hurry('wikibot'), { code: 'CLUSTER_FORBIDDEN' });
 });

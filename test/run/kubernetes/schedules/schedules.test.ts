@@ -384,7 +384,7 @@ describe('the status of a schedule', () => {
     }
   });
 
-  test('if a schedule was deleted, the status shows its current run until the run ends', () => {
+  test('if a schedule was deleted, the status still shows the run of the schedule that is under way until the run ends', () => {
     const running = runPod({ running: { startedAt: start } });
     assert.deepEqual(
       scheduleStatuses([], [running, runPod(terminated(0, 1))], parts).map(({ name, state }) => [

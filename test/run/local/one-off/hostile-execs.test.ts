@@ -123,7 +123,7 @@ describe('commands beside hostile processes', { concurrency: 4 }, () => {
     );
   });
 
-  test('if a tool answers the server in place of the program that starts commands of `exec`, only its own commands fail', async () => {
+  test('if a tool answers the server in place of the program that starts commands of `exec`, only commands of this tool fail', async () => {
     const { run, release, said } = await hostile('impostor', impostor);
     // The impostor tells that the first command has begun, and then nothing; of the second one only endless nonsense.
     const gone = new AbortController();

@@ -89,7 +89,7 @@ describe('one-offs on this machine', { concurrency: 1 }, () => {
     });
   }
 
-  test('if the client of a one-off command disconnects, all processes of the command end, even one in another session that ignores signals', async () => {
+  test('if the client of a one-off command disconnects, all processes of the command end, even a process in another session that ignores signals', async () => {
     const keyboard = new Keyboard();
     const gone = new AbortController();
     const script = `trap '' HUP TERM INT; (trap '' HUP TERM INT; setsid sleep 4711 & ) ; echo up; while :; do sleep 1; done`;

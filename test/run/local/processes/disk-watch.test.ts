@@ -85,7 +85,7 @@ time.sleep(600)`;
   assert.match(JSON.stringify(end), /^("beside"|\{"kind":"bytes-of-tool","limit":\d+\})$/);
 });
 
-test('threat 83: a process with so many open files that deleted ones cannot be found among them is ended', {
+test('threat 83: a process with so many open files that the server cannot find the deleted ones among them is ended', {
   skip: SmallDisk.whyNot,
 }, async () => {
   const crowding = `
@@ -99,7 +99,7 @@ time.sleep(600)`;
   assert.deepEqual(await endOf(0, python(crowding), 1024 * MIB), { kind: 'open-files', limit: 65_536 });
 });
 
-test('threat 104: a process with so many mapped files that deleted ones cannot be found among them is ended', {
+test('threat 104: a process with so many mapped files that the server cannot find the deleted ones among them is ended', {
   skip: SmallDisk.whyNot,
 }, async () => {
   const mapping = `
@@ -114,7 +114,7 @@ time.sleep(600)`;
   assert.deepEqual(await endOf(0, python(mapping), 1024 * MIB), { kind: 'open-files', limit: 65_536 });
 });
 
-test('threat 137: a process that changes its memory all the time, so that deleted files cannot be found, is ended', {
+test('threat 137: a process that changes its memory all the time, so that the server cannot find its deleted files, is ended', {
   skip: SmallDisk.whyNot,
 }, async () => {
   // With a low priority, the process does not keep the search from a processor. Otherwise the machine would count as
@@ -176,7 +176,7 @@ while True:${untilFull}
 });
 
 for (const folder of ['/tmp', '/workspace'])
-  test(`threat 60: deleted files in ${folder} count towards the disk limit of a process that made itself undumpable, even if the server is not root`, {
+  test(`threat 60: deleted files in ${folder} count towards the disk limit of a process that tried to hide them by PR_SET_DUMPABLE, even if the server is not root`, {
     skip: SmallDisk.whyNot || (folder === '/workspace' && noOverlay),
   }, async () => {
     const end = await endOf(PLAIN_USER, python(hiding('kept.append(file) # undumpable', folder)), 20 * MIB);

@@ -114,7 +114,7 @@ for (const mode of ['isolated', 'trusted'] as const) {
       await until(async () => (await processFolders()).length === 0, 'its files to be gone');
     });
 
-    test('threat 83: a process that makes empty files as fast as it can is killed before it has ten times as many as allowed', async () => {
+    test('threat 83: a process that makes empty files as fast as it can is killed before it has ten times as many files as allowed', async () => {
       const tool = 'crowd' as ToolName;
       const artifact = await bench.artifact({ 'worker.py': `import time\ntime.sleep(1.2)\n${crowding}` }, [
         worker(),

@@ -22,7 +22,7 @@ function kept(cron: string, clock: SetClock) {
   };
 }
 
-test('a schedule starts one run at each due time, beginning with the next due time', async () => {
+test('a schedule starts one run each time that a run is due, beginning with the next time', async () => {
   const clock = new SetClock('2026-01-01T00:10:00');
   const { said, end } = kept('*/10 * * * *', clock);
   await clock.pass(25 * 60);
@@ -83,7 +83,7 @@ test('if the server cannot read whether a schedule is paused, the schedule count
   assert.equal(records.last('wikibot', 'update'), null);
 });
 
-test('after a restart of the server, the newest recorded run is the last run of a schedule, until another one begins', () => {
+test('after a restart of the server, the newest recorded run of a schedule counts as its last run until another run begins', () => {
   const past = { startedAt: 1, endedAt: 2, exitCode: 1, detail: 'exited with code 1' };
   const store = {
     ...{ previewOf: () => null, pausedSchedules: () => [], addScheduledRun: () => {} },

@@ -185,7 +185,7 @@ describe('What tools answer', { concurrency: 1 }, () => {
     socket.destroy();
   });
 
-  test('a slow client gets all data that a tool sends over a WebSocket before the tool closes it', {
+  test('if a tool closes a WebSocket, a slow client still gets all data that the tool sent before', {
     timeout: 20_000,
   }, async (t) => {
     const { promise: accepted, resolve } = Promise.withResolvers<Duplex>();
@@ -212,7 +212,7 @@ describe('What tools answer', { concurrency: 1 }, () => {
   });
 });
 
-test('threat 120: if a tool sends one byte more than its Content-Length and exits, its answer reaches the client, even behind another answer', async () => {
+test('threat 120: if a tool sends one byte more than its Content-Length and exits, its answer reaches the client, even if another answer is sent to this client first', async () => {
   const ended = Promise.withResolvers<void>();
   const tool = createTcpServer((socket) =>
     socket.once('data', (request) => {
@@ -249,7 +249,7 @@ test('threat 123: if a tool has refused a WebSocket and the client leaves, the s
   await closed;
 });
 
-test('if a client leaves before the tool has answered its request for a WebSocket, the router ends its request to the tool', async (t) => {
+test('if a client leaves before the tool has answered the client’s request for a WebSocket, the router ends its own request to the tool', async (t) => {
   const asked = Promise.withResolvers<Socket>();
   const tool = createTcpServer((socket) =>
     socket.on('error', () => {}).once('data', () => asked.resolve(socket)),
@@ -261,7 +261,7 @@ test('if a client leaves before the tool has answered its request for a WebSocke
   await closed;
 });
 
-test('what a client sends before its WebSocket opens reaches the tool, in order and once', async (t) => {
+test('bytes that a client sends before its WebSocket opens reach the tool in order, each once', async (t) => {
   const tool = createTcpServer((socket) => {
     socket.once('data', (head) => {
       const [, first = ''] = String(head).split('\r\n\r\n');
