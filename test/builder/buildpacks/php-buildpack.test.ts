@@ -166,7 +166,9 @@ test('php: a tool without pages has no web process', { skip }, async () => {
   assert.equal(existsSync(join(source.layers, 'launch.toml')), false);
 });
 
-test('php: the files of a bot at the top of the source are not served as pages if a jobs.yaml starts the bot', { skip }, async () => {
+test('php: the files of a bot at the top of the source are not served as pages if a jobs.yaml starts the bot', {
+  skip,
+}, async () => {
   const bot = { 'bot.php': page, 'jobs.yaml': '- command: php bot.php\n' };
   for (const [files, isServed] of [
     [bot, false],
