@@ -64,8 +64,8 @@ export class LoginQueue {
   /**
    * Runs the check in its turn.
    *
-   * @throws DeployError `DIRECTORY_BUSY` if too many logins wait, or if this login has waited for 20 s. @throws the
-   * signal's reason.
+   * @throws DeployError `DIRECTORY_BUSY` if too many logins wait, or if this login has waited for 20 s; the signal's
+   * reason if the signal fires first.
    */
   async run<Result>(
     attempt: LoginAttempt,

@@ -155,7 +155,10 @@ function usageLine({ name, usage }: Command, typed: Typed): string {
   return `Usage: ${typed(`${name} ${usage}`.trimEnd())}`;
 }
 
-/** Refuses a line such as `config TOOL WORD`, because there is no command `config TOOL`. @throws UsageError */
+/**
+ * Refuses a line such as `config TOOL WORD`, because there is no command `config TOOL`. @throws UsageError for such a
+ * line.
+ */
 function assertNoMember({ name }: Command, words: readonly string[]): void {
   const [member = '', ...more] = words.filter((word) => !word.startsWith('-'));
   if (more.length === 0) return;

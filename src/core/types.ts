@@ -91,7 +91,10 @@ export interface Process {
 
 /** The resources that a process asks for. The settings of the server limit them. */
 export interface ProcessSize {
-  /** The memory that the process asks for, in bytes. It gets at most the setting `run_memory`. */
+  /**
+   * The memory that the process asks for, in bytes. The process gets at most the memory that the setting `run_memory`
+   * allows.
+   */
   readonly memoryBytes?: number;
   /** The processor cores that the process asks for: 0.5 for half of one. */
   readonly cpuCores?: number;
@@ -190,9 +193,10 @@ export interface Release {
 }
 
 /**
- * What started a deployment. A push and a redeploy build, but a push may use an earlier build of its commit. A rollback
- * and a restart use an existing artifact. A config change does so too, unless that artifact can no longer run. A scale
- * changes how many processes of the live release run. A promotion uses a copy of the artifact of another tool.
+ * What started a deployment. A push and a redeploy build, but a push may use an earlier build of its commit. A
+ * rollback, a restart and a config change use an existing artifact. But if the live artifact can no longer run, a
+ * config change builds a new one. A scale changes how many processes of the live release run. A promotion uses a copy
+ * of the artifact of another tool.
  */
 export type DeploymentKind = 'push' | 'redeploy' | 'rollback' | 'config' | 'restart' | 'scale' | 'promote';
 

@@ -171,8 +171,8 @@ function liveAs(context: DeployContext, release: Release): string {
 const TAG_MS = 5000;
 
 /**
- * Gives the artifact a tag with the release's version. Only logs a failure, because the release is live with or without
- * this tag.
+ * Gives the artifact a tag with the release's version. If this fails, only logs the error, because the release is live
+ * with or without this tag.
  */
 async function tagArtifact({ builder, log }: DeployContext, release: Release): Promise<void> {
   const { tool, version, artifact } = release;

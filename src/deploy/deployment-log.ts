@@ -140,7 +140,7 @@ export class DeploymentLogs {
     const oldest = this.#days === 0 ? 0 : Date.now() - this.#days * DAY_MS;
     const folder = dirname(this.path(tool, 'any'));
     const names = existsSync(folder) ? await readdir(folder) : [];
-    // Deployment ids sort by time, because each id begins with its time.
+    // Sort the ids, and so the logs by time, because each id begins with the time at which it was made.
     const ids = names.flatMap((name) => /^(.+)\.log$/.exec(name)?.[1] ?? []).sort();
     let bytes = 0;
     for (const [index, id] of ids.reverse().entries()) {

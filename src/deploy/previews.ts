@@ -186,7 +186,7 @@ export class ToolPreviews implements Previews, AsyncDisposable {
    */
   start(): void {
     this.#lookIn(HOUR_MS);
-    // The store may be damaged, or its disk full. That must not end the server.
+    // Only log a failure, because a damaged store or a full disk must not end the server.
     const looking = this.#ending.then(() => this.#endOld());
     this.#ending = looking.catch((err: unknown) =>
       this.#options.log.error(
@@ -212,8 +212,8 @@ export class ToolPreviews implements Previews, AsyncDisposable {
     for (const { name, tool, usedAt, isEnding } of store.previews()) {
       if (this.#closing.signal.aborted) return;
       try {
-        // If the server has read this preview back into an older store, its limits are lost. Then the preview gets the
-        // limits of a new one.
+        // If the server has read this preview back into an older store, the limits of the preview are lost. Then give
+        // it the limits of a new preview.
         const stored = store.storedLimits(name);
         if (stored.memory === undefined) store.setOwnLimits(name, { ...this.#limits(tool), ...stored });
         if (isEnding || usedAt < now - days * DAY_MS) await this.end(name, 'the server');
@@ -246,7 +246,7 @@ export class ToolPreviews implements Previews, AsyncDisposable {
   }
 
   /**
-   * False if the preview exists. True if a push to it may make it.
+   * False if the preview exists. True if a push may make the preview.
    *
    * @throws DeployError `PREVIEW_ENDING` if the preview is being deleted; `TOO_MANY_PREVIEWS` or `BUILD_LIMIT` if a new
    * preview would exceed a limit.
@@ -356,8 +356,8 @@ export class ToolPreviews implements Previews, AsyncDisposable {
     await line.cancelAll(preview, by);
     // A deployment that could not be cancelled may have recorded a live release and config vars. Clear both.
     store.markEnding(preview);
-    // In a cluster, `remove` and `forget` may wait for minutes. If this server stops meanwhile, the next one begins
-    // again.
+    // In a cluster, `remove` and `forget` may wait for minutes. So wait for each only until this server stops: the next
+    // server calls both again.
     const { signal } = this.#closing;
     signal.throwIfAborted();
     await untilAborted(runtime.remove(preview), signal);

@@ -125,7 +125,7 @@ function decodeUtf8(bytes: Buffer): string | null {
   }
 }
 
-/** RFC 7617 section 2 forbids control characters in user names and passwords. */
+/** True if the text has a control character. RFC 7617 section 2 forbids them in user names and passwords. */
 function hasControl(text: string): boolean {
   return /\p{Cc}/u.test(text);
 }

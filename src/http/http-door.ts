@@ -294,7 +294,7 @@ function createOwnHost(
   };
 }
 
-/** Refuses a login over plain HTTP from another machine. @throws DeployError `NOT_CONFIDENTIAL` */
+/** Refuses a login over plain HTTP from another machine. @throws DeployError `NOT_CONFIDENTIAL` for such a login. */
 function assertConfidential(peer: Peer): void {
   if (peer.isConfidential) return;
   throw new DeployError(

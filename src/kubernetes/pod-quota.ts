@@ -13,7 +13,7 @@ const NAMES = ['pods', 'count/pods'];
  * for one pod at a time.
  *
  * @returns false if this cannot be known: this server may not read quotas, or a quota that limits pods has a scope, so
- * it may not count these.
+ * the quota may not count these pods.
  * @throws DeployError `QUOTA_EXCEEDED` if there is no room; `CLUSTER_UNREACHABLE` if the API does not answer; the
  * signal's reason when the signal fires.
  */

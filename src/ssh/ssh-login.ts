@@ -84,7 +84,7 @@ export class Login {
       context.accept();
       return;
     }
-    // verify() may return an Error, which is truthy.
+    // Compare with true, because verify() may return an Error, which is truthy.
     if (key.verify(blob, signature, hashAlgo) !== true) return this.#fail(context);
     const place = this.#options.takePlace(identity.uid);
     if (place !== 'taken') return this.#refuseOneMore(identity.uid, place);

@@ -12,9 +12,9 @@ const LIMIT_MS = 5000;
 const MAX_BYTES = 16 * 1024 * 1024;
 
 interface Snapshot extends DirectoryData {
-  /** Identifies the state in which the file was read: it changes whenever the file does. */
+  /** Identifies the state in which the file was read. Each change of the file changes this text. */
   readonly version: string;
-  /** For each key (its blob in base64), the people who may log in with it. A shared key has several. */
+  /** For each key (its blob in base64), the people who may log in with it: more than one for a shared key. */
   readonly owners: ReadonlyMap<string, readonly string[]>;
 }
 

@@ -68,7 +68,7 @@ export async function readLdapSettings(config: LdapConfig): Promise<LdapSettings
 export async function readAccountPassword(passwordFile: string): Promise<string> {
   const [password = ''] = (await readText('ldap_bind_password_file', passwordFile)).split(/\r?\n/, 1);
   if (password !== '') return password;
-  // RFC 4513 section 5.1.2: a bind with an empty password succeeds, as anonymous.
+  // Refuse an empty password, because a bind with it succeeds, but as anonymous: RFC 4513 section 5.1.2.
   throw bad(
     `the file ${passwordFile} of the setting ldap_bind_password_file has an empty first line`,
     'Write the password there.',

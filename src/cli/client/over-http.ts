@@ -29,7 +29,7 @@ const MAX_SHOWN_BYTES = 4096;
  *
  * @returns the exit status of the command, or 1 if the server refuses the request.
  * @throws DeployError `NO_CREDENTIALS` if git has no password for the server; `NO_ANSWER` if the server cannot be
- * reached; `SERVER_GONE` if the connection ends before the command.
+ * reached; `SERVER_GONE` if the connection ends before the command has ended.
  */
 export async function runOverHttp(server: HttpServer, call: HttpCall): Promise<number> {
   const login = await loginFor(server, call.environment);

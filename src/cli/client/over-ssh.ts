@@ -3,7 +3,7 @@ import { execa } from 'execa';
 import { DeployError, systemCode } from '../../core/errors.ts';
 import { git, type SshServer } from './git-remote.ts';
 
-/** What a command on another server is connected to. */
+/** The environment, the input and the terminal of a command on another server. */
 export interface Connected {
   readonly environment: NodeJS.ProcessEnv;
   /** Standard input: this process's own, none, or these bytes. */

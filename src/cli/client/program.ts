@@ -33,8 +33,8 @@ export interface WithInput {
 
 /**
  * Reads the file or folder of a command that takes one, and finds out whether the command may need standard input.
- * Other commands must not get it. Otherwise a command inside a shell's `while read` loop would read the input of the
- * loop.
+ * Other commands must not get standard input. Otherwise a command inside a shell's `while read` loop would read the
+ * input of the loop.
  *
  * @throws DeployError `NO_FILE` if the file cannot be read; `OUTPUT_TO_TERMINAL` if a terminal would get a tar; the
  * errors of `folderToDeploy`.

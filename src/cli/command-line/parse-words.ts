@@ -41,7 +41,7 @@ export function parseWords(command: CommandShape, words: readonly string[]): Wor
 /** Flags whose value may be a text with spaces. */
 const FREE_TEXT = ['message', 'grep'];
 
-/** Refuses too many words, and short flags (`-abc`) that are too long. @throws UsageError */
+/** Refuses too many words, and short flags (`-abc`) that are too long. @throws UsageError for either. */
 function assertShort({ name }: CommandShape, words: readonly string[]): void {
   if (words.length > MAX_WORDS) throw new UsageError(`There are too many words after ${name}.`);
   if (words.some((word) => /^-[^-]/.test(word) && word.length > MAX_FLAG_CHARACTERS))
@@ -109,7 +109,7 @@ function missingWord({ usage }: CommandShape, given: number): string {
  * The value of a flag for a whole number, or `byDefault` if it was not given.
  *
  * @param typed - The flag as people type it, if that is not `--NAME`.
- * @throws UsageError
+ * @throws UsageError if the value is not a whole number within `range`.
  */
 export function countOf(
   flags: Words['flags'],

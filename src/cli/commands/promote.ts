@@ -38,8 +38,8 @@ export const promoteCommand: ToolCommand = {
 };
 
 /**
- * Refuses a promotion if `--version` names a release that is not live on the source. @throws DeployError
- * `OTHER_VERSION`
+ * If `--version` names a release, checks that this release is live on the source. @throws DeployError `OTHER_VERSION`
+ * if it is not.
  */
 function assertLive({ services, flags, typed }: ToolContext, source: ToolName): void {
   const { version } = flags;

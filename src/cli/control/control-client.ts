@@ -13,7 +13,7 @@ export interface ControlCall {
   readonly input: AsyncIterable<Uint8Array> | null;
   readonly out: (bytes: Uint8Array) => Promise<void>;
   readonly err: (bytes: Uint8Array) => Promise<void>;
-  /** Ends the connection when it fires. The server then ends the command if it still can. */
+  /** When this signal fires, the connection ends. The server then ends the command if it still can. */
   readonly signal?: AbortSignal;
 }
 

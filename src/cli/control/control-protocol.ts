@@ -77,7 +77,7 @@ export async function serveControl(
 
 async function* inputOf(socket: Duplex, rest: Uint8Array): AsyncGenerator<Uint8Array> {
   if (rest.length > 0) yield rest;
-  // A command that has stopped reading must still be able to answer over this socket.
+  // Keep the socket open when a command stops reading, because the command still answers over this socket.
   yield* socket.iterator({ destroyOnReturn: false }) as AsyncIterable<Uint8Array>;
 }
 

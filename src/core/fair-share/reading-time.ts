@@ -86,7 +86,7 @@ export class ReadingTime {
 
   /**
    * Charges the time for answering the requests that were read in this round of the event loop. The keys whose requests
-   * began in the round share it.
+   * began in the round share this time.
    */
   #shareTheRest(): void {
     const rounds = [...this.#round].filter(([, { begun }]) => begun > 0);

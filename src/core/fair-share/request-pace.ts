@@ -3,7 +3,7 @@ import { setTimeout as wait } from 'node:timers/promises';
 export interface RequestPaceOptions {
   /** How many requests of one person may begin at once. */
   readonly burst: number;
-  /** How many more may begin each second. */
+  /** How many more requests of a person may begin each second. */
   readonly perSecond: number;
 }
 
@@ -20,7 +20,9 @@ export class RequestPace {
     this.#options = options;
   }
 
-  /** Resolves when the next request of this person may begin. @throws if the signal fires before that. */
+  /**
+   * Resolves when the next request of this person may begin. @throws the signal's AbortError if the signal fires first.
+   */
   async turn(uid: string, signal: AbortSignal): Promise<void> {
     const { burst, perSecond } = this.#options;
     const stepMs = 1000 / perSecond;

@@ -29,7 +29,7 @@ export class TimeShares {
   #debtMs = 0;
   #paidAt = performance.now();
   #isServing = false;
-  /** How many milliseconds recent work took by the clock, and how many of them it had a processor. */
+  /** How many milliseconds recent work took by the clock, and in how many of them this process used a processor. */
   #passedMs = RECENT_MS;
   #processorMs = RECENT_MS;
 
@@ -111,9 +111,9 @@ export class TimeShares {
   }
 
   /**
-   * Returns in which part of its time recent work had a processor. On a busy machine, other programs have the processor
-   * in the remaining time, which no key owes. Several pieces of work are counted together, because Linux counts
-   * processor time in steps of milliseconds.
+   * Returns the part of the time of recent work in which this process used a processor. On a busy machine, other
+   * programs use the processor in the remaining time, which no key owes. Several pieces of work are counted together,
+   * because Linux counts processor time in steps of milliseconds.
    */
   #processorPart(passedMs: number, processorMs: number): number {
     const kept = Math.max(0, 1 - passedMs / RECENT_MS);

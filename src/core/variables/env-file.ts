@@ -12,7 +12,9 @@ const MAX_RAW = 2 * MAX_CONFIG_VAR_BYTES;
 const EXPORT = /export[ \t]+/y;
 /** What may follow a closing quote on its line. */
 const REST = /[ \t]*(?:#[^\n]*)?(?=\n|$)/y;
-/** What a backslash and a character mean between double quotes. A backslash before other characters stays as it is. */
+/**
+ * What a backslash and a character mean between double quotes. A backslash before any other character stays as it is.
+ */
 const ESCAPES: Readonly<Record<string, string>> = {
   n: '\n',
   r: '\r',

@@ -256,7 +256,7 @@ export class DeploymentLine implements Deployments {
     const before = this.#endedBefore.get(entry) ?? null;
     if (id === null && before !== null && performance.now() - before.at < JUST_NOW_MS)
       throw endedJustNow(tool, before.id, entry.id);
-    // A deployment that has gone live can no longer be cancelled.
+    // Refuse to cancel a deployment that has gone live.
     if (this.#options.store.deployment(entry.id)?.state === 'live')
       throw id === null ? endedJustNow(tool, entry.id, second?.id ?? null) : noDeployment(tool, id);
     entry.cancelledBy = principal.uid;

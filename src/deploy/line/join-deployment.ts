@@ -78,7 +78,8 @@ async function withOtherRefs(
     await updateRefs(repositories, push.tool, [...push.withUpdates, parked]);
     return verdict;
   } catch {
-    // Without updates, only the deletion of the push's temporary ref has failed. `dropOldParked` deletes the ref later.
+    // Without `withUpdates`, only the deletion of the push's temporary ref has failed. So the verdict stays:
+    // `dropOldParked` deletes this ref later.
     if (push.withUpdates.length === 0) return verdict;
     const reason = `v${verdict.version} is live, but the refs of this push could not be moved; push again`;
     return { isLive: false, reason };

@@ -118,7 +118,7 @@ export class Turns {
     const { tool } = entry.deployment;
     // The deployments of one tool start in the order of arrival.
     if (this.#running.has(tool) || this.waiting(tool)[0] !== entry) return false;
-    // An earlier server process already started this deployment, so it need not wait for a free turn.
+    // An earlier server process already started this deployment, so the deployment need not wait for a free turn.
     if (entry.isResumed) return true;
     const free = this.#limit - this.#running.size;
     if (free < 1 || free > 1 || this.#limit === 1) return free >= 1;

@@ -30,7 +30,7 @@ export async function reconcile(context: DeployContext, logs: DeploymentLogs): P
     try {
       await reconcileTool(context, tool, resumedIds);
     } catch (err) {
-      // One broken repository must not stop the other tools.
+      // Only log the error, because one broken repository must not stop the other tools.
       context.log.error({ err, tool: tool.name }, 'cannot reconcile a tool');
     }
   });

@@ -83,7 +83,8 @@ function sourceEntry({ header, content }: TarEntry, path: string, seen: SeenPath
           'is a hard link to a file that does not come before it in the archive',
           HARD_LINKS,
         );
-      // If `original` is a symbolic link, its target leads elsewhere from the folder of `path`, so check it again.
+      // If `original` is a symbolic link, its target leads elsewhere from the folder of `path`, so check the target
+      // again.
       if (original.target !== null) assertInTree(path, original.target);
       seen.addFile(path, original.bytes, original.target);
       return { kind: 'copy', path, of };

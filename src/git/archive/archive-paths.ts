@@ -29,7 +29,7 @@ export function treePath(name: string): string {
   if (name.startsWith('/')) throw badEntry(name, 'has an absolute path', RELATIVE);
   const parts = name.split('/').filter((part) => part !== '' && part !== '.');
   if (parts.includes('..')) throw badEntry(name, 'leaves the folder (..)', RELATIVE);
-  // The reader of the archive puts U+FFFD in place of bytes that are not UTF-8.
+  // Refuse U+FFFD, because the reader of the archive puts it in place of bytes that are not UTF-8.
   if (name.includes('\ufffd'))
     throw badEntry(name, 'has a name that is not UTF-8', 'Rename the file, and deploy again.');
   if (CONTROL_CHARACTERS.test(name))

@@ -171,7 +171,10 @@ async function feed(
   throw failed(await status, git.signal(), git.stderr());
 }
 
-/** @see git-fast-import(1) */
+/**
+ * Returns the beginning of the input for git-fast-import(1): the command `commit` for a commit that keeps no file of
+ * its parent.
+ */
 function head(parent: CommitId | null, { name, email, message }: CommitWords): string {
   const who = `${name.replace(/[<>\n\0]/g, '')} <${email.replace(/[<>\n\0]/g, '')}>`;
   const at = `${Math.floor(Date.now() / 1000)} +0000`;

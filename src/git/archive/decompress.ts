@@ -11,7 +11,10 @@ const MAGIC_BYTES = 6;
 /** The largest window of zstd that is accepted, as a power of two: 16 MiB. The levels 1 to 19 of zstd need less. */
 const ZSTD_WINDOW = 24;
 
-/** Compressions, by the bytes that compressed data begins with. `decoder` is null if this server does not read it. */
+/**
+ * Compressions, by the bytes that compressed data begins with. `decoder` is null if this server does not read the
+ * compression.
+ */
 const COMPRESSIONS: readonly {
   readonly magic: Buffer;
   readonly name: string;
@@ -96,7 +99,8 @@ class Source {
     let sentBytes = head.length;
     for await (const chunk of chunks) {
       sentBytes += chunk.length;
-      // Millions of gzip members or zstd frames that unpack to nothing would keep a decoder busy for hours.
+      // Refuse data that is larger than what it unpacks to: millions of gzip members or zstd frames that unpack to
+      // nothing would keep a decoder busy for hours.
       if (sentBytes > this.#unpackedBytes * 1.01 + MAX_AHEAD_BYTES)
         throw notAnArchive(`its ${name} is larger than what it unpacks to`);
       yield chunk;

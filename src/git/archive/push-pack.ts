@@ -27,8 +27,8 @@ const CAPABILITIES = ['report-status-v2', 'side-band-64k', 'push-options', 'quie
  *
  * @param say - Gets the output for the person who pushes. Must not reject.
  * @param onSent - Called when the pack has been read, so that its file may be deleted. Must not reject.
- * @returns why the push was refused, in one line. Null if it was not: the commit is live, or the options do not ask for
- * that (`detach`, `dry-run`).
+ * @returns why the push was refused, in one line. Null if the push was accepted: the commit is live, or the options do
+ * not ask for that (`detach`, `dry-run`).
  */
 export async function pushPack(
   session: PushSession,
@@ -60,7 +60,8 @@ export async function pushPack(
   const report = parseReport(answer.report);
   if (report === null) throw new Error(`git receive-pack gave no report: ${child.stderr()}`);
   const told = report.refs.find(({ ref }) => ref === push.command.ref);
-  // If git could not read the pack, it also refuses the ref, with a reason that says less.
+  // If git could not read the pack, its reason for the refused ref says less than what it has printed. So point the
+  // person to git's output.
   if (/abnormal exit/.test(report.unpack)) return 'git refused these files; its own words are above';
   if (report.unpack !== 'ok') return report.unpack;
   return told === undefined ? 'git did not store the commit' : told.reason;

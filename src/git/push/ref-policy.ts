@@ -93,7 +93,8 @@ function judgePreview(command: RefCommand, input: PolicyInput, isAtomic: boolean
   }
   const reason = input.previewRefusal(command.ref.slice(PREVIEW_BRANCHES.length));
   if (reason !== null) return refuse(reason);
-  // git stores the ends of a shallow history for the whole repository, so they would also cut off the deploy branch.
+  // Refuse a push from a shallow clone: git stores the ends of a shallow history for the whole repository, so they
+  // would also cut off the history of the deploy branch.
   if (input.list.shallow.length > 0)
     return refuse('a preview cannot be pushed from a shallow clone; first: git fetch --unshallow');
   return { kind: 'deploy', command };

@@ -156,7 +156,7 @@ class InteractiveGit {
     this.#child.on('error', (error) => {
       this.#errors = error.message;
     });
-    // Writing to a git that has ended fails. `say` reports the missing answer instead.
+    // Ignore the error of a write to a git that has ended, because `say` reports the missing answer instead.
     this.#child.stdin.on('error', () => undefined);
   }
 

@@ -47,7 +47,7 @@ export class ServedRepository extends Git {
 
   /** Opens a repository. @throws Error if git might use another folder instead of this one. */
   static open({ folder, environment }: Repository): ServedRepository {
-    // enter_repo() in git's path.c also tries the folder with each of these endings.
+    // Fail if the folder exists with one of these endings too, because enter_repo() in git's path.c tries each of them.
     for (const odd of ['/.git', '.git/.git', '.git']) {
       if (existsSync(folder + odd)) throw new Error(`git could take ${folder}${odd} for ${folder}`);
     }
@@ -100,7 +100,8 @@ export class ServedRepository extends Git {
       conversation.on('service', (started: ChildProcess) => {
         child = started;
         endFirst(started.pid);
-        // If no file descriptors are left, the child has no pipes, and node-git-server would throw later.
+        // If no file descriptors are left, the child has no pipes. Then give it empty streams, because node-git-server
+        // would throw later.
         started.stdin ??= new PassThrough();
         started.stdout ??= new PassThrough();
         if (isKilled) started.kill();
@@ -134,7 +135,7 @@ function watch(
   });
   child.once('close', (code) => resolve({ code, complaint }));
   const { stdin } = child;
-  // git may end before it has read everything (EPIPE). The client's body must still be read.
+  // Ignore EPIPE: git may end before it has read everything, and the client's body must still be read.
   stdin?.on('error', () => {});
   stdin?.once('close', () => {
     input.unpipe();

@@ -140,7 +140,8 @@ export function createListener(options: ListenerOptions): Listener {
       watchEnd();
       log.info({ certificate: tls.certificate }, 'tls certificate reloaded');
     } catch (error) {
-      // The certificate and its key are replaced one after the other. Until they match, the old pair stays in use.
+      // The certificate and its key may be replaced one after the other. Until they match, keep the old pair, and raise
+      // an alarm.
       const facts = { err: error, certificate: tls.certificate };
       alarm(log, { key: TLS_FILES, message: 'tls certificate not reloaded', facts });
     }

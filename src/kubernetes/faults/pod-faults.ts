@@ -144,7 +144,7 @@ function ofContainer(status: V1ContainerStatus, pod: V1Pod, events: readonly Cor
     case 'RunContainerError': {
       if (status.lastState?.terminated !== undefined) break;
       const words = `cannot be started: ${(waiting.message ?? waiting.reason).trim()}`;
-      // A busy kubelet has not fetched the Secret yet, and retries.
+      // This fault may pass, because a busy kubelet that has not fetched the Secret or ConfigMap yet retries.
       const mayPass = /^failed to sync (secret|configmap) cache/.test(waiting.message ?? '');
       return fault('BAD_CONTAINER', words, OPERATOR, { ...about, mayPass });
     }

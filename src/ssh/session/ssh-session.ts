@@ -112,7 +112,7 @@ async function answer(
   using held = new DisposableStack();
   if (command === null || !isGitCommand(command)) held.defer(takePlace(context));
   await requestPace.turn(principal.uid, signal);
-  // The key may have been removed since the connection began.
+  // Check the key once more, because it may have been removed since the connection began.
   await assertKey(directory, principal, signal);
   if (command === null) {
     await client.out(await greeting(context, signal));

@@ -54,7 +54,8 @@ export const execCommand: ToolCommand = {
         `Start it with: \`restart ${tool}\``,
       );
     assertRuns(tool, process, await services.runtime.status(tool));
-    // The shell that starts the command would take such a word for a flag of its own.
+    // Refuse a command that begins with `-`: the shell that starts the command would take its first word for one of the
+    // shell's own flags.
     if (command[0]?.startsWith('-'))
       throw new UsageError('The command of exec must begin with a program, not with a flag.');
     const { status, why } = await services.runtime.exec({
@@ -83,7 +84,7 @@ function withoutDashes(args: readonly string[]): readonly string[] {
 function assertRuns(tool: ToolName, name: string, statuses: readonly ProcessStatus[]): void {
   const processes = statuses.filter((status) => !status.name.startsWith(`${ONE_OFF_TYPE}.`));
   const named = processes.filter((status) => status.name === name);
-  // A release that drains may still have a process of the same name.
+  // Prefer a process that is not stopping, because a release that drains may still have a process of the same name.
   const status = named.find(({ state }) => state !== 'stopping') ?? named[0];
   if (status === undefined) {
     const names = new Set(processes.filter(isRunning).map((one) => one.name));
