@@ -31,7 +31,7 @@ export interface Figure {
   readonly title: string;
   /** Set if the figure needs a cluster (`KUBECONFIG`, `CLUSTER_REGISTRY`). Its page is docs/benchmarks-cluster.md. */
   readonly isOnCluster?: true;
-  /** @throws Error if something did not run. A missed bound is no error, only a row. */
+  /** @throws Error if something did not run. A missed bound is not an error, only a row that says `no`. */
   run(context: FigureContext): Promise<Row[]>;
 }
 

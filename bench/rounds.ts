@@ -7,7 +7,7 @@ export interface Samples {
 }
 
 /**
- * Measures ours and the peer in turn, in the order A B B A, so that other work of the machine slows down both equally,
+ * Measures our server and its peer in turn, in the order A B B A, so that other work of the machine slows down both equally,
  * even if it grows. One round of each is run first and does not count.
  */
 export async function interleaved(rounds: number, ours: Measure, peer: Measure): Promise<Samples> {
@@ -23,7 +23,7 @@ export async function interleaved(rounds: number, ours: Measure, peer: Measure):
   return samples;
 }
 
-/** Measures ours without a peer. One round is run first and does not count. */
+/** Measures our server without a peer. One round is run first and does not count. */
 export async function repeated(rounds: number, ours: Measure): Promise<number[]> {
   await ours(0);
   const samples: number[] = [];

@@ -69,7 +69,7 @@ async function measure(
   const promoted: number[] = [];
   for (let round = 1; round <= rounds; round += 1) {
     promoted.push(await secondsUntil('bot-beta two', 'promote', 'bot-beta', 'bot', '--force'));
-    // The release before the promotion.
+    // Goes back to the release that was live before the promotion.
     back.push(await secondsUntil('bot two', 'rollback', 'bot'));
   }
   return [

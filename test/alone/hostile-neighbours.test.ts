@@ -17,7 +17,7 @@ const WARM_UP_MS = 1_000;
 const REST_MS = 500;
 /** Each attack ends by itself after this time. */
 const ATTACK_SECONDS = 60;
-/** How often a slow figure is measured. A weakness of the server is slow each time, a busy moment is not. */
+/** How often a slow figure is measured. A weakness of the server slows it each time, a busy moment does not. */
 const ATTEMPTS = 3;
 
 /** The part of the processors that must be idle before the measurement, and how often the test looks for it. */
@@ -86,7 +86,7 @@ function shown(values: readonly number[]): string {
   return `p99 ${Math.round(p99(values))} ms (median ${Math.round(median)} ms, ${values.length} times)`;
 }
 
-/** Waits up to a minute until the machine has little other work. With much, each value would be chance. */
+/** Waits up to a minute until the machine has little other work. With much other work, each value would be chance. */
 async function isCalm(): Promise<boolean> {
   for (let look = 0; look < IDLE_LOOKS; look += 1) {
     const before = processorTimes();

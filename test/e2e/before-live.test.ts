@@ -113,7 +113,7 @@ test('a dry run says by name which processes, schedules and config vars would ch
 /** A commit that is pushed first as a dry run and then for real. */
 interface Case {
   readonly title: string;
-  /** True if the push passes up to its build, and here also its build. */
+  /** True if the push passes all checks before its build. In these tests, the build then succeeds too. */
   readonly passes: boolean;
   readonly make: (tree: WorkTree) => Promise<unknown>;
   readonly args?: string[];

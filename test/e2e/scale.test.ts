@@ -125,7 +125,7 @@ describe('scale', () => {
     const page = await server.get(name);
     assert.equal(page.status, 503);
     assert.match(page.body, /has no web process running/);
-    // The old process may take its time to end.
+    // The old process may need some time to end.
     const ps = await until(async () => {
       const { stdout } = await server.command('ps', name);
       return !stdout.includes('web.1') && stdout;

@@ -59,7 +59,7 @@ async function take(podName: string): Promise<{ lease: ServerLease; lost: Deploy
   return { lease: taken, lost };
 }
 
-/** Puts the Lease into the fake API that a killed server would leave. */
+/** Puts into the fake API the Lease that a killed server would leave. */
 async function leftBy(podName: string): Promise<void> {
   const { lease: taken } = await take(podName);
   const left = lease;

@@ -29,7 +29,7 @@ import { liveTool, webTool } from '../support/work-tree.ts';
 let server: TestServer;
 before(async () => {
   server = await TestServer.start();
-  // The keys are in the data folder, and so have two ways into a backup.
+  // The keys are in the data folder, so that a backup could contain them twice.
   await server.kill('SIGTERM');
   const keys = join(server.folder, 'data/keys');
   await rename(join(server.folder, 'keys'), keys);

@@ -127,7 +127,7 @@ test('after a kill of the server during the rename of a tool, its next start fin
   assert.throws(() => store.setStopped('killed' as ToolName, true), { code: 'TOOL_RENAMED' });
   store.close();
   await rename(data('artifacts/killed'), data('artifacts/finished'));
-  // A process that ran on under the old name after the folders had moved.
+  // A process that continued under the old name after the folders had moved.
   await mkdir(data('artifacts/killed'));
   await writeFile(data('artifacts/killed/left'), 'of the old tool');
   await server.boot();
@@ -141,7 +141,7 @@ test('after a kill of the server during the rename of a tool, its next start fin
 
 test('threat 100: what a command stores under the old name of a renamed tool is refused, and a new tool of this name begins empty', async () => {
   const { tree } = await liveTool(server, 'raced', webTool('raced'));
-  // The command is let in by the old name, and its input comes after the rename.
+  // The command is authorized under the old name, and its input arrives after the rename.
   const [host = '', port = ''] = server.ssh.split(':');
   const ssh = (server.clientEnvironment['GIT_SSH_COMMAND'] ?? '').split(' ').slice(1);
   const slow = execa(

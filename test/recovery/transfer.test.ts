@@ -100,7 +100,7 @@ test('a tool that is exported in the middle of a push is live after its import o
   const imported = await importing(exported);
   passed(imported);
   assert.match(imported.stdout, /Took 4 releases, 1 tag, 2 config vars of moved/);
-  // No file raises a limit in silence.
+  // No imported file raises a limit silently.
   assert.match(
     imported.stdout,
     /the limits of the other server: builds 77\. .* limit moved builds=default\n/,

@@ -31,7 +31,7 @@ after(() => Promise.all([slapd[Symbol.asyncDispose](), second[Symbol.asyncDispos
 const logIn = async (directory: Directory) =>
   (await directory.identifyByPassword('alice', 'correct horse', signal))?.uid ?? null;
 
-/** How long something took, in milliseconds. */
+/** How long `work` took, in milliseconds. */
 async function timed(work: () => Promise<unknown>): Promise<number> {
   const start = performance.now();
   await work();

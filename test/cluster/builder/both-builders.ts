@@ -28,7 +28,7 @@ export class BothBuilders implements AsyncDisposable {
   }
 
   /**
-   * Builds a folder of files with both. Compares the group, the inputs of each buildpack, the processes, their environments,
+   * Builds a folder of files with both builders. Compares the group, the inputs of each buildpack, the processes, their environments,
    * and the files of the launch layers.
    */
   async compare(source: string, variables: Readonly<Record<string, string>>): Promise<void> {

@@ -229,7 +229,7 @@ export class Installation implements AsyncDisposable, Remote {
     await this.untilServed();
   }
 
-  /** Evicts the server, like a drain of its node. @throws if that is forbidden. */
+  /** Evicts the server, like a drain of its node. @throws if the eviction is forbidden. */
   async evict(): Promise<void> {
     await this.#keepLog();
     const uid = await this.uid();

@@ -10,7 +10,7 @@ interface Manifest {
   readonly metadata: { readonly name: string; readonly namespace?: string };
 }
 
-/** Gives a server on this machine only the rights of deploy/kubernetes. The objects have names of this test alone. */
+/** Gives a server on this machine only the rights of deploy/kubernetes. No other test uses the names of its objects. */
 export class NarrowRights implements AsyncDisposable {
   /** The path of a kubeconfig. */
   readonly kubeconfig: string;

@@ -355,7 +355,7 @@ function saidOf(output: string): string[] {
     .sort();
 }
 
-/** The same for two states of a namespace, without the objects that the cluster makes itself. */
+/** The differences between two states of a namespace, in the same words, without the objects that the cluster makes itself. */
 function changesBetween(before: Found[], now: Found[]): string[] {
   const made = ['Deployment', 'Secret', 'PodDisruptionBudget', 'Service', 'Ingress', 'CronJob'];
   const find = (all: Found[], { metadata: { uid } }: Found) =>

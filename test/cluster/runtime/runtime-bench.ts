@@ -22,7 +22,7 @@ export interface ClusterBench extends RuntimeBench {
   readonly config: KubernetesRuntimeOptions['config'];
   /** The prefix of the names of all namespaces, for example `rt-3f9a-`. */
   readonly prefix: string;
-  /** Starts another server. The same `folder` again means that server after a restart. */
+  /** Starts another server. With the `folder` of an earlier server, this is the earlier server after a restart. */
   startAnother(folder: string): KubernetesRuntime;
 }
 

@@ -90,6 +90,6 @@ test('a value that is written to a .env file is read back exactly, and also by N
 test('threat 35: a .env file with more than 200 variables is refused at the first variable that is too many', () => {
   const lines = (count: number) => Array.from({ length: count }, (_, index) => `V${index}=x`).join('\n');
   assert.equal(Object.keys(parseEnvFile(lines(200))).length, 200);
-  // A reader that went on would find the line that is wrong.
+  // A reader that continued after 200 variables would report the wrong line instead.
   assert.throws(() => parseEnvFile(`${lines(201)}\nwrong`), /more than 200 variables/);
 });

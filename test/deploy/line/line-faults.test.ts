@@ -185,7 +185,7 @@ test('the server’s log has one error for a repeated failure that an operator m
   assert.deepEqual(told, ['registry does not answer', 'trouble is over']);
 });
 
-/** A runtime whose page about maintenance is there a moment after it was asked for. As in a cluster, its end waits for that. */
+/** A runtime that shows the page about maintenance with a delay. As in a cluster, the end of maintenance waits for the page. */
 class SlowPage extends NullRuntime {
   isOn = false;
   #beginning = Promise.resolve();

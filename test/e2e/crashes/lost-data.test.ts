@@ -139,7 +139,7 @@ const liveArtifact = async () => {
   return `artifacts/kept/${first.find((id) => !second.includes(id))}`;
 };
 
-/** Removes a release from the store, which still calls it live. */
+/** Removes a release from the store, which still names it as the live release. */
 function forgetRelease(version: number): void {
   const store = new DatabaseSync(file('store.sqlite'));
   store.exec(`DELETE FROM releases WHERE tool = 'kept' AND version = ${version}`);

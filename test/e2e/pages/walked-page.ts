@@ -157,7 +157,7 @@ function plain(output: string): string {
   return lines.length === 1 && lines[0] === '' ? '' : `${lines.join('\n').trimEnd()}\n`;
 }
 
-/** Returns a function that puts the names and addresses of a test for those of the page. */
+/** Returns a function that replaces the names and addresses of the page by those of a test. */
 function replacing(server: TestServer, yours: Readonly<Record<string, string>>): (text: string) => string {
   const [host = '', port = ''] = server.ssh.split(':');
   const web = server.http.split(':')[1] ?? '';

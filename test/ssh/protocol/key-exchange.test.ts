@@ -58,7 +58,7 @@ test('threat 21: if an SSH client never ends a key exchange, at most 1 MiB of it
   await once(channel, 'data');
   _protocol.rekey();
   _sock.pause();
-  // Other clients are still served. This login ends after the exchange has begun; those below give the flood time.
+  // Other clients are still served. This login ends after the exchange has begun; the logins below give the flood time.
   await isWell();
   go.resolve();
   for (let round = 0; round < 3; round += 1) await isWell();

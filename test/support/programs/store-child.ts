@@ -21,7 +21,7 @@ function deployOnce(store: SqliteStore, id: string, padding = ''): number {
   return version;
 }
 
-/** Makes the store refuse to let a first release go live, after its copy was written. Prints the copied versions. */
+/** Makes the store refuse to let a first release go live, after the copy of the release was written. Prints the copied versions. */
 function refuse(store: SqliteStore): void {
   store.addDeployment(deploymentOf('d1'));
   const other = new DatabaseSync(join(folder, 'store.sqlite'));

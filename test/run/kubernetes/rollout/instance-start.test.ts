@@ -38,7 +38,7 @@ test('while the cluster creates no pod, the push says so', async () => {
 /**
  * The start of a worker whose pod does not become ready because of its health check script.
  *
- * @param message - What the cluster says about its check. Null if it says nothing.
+ * @param message - What the cluster says about the health check of the pod. Null if the cluster says nothing.
  */
 function unready(message: string | null): InstanceStart {
   const process: Process = {
