@@ -64,7 +64,8 @@ export function concurrentDeployments(config: Pick<Config, 'builder' | 'concurre
 }
 
 /**
- * Makes the Builder and the Runtime that the settings choose. Loads the Kubernetes client only if they need it.
+ * Makes the Builder and the Runtime that the settings choose. Loads the Kubernetes client only if one of these needs
+ * it.
  *
  * @throws DeployError `BAD_SETTING` if settings are wrong or do not fit together; `BAD_CLUSTER` if the kubeconfig is
  * wrong; `NO_ISOLATION` if the setting `sandbox` is `isolated`, but this machine cannot isolate tools;

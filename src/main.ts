@@ -9,7 +9,7 @@ import { accountName, defaultDataFolder, homeFolder, STARTED_BY, setStartedBy } 
 // is a secret, and none makes node, git or a shell run other code.
 const kept = new Set([
   ...['PATH', 'LANG', 'TZ', 'TMPDIR'],
-  // The server finds the cluster by these variables.
+  // Keep the variables by which the server finds the cluster.
   ...['KUBECONFIG', 'KUBERNETES_SERVICE_HOST', 'KUBERNETES_SERVICE_PORT'],
 ]);
 
@@ -22,7 +22,7 @@ export async function main(): Promise<void> {
     const { TOOLFORGE_PUSH_CONFIG: file, TOOLFORGE_PUSH_DATA: folder, [STARTED_BY]: startedBy } = process.env;
     if (startedBy !== undefined) setStartedBy(startedBy);
     delete process.env[STARTED_BY];
-    // Begins to cache as early as possible: without a configuration file, the data folder is known before the settings
+    // Begin to cache as early as possible: without a configuration file, the data folder is known before the settings
     // are read.
     if (file === undefined && folder !== '') cacheCompiled(folder ?? defaultDataFolder());
     const { readConfig, unknownSettings } = await import('./config.ts');

@@ -62,7 +62,7 @@ function opensAnother({ credential }: Principal, onlyTool: ToolName): DeployErro
 /** Returns the tool if the principal may do the action, otherwise the reason for the refusal. */
 function decide(found: DirectoryTool | null, { principal, tool, action }: Wish): DirectoryTool | DeployError {
   const { onlyTool } = principal;
-  // If the tool is a preview, `whole` is the tool that the preview belongs to: a credential of a tool also opens its
+  // For a preview, compare with the tool that the preview belongs to, because a credential of a tool also opens its
   // previews.
   const whole = found?.previewOf ?? tool;
   if (onlyTool !== null && onlyTool !== tool && onlyTool !== whole) return opensAnother(principal, onlyTool);

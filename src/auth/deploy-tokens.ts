@@ -19,7 +19,7 @@ export type TokenLogin =
   | { readonly kind: 'expired'; readonly token: DeployToken }
   | { readonly kind: 'unknown' };
 
-// Scanners of public repositories recognise a committed token by its first characters, `tfp_`.
+// Each token begins with `tfp_`, so that scanners of public repositories recognise a committed token.
 const FORM = /^tfp_([a-z0-9]{10})_([A-Za-z0-9_-]{32})$/;
 /** Matches the text `token NAME (ID)` that `credentialOf` returns. */
 const CREDENTIAL = /^token [A-Za-z0-9_-]+ \(([a-z0-9]{10})\)$/;

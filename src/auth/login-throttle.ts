@@ -78,7 +78,7 @@ export class LoginThrottle {
 }
 
 function pairKey(login: string, address: string): string {
-  // `tool.NAME` means the same as `tools.NAME`.
+  // Count both spellings of a tool's login together: `tool.NAME` means the same as `tools.NAME`.
   const name = normalise(login).replace(/^tool\./, 'tools.');
   return `${networkOf(address)} ${name.slice(0, 128)}`;
 }

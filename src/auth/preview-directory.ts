@@ -85,8 +85,8 @@ export class PreviewDirectory implements Directory {
       this.#reuse(name);
       return true;
     }
-    // Without `by`, the server asks whether the tool exists, for a rename, an import or a preview. The answer gives
-    // nobody access.
+    // Let no person use the old name of a renamed tool. Without `by`, the server itself asks whether the tool exists,
+    // for a rename, an import or a preview, and the answer gives nobody access.
     return options?.by === undefined;
   }
 
@@ -94,7 +94,7 @@ export class PreviewDirectory implements Directory {
     const now = this.#renamedTo(name);
     if (now === null) return;
     const tool = await this.#directory.findTool(now, signal, options);
-    // Strangers get the same answer as for a tool that never existed.
+    // Tell only maintainers that the tool was renamed. Strangers get the same answer as for a tool that never existed.
     if (options?.by === undefined || tool?.maintainers.has(options.by) !== true) return;
     throw renamed(name, now);
   }

@@ -8,7 +8,8 @@ export type Login =
   | { readonly kind: 'tool'; readonly tool: ToolName }
   | { readonly kind: 'anyone' };
 
-// Letters and digits of any script, and other characters of Unix and LDAP names. Never `:` (HTTP Basic) or `/`.
+// Matches letters and digits of any script, and the other characters of Unix and LDAP names. Matches no `:`, which ends
+// the user name in HTTP Basic, and no `/`.
 const USER_NAME = /^[\p{L}\p{N}_][\p{L}\p{M}\p{N}._-]{0,63}$/u;
 const TOOL_LOGIN = /^tools?\.(.+)$/;
 

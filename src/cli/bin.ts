@@ -43,7 +43,8 @@ const closedPipeStatus = 141;
  */
 async function runBinary(program: Program): Promise<number> {
   const { argv, err } = program;
-  // Without a listener, an error of these streams would end the process with a stack trace. `write` throws the error.
+  // Ignore errors of these streams here, because `write` throws them. Without a listener, such an error would end the
+  // process with a stack trace.
   program.out.on('error', () => undefined);
   err.on('error', () => undefined);
   try {
@@ -277,7 +278,7 @@ function interruption(): AbortSignal {
     if (ended.signal.aborted) process.exit(1);
     ended.abort(new DeployError('INTERRUPTED', 'the command was interrupted', 'Type it again.'));
   };
-  // Not `once`: while execa has children, execa ends this process at a signal if there is no other listener.
+  // Use `on`, not `once`: while execa has children, execa ends this process at a signal if there is no other listener.
   for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.on(name, end);
   return ended.signal;
 }

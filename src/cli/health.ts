@@ -20,7 +20,7 @@ export async function askHealth(
   const { http, tls_certificate } = readConfig(environment);
   const ask = tls_certificate === null ? request : requestTls;
   const signal = AbortSignal.timeout(MAX_WAIT_MS);
-  // Do not check the certificate: it is for the name that people use, not for 127.0.0.1.
+  // Do not check the certificate, because a certificate is for the name that people use, not for 127.0.0.1.
   const options = { ...http, path, rejectUnauthorized: false, agent: false as const, signal };
   try {
     const [response] = (await once(ask(options).end(), 'response')) as [IncomingMessage];

@@ -28,7 +28,7 @@ const MAX_NOTED_CHARACTERS = 2000;
  */
 export async function runCommand(line: CommandLine): Promise<number> {
   const { argv, principal, services } = line;
-  // A warning may repeat a word of the command, and somebody may have pasted a token.
+  // Remove tokens, because a warning may repeat a word of the command, and somebody may have pasted a token there.
   const warn = async (text: string): Promise<void> => await line.err(withoutToken(text));
   const typed = typedAt(principal, services.addresses);
   const known = commandsFor(principal);
@@ -115,7 +115,8 @@ async function* inputUntil(
     }
   } finally {
     const ended = chunks.return?.();
-    // `return` waits for the chunk that was asked for, which may never come.
+    // If the signal has fired, do not wait for `return`: it waits for the chunk that was asked for, which may never
+    // come.
     if (signal.aborted) ended?.catch(() => undefined);
     else await ended;
   }

@@ -73,8 +73,8 @@ export function namedCommands(release: Pick<Release, 'artifact'>): readonly Proc
 }
 
 /**
- * Earlier versions of this server started every process type. Their releases have no `replicas` in their processes. If
- * a release of this kind is live, the types that it runs must also run in the next release.
+ * Earlier versions of this server started every process type, and made releases without `replicas` in their processes.
+ * If a release of this kind is live, the types that it runs must also run in the next release.
  *
  * @returns 1 for each type that `live` runs by itself and that is a named command in `next`.
  */

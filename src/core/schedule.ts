@@ -89,7 +89,7 @@ function ofWord(word: string, seed: string): ReadSchedule {
   const hash = createHash('sha256').update(seed).digest();
   const minute = hash.readUInt32BE(0) % 60;
   const hour = hash.readUInt32BE(4) % 24;
-  // Every month has at least 28 days.
+  // Choose at most day 28, because every month has this day.
   const day = 1 + (hash.readUInt32BE(8) % 28);
   switch (word) {
     case '@hourly':

@@ -95,7 +95,7 @@ export function assertBuildsLeft(
 
 /** Returns when the builds of a tool and of its previews started in the last 24 hours, the oldest first. */
 export function buildsInADay({ store }: Pick<DeployContext, 'store'>, tool: ToolName, now: number): number[] {
-  // The filter skips builds that seem to start in the future: the server's clock was wrong when they started.
+  // Skip builds that seem to start in the future, because the server's clock was wrong when they started.
   return store.buildStarts(tool, now - DAY_MS).filter((at) => at <= now);
 }
 

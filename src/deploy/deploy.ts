@@ -56,7 +56,7 @@ export async function deploy(
   const isBuilt = plan.artifact === null && plan.promotedFrom === null;
   const artifact = plan.artifact ?? build?.artifact ?? (await makeArtifact(context, plan, progress, signal));
   if (signal.reason instanceof ResumeLater && isBuilt) {
-    // This stored reason tells the next server process to continue the deployment. A stored artifact is not enough: a
+    // Store a reason that tells the next server process to continue the deployment. A stored artifact is not enough: a
     // deployment that failed after its build has one too, and looks unfinished if its failure could not be stored.
     context.store.updateDeployment(plan.deployment.id, { reason: HANDED_OVER });
     throw new BuildResumesLater(plan.deployment.id);

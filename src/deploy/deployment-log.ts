@@ -87,7 +87,7 @@ export class DeploymentLog {
         done += count;
       }
     } catch {
-      // If the disk is full, this log loses lines, but the deployment and the server continue.
+      // Only note the loss: if the disk is full, this log loses lines, but the deployment and the server continue.
       this.#hasLost = true;
     }
     this.#changes.emit('change');

@@ -152,7 +152,7 @@ export class ToolPreviews implements Previews, AsyncDisposable {
       assertMay,
     }: { readonly by: string; readonly hadBranch: boolean; readonly assertMay: () => Promise<void> },
   ): Promise<void> {
-    // If there is no preview, nothing must end: the deleted branch was left over from an earlier preview.
+    // If there is no preview, end nothing: the deleted branch was left over from an earlier preview.
     if (hadBranch && this.#options.store.previewOf(preview) === null) return;
     try {
       await assertMay();
@@ -351,10 +351,11 @@ export class ToolPreviews implements Previews, AsyncDisposable {
         `there is no preview ${preview}`,
         'List the previews of a tool: `previews TOOL`',
       );
-    // If the server stops after this, its next start goes on ending the preview.
+    // Record that the preview ends. If the server stops after this, its next start goes on ending the preview.
     store.markEnding(preview);
     await line.cancelAll(preview, by);
-    // A deployment that could not be cancelled may have recorded a live release and config vars. Clear both.
+    // Clear the live release and the config vars again, because a deployment that could not be cancelled may have
+    // recorded both.
     store.markEnding(preview);
     // In a cluster, `remove` and `forget` may wait for minutes. So wait for each only until this server stops: the next
     // server calls both again.

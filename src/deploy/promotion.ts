@@ -93,7 +93,8 @@ export async function copyCommit(
   { tool, id, signal }: { readonly tool: ToolName; readonly id: string; readonly signal: AbortSignal },
 ): Promise<void> {
   await repositories.ensure(tool);
-  // A shallow history stays shallow. Version 2 of the protocol lets git fetch a commit that no visible ref names.
+  // Keep a shallow history shallow (`--update-shallow`). Use version 2 of the protocol, because it lets git fetch a
+  // commit that no visible ref names.
   const options = [
     '--quiet',
     '--no-tags',

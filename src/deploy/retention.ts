@@ -112,9 +112,9 @@ export async function mergePacks(repositories: Repositories, tool: ToolName): Pr
     ['gc.auto', String(LOOSE_OBJECTS)],
     ['gc.autoDetach', 'false'],
     ['gc.packRefs', 'false'],
-    // Without this setting, git writes each object that no ref needs into a separate file, and not as a delta. A pack
-    // of a few megabytes with many deltas would then fill the disk. From version 2.41 on, this setting is the default
-    // of git.
+    // Let git keep the objects that no ref needs in a pack. Otherwise git writes each such object into a separate file,
+    // and not as a delta. A pack of a few megabytes with many deltas would then fill the disk. From version 2.41 on,
+    // this setting is the default of git.
     ['gc.cruftPacks', 'true'],
   ] as const;
   await repositories.git(tool, ['gc', '--auto', '--quiet'], { settings, signal: AbortSignal.timeout(GC_MS) });

@@ -12,7 +12,7 @@ const PACK_FOR_CLIENTS = ['uploadpack.packObjectsHook', 'nice -n 15'] as const;
 /** The settings of each git process of this server. The configuration files of the repositories do not have them. */
 const baseSettings: GitSettings = [
   ['safe.directory', '*'],
-  // Without this, git would run the hooks that a restored backup may have put into a repository.
+  // Let git find no hooks. Otherwise git would run the hooks that a restored backup may have put into a repository.
   ['core.hooksPath', devNull],
   ['core.fsync', 'committed,reference'],
   ['gc.auto', '0'],
@@ -22,7 +22,8 @@ const baseSettings: GitSettings = [
   ['pack.threads', '2'],
   // Making the pack for a clone can take minutes of processor time, so the server and the tools go first.
   PACK_FOR_CLIENTS,
-  // Limits the memory for deltas: by default, each thread of git keeps up to ten files and their indexes in memory.
+  // Limit the memory for deltas, because each thread of git otherwise keeps up to ten files and their indexes in
+  // memory.
   ['pack.windowMemory', '16m'],
   ['pack.deltaCacheSize', '16m'],
   ['advice.detachedHead', 'false'],

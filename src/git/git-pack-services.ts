@@ -126,7 +126,8 @@ export class GitPackServices implements PackServices {
     const folder = await this.#ensure(tool);
     await this.#turns.enter(tool, principal.uid);
     try {
-      // The tool may have been renamed before `enter` returned. Now that the push has a place, a rename is refused.
+      // Check the name again, because the tool may have been renamed before `enter` returned. Now that the push has a
+      // place, a rename is refused.
       this.#options.assertNamed(tool);
       const push = await this.#open(request, folder);
       this.#pushes.set(push.id, push);
@@ -365,8 +366,8 @@ export class GitPackServices implements PackServices {
       ['receive.advertisePushOptions', 'true'],
       ['receive.shallowUpdate', 'true'],
       ['receive.autogc', 'false'],
-      // git keeps each received pack as it is. By default, git unpacks a small pack, and keeps all its tree objects in
-      // memory: a pack of 1 MB can need 25 GB.
+      // Let git keep each received pack as it is. By default, git unpacks a small pack, and keeps all tree objects of
+      // the pack in memory: a pack of 1 MB can need 25 GB.
       ['receive.unpackLimit', '1'],
       ['receive.keepAlive', '5'],
       // While git checks a push, the new objects are in a folder of their own, and the repository counts as an

@@ -47,8 +47,8 @@ export function startGit(args: readonly string[], environment: Readonly<Record<s
     child.once('error', reject);
     child.once('exit', (code) => resolve(code));
   });
-  // Some callers await `status` only after git's output. Without this handler, a git that could not be started would be
-  // an unhandled rejection until then, which ends the server.
+  // Handle a git that could not be started, because some callers await `status` only after git's output. Until then,
+  // the failure would be an unhandled rejection, which ends the server.
   status.catch(() => undefined);
   return {
     stdin: child.stdin,

@@ -27,7 +27,7 @@ export async function packedSubject(
 ): Promise<string | null> {
   const head = await headOfNewestPack(join(repositories.folder(tool), 'objects', 'pack')).catch(() => null);
   if (head === null || ((head[HEADER_BYTES] ?? 0) & TYPE_BITS) !== COMMIT) return null;
-  // Skips the type and size of the object: bytes with the highest bit set, and then one byte without this bit.
+  // Skip the type and size of the object: bytes with the highest bit set, and then one byte without this bit.
   let at = HEADER_BYTES;
   while (((head[at] ?? 0) & 0x80) !== 0) at += 1;
   const commit = await inflated(head.subarray(at + 1), { maxOutputLength: MAX_BYTES }).catch(() => null);

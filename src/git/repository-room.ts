@@ -41,7 +41,7 @@ export class RepositoryRoom {
     this.#options = options;
   }
 
-  /** Returns the size of a repository. Measures it if it was not measured since the last push ended. */
+  /** Returns the size of a repository. Measures the repository if that was not done since the last push ended. */
   async sizeOf(tool: ToolName): Promise<RepositorySize> {
     return this.#sizes.get(tool) ?? (await this.weigh(tool));
   }
@@ -92,7 +92,8 @@ export class RepositoryRoom {
 
   /** Records that a push to the tool has ended. `isLast`: no other push to the tool is running. */
   ended(tool: ToolName, isLast: boolean): void {
-    // Every push changes the repository's size: even a push of tags, or a push that is refused late, leaves objects.
+    // Forget the size, because every push changes it: even a push of tags, or a push that is refused late, leaves
+    // objects.
     this.#sizes.delete(tool);
     if (isLast) this.#arriving.delete(tool);
   }

@@ -46,7 +46,7 @@ async function measureObjects(repository: string): Promise<{ bytes: number; pack
   const folders = [join(repository, 'objects')];
   let count = 0;
   for (let folder = folders.pop(); folder !== undefined; folder = folders.pop()) {
-    // git may delete a folder meanwhile, for example the quarantine of a push. A deleted folder does not count.
+    // Count nothing for a folder that git deletes meanwhile, for example the quarantine of a push.
     for (const entry of (await readdir(folder, { withFileTypes: true }).catch(noneIfGone)) ?? []) {
       const path = join(folder, entry.name);
       if (entry.isDirectory()) folders.push(path);

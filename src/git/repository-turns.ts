@@ -46,8 +46,8 @@ export class RepositoryTurns {
     if (left > 0) return false;
     const waiting = this.#whenIdle.get(tool) ?? [];
     this.#whenIdle.delete(tool);
-    // The work that waits in `whileIdle` starts git, which blocks this process for milliseconds. With `setImmediate`,
-    // the client gets its answer before that.
+    // Let the waiting work of `whileIdle` begin only after the client has its answer (`setImmediate`), because this
+    // work starts git, which blocks this process for milliseconds.
     for (const resolve of waiting) setImmediate(resolve);
     return true;
   }

@@ -140,8 +140,9 @@ function hasControl(text: string): boolean {
 export function assertSameSite(headers: IncomingHttpHeaders, publicUrl: string): void {
   const site = headers['sec-fetch-site'];
   const isSame = site === undefined || site === 'same-origin' || site === 'none';
-  // The owner of another site can make its host name lead to this server (DNS rebinding). The browser then calls the
-  // request same-origin. But its header `Origin` names the other site, not this server's public address.
+  // Check `Origin` too. The owner of another site can make the host name of that site lead to this server (DNS
+  // rebinding). The browser then calls the request same-origin, but `Origin` names the other site, not this server's
+  // public address.
   if (isSame && isOwn(headers.origin, publicUrl)) return;
   throw new DeployError(
     'CROSS_SITE',

@@ -58,8 +58,8 @@ export async function sendBody(
   stages: readonly [Transform, ...Transform[], Writable],
 ): Promise<void> {
   const [first] = stages;
-  // Handle late errors here: a stream may fail after its output has ended, and `pipeline` does not handle such an
-  // error.
+  // Handle late errors here, because a stream may fail after its output has ended, and `pipeline` does not handle such
+  // an error.
   for (const stage of stages) stage.on('error', () => {});
   request.on('error', (cause) => first.destroy(new ClientGone({ cause })));
   request.once('close', () => {

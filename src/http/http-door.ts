@@ -80,7 +80,7 @@ export function createHttpDoor(options: HttpDoorOptions): HttpDoor {
   const shares = new RequestShares({ toolRequests, ownRequests, log });
   const serveOwn = createOwnHost(options, limits, { shares, connections });
 
-  // An error in one request ends only its connection.
+  // Runs `serve`. If an error is thrown, only logs it and ends this connection, so that all others continue.
   const guarded = (connection: { destroy(): unknown }, serve: () => void) => {
     try {
       serve();
@@ -241,7 +241,7 @@ function createOwnHost(
         if (login.kind === 'expired') return askForLogin(exchange, expired(login, services.addresses));
         if (login.kind === 'unknown') return askForLogin(exchange);
         onLogin(login.principal);
-        // The client may have left while its password was checked.
+        // Stop if the client has left while its password was checked.
         if (signal.aborted) return;
         const admitted = shares.enterAs(login.principal.uid, peer.address);
         if (admitted.kind === 'refused') {

@@ -39,7 +39,7 @@ export async function openApiStream(cluster: Cluster, stream: ApiStream): Promis
   outgoing.setTimeout(stream.idleMs, () => outgoing.destroy(new Error('the connection went silent')));
   outgoing.end();
   const response = await headOf(outgoing);
-  // A reader that iterates gets the error. This listener handles an error that comes while nobody reads.
+  // Ignore an error that comes while nobody reads. A reader that iterates gets the error all the same.
   response.on('error', () => {});
   outgoing.on('error', (error) => response.destroy(error));
   const status = response.statusCode ?? 0;

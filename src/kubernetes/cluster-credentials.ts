@@ -20,7 +20,7 @@ export async function assertCredentials(kubeConfig: KubeConfig): Promise<void> {
   const certificate = certificateOf(user);
   if (certificate !== null) assertInTime(user, certificate);
   try {
-    // Gets the credentials in the same way as each later call to the cluster.
+    // Get the credentials in the same way as each later call to the cluster.
     await Promise.race([kubeConfig.applyToHTTPSOptions({}), wait(WAIT_MS, null, { ref: false })]);
   } catch (cause) {
     const code = systemCode(cause);

@@ -116,7 +116,7 @@ async function read(cluster: Cluster, name: ContainerName, reading: Reading): Pr
   for await (const line of linesOf(response, MAX_LINE_CHARACTERS)) {
     const space = line.indexOf(' ');
     const stamp = space === -1 ? line : line.slice(0, space);
-    // The node itself may add a line without a time stamp, for example that it cannot watch the file.
+    // Skip a line without a time stamp. The node itself may add such a line, for example that it cannot watch the file.
     if (!STAMP.test(stamp)) continue;
     if (known > 0 && stamp <= newestBefore) {
       known -= 1;

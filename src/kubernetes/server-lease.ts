@@ -89,8 +89,8 @@ export class ServerLease {
       const found = await this.#read(patience);
       const { holderIdentity = '', leaseDurationSeconds: seconds = this.#seconds } = found?.spec ?? {};
       const isFree = holderIdentity === '' || podOf(holderIdentity) === podName;
-      // A Lease has expired if it has not changed for its duration. This needs only this machine's clock. The clock of
-      // the holder may be wrong.
+      // Count a Lease as expired if it has not changed for its duration. This needs only this machine's clock, because
+      // the clock of the holder may be wrong.
       const hasExpired = first !== null && performance.now() - first.atMs > seconds * 1000;
       const version = found?.metadata?.resourceVersion;
       if (!isFree && first !== null && first.version !== version)
@@ -135,7 +135,7 @@ export class ServerLease {
   async #renew(): Promise<string | null> {
     const patience = { signal: this.#ending.signal, timeoutMs: this.#seconds * 1000 };
     if (await this.#write(this.#lease, this.#holder, patience)) return null;
-    // Either somebody else has changed the Lease, or the answer to this server's last write was lost.
+    // Read the Lease, because either somebody else has changed it, or the answer to this server's last write was lost.
     const found = await this.#read(patience);
     const holder = found?.spec?.holderIdentity ?? '';
     if (holder !== '' && holder !== this.#holder) return podOf(holder);

@@ -92,7 +92,8 @@ export class LocalSocket {
   #make(): Server {
     const { path, log } = this.#options;
     const server = createServer({ allowHalfOpen: true }, (socket) => void this.#serve(socket));
-    // Without a listener, a failure of accept(2) would end the process. `#bind` reports a failure to listen itself.
+    // Report a failure of accept(2), which would end the process without a listener. `#bind` reports a failure to
+    // listen itself.
     server.on('error', (err) => {
       const message = 'the socket cannot take a connection';
       if (server.listening) alarm(log, { key: TROUBLE, message, facts: { err, path } });
@@ -105,7 +106,8 @@ export class LocalSocket {
     await mkdir(dirname(path), { recursive: true, mode: 0o711 });
     if (this.#isClosed) return;
     await rm(path, { force: true });
-    // After `close`, nobody would close a socket that listens again, and the next server may already use the path.
+    // Do not listen again after `close`, because nobody would close this socket, and the next server may already use
+    // the path.
     if (this.#isClosed) return;
     // `listen` creates the file of the socket before it returns, so this mask applies to no other file.
     const mask = process.umask(0o177);
@@ -118,7 +120,8 @@ export class LocalSocket {
     this.#isClosed = true;
     if (this.#watch !== null) clearInterval(this.#watch);
     for (const socket of this.#open) socket.destroy();
-    // `#bind` may be about to delete the file of the socket, so it must end before the next server makes its own file.
+    // `#bind` may be about to delete the file of the socket. Wait until `#bind` has ended, so that it does not delete
+    // the file that the next server makes.
     await this.#binding;
     if (this.#server.listening) {
       this.#server.close();
@@ -130,11 +133,12 @@ export class LocalSocket {
     calm(this.#options.log, [TROUBLE]);
     this.#open.add(socket);
     socket.on('close', () => this.#open.delete(socket));
-    // A client may leave at any time. That is not an error.
+    // Ignore errors of the connection, because a client may leave at any time.
     socket.on('error', () => undefined);
     try {
       const first = await readFirstLine(socket);
-      // The first line is too long, or the client has left. A client that still sends must not stay connected.
+      // The first line is too long, or the client has left. End the connection, because a client that still sends must
+      // not stay connected.
       if (first === null) socket.destroy();
       else await this.#options.serve({ socket, ...first });
     } catch (err) {

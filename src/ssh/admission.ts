@@ -88,7 +88,8 @@ export class Admission {
    * older one ends (see the class `Places`).
    */
   reach(socket: Socket, step: Step): void {
-    // A connection without a grace timer has logged in or is being ended. Its key exchanges are not steps of a login.
+    // Ignore a connection without a grace timer: it has logged in or is being ended, so its key exchanges are not steps
+    // of a login.
     if (!this.#graces.has(socket)) return;
     for (const places of this.#steps.values()) places.leave(socket);
     const out = this.#steps.get(step)?.take(socket) ?? null;

@@ -76,7 +76,7 @@ export class ServedConnection {
     client.on('close', () => this.#leave());
     client.on('ready', () => this.#onReady());
     client.on('rekey', () => this.#onRekey());
-    // Each session may add a listener while it waits for the end of a key exchange.
+    // Allow more listeners, because each session may add one while it waits for the end of a key exchange.
     client.setMaxListeners(MAX_SESSIONS * 2);
     client.on('session', (accept, reject) => {
       const { principal } = this.#login;

@@ -126,7 +126,8 @@ export class Login {
       sendBanner(this.#client, asWarning({ message: sentence(message), hint, id: null }));
       this.#options.log.info({ login: shown(this.#name), algorithm: key.algo }, 'hardware key offered');
     }
-    // An RSA signature without a hash algorithm uses `ssh-rsa`, which is SHA-1 (RFC 8332).
+    // Find out whether the signature uses SHA-1: an RSA signature without a hash algorithm uses `ssh-rsa`, which is
+    // SHA-1 (RFC 8332).
     const isSha1 = key.algo === 'ssh-rsa' && hashAlgo === undefined;
     if (isSha1 || checkBlob(key.algo, key.data) !== null) return null;
     const parsed = ssh2.utils.parseKey(`${key.algo} ${key.data.toString('base64')}`);
@@ -189,8 +190,8 @@ export class Login {
   #onClose(): void {
     const { throttle, address, audit, log } = this.#options;
     if (this.#principal !== null || this.#failures === 0) return;
-    // A client that the throttle slows down is in the log already. With a line for each of its failures, strangers
-    // could fill the disk.
+    // Log nothing for a client that the throttle slows down: the client is in the log already, and with a line for each
+    // failure, strangers could fill the disk.
     const isSlowedDown = throttle.check(this.#name, address) > 0;
     throttle.failed(this.#name, address);
     if (isSlowedDown) return;

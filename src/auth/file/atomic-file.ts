@@ -21,7 +21,7 @@ export async function editFile<T>(
   change: (before: string) => { readonly after: string; readonly result: T },
   ifMissing: string | null = null,
 ): Promise<T> {
-  // If the name is a symbolic link, the file that it points to is changed.
+  // If the name is a symbolic link, change the file that the link points to.
   const path = await orIfMissing(realpath(name), ifMissing === null ? null : name);
   await using _lock = await lock(`${path}.lock`);
   const before = await orIfMissing(readFile(path, 'utf8'), ifMissing);
@@ -68,7 +68,8 @@ async function writeBeside(path: string, text: string): Promise<string> {
   await using file = await open(temporary, 'wx', 0o600);
   try {
     if (process.getuid?.() === 0) {
-      // If root changes the file, the file keeps its owner. If root creates the file, the owner of its folder gets it.
+      // If root changes the file, the file keeps its owner. If root creates the file, its owner is the owner of its
+      // folder.
       const owner = await stat(path).catch(() => stat(dirname(path)));
       const made = await file.stat();
       // Call chown(2) only if the owner differs, because some network disks refuse even a call that changes nothing.

@@ -102,7 +102,7 @@ export class LdapConnection {
 
   close(): void {
     this.#isOpen = false;
-    // No unbind request (RFC 4511) is sent. A server treats the end of the stream in the same way.
+    // Send no unbind request (RFC 4511), because a server treats the end of the stream in the same way.
     this.#socket.destroy();
   }
 

@@ -79,7 +79,7 @@ export class LdapDirectory implements Directory {
   }
 
   async identifyByPassword(login: string, password: string, signal: AbortSignal): Promise<Identity | null> {
-    // LDAP accepts an empty password for everybody (RFC 4513 section 5.1.2).
+    // Refuse an empty password, because LDAP accepts it for everybody (RFC 4513 section 5.1.2).
     if (password === '') return null;
     const wanted = readLogin(login);
     return await inTime(signal, this.#limitMs, async (limit) => {

@@ -43,7 +43,8 @@ export class LdapEntry {
   }
 }
 
-// If one value of an attribute is not UTF-8, ldapts returns all its values as bytes. This function makes texts of them.
+// Returns the values of an attribute as texts. If one value is not UTF-8, ldapts returns all values of the attribute as
+// bytes.
 function textsOf(value: Entry[string]): string[] {
   return (Array.isArray(value) ? value : [value]).map((item) =>
     typeof item === 'string' ? item : item.toString('utf8'),

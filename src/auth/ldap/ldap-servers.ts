@@ -135,7 +135,8 @@ export class LdapServers {
       try {
         return await kept.search(question, signal);
       } catch (error) {
-        // If the LDAP server has closed the connection, for example at its restart, a new connection is tried below.
+        // Go on only if the LDAP server has closed the connection, for example at its restart. Then the code below
+        // tries a new connection.
         if (signal.aborted || kept.isOpen || error instanceof ResultCodeError) throw error;
       }
     }

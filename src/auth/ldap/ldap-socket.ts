@@ -26,7 +26,7 @@ export async function openSocket(
   signal.throwIfAborted();
   const { host, port, security } = server;
   const plain = connectTcp({ host, port });
-  // A socket that was given up may still emit an error. Without a listener, this error would end the server.
+  // Ignore errors of a socket that was given up. Without a listener, such an error would end the server.
   plain.on('error', () => undefined);
   try {
     await once(plain, 'connect', { signal });
@@ -49,7 +49,8 @@ async function secure(
   const socket = connectTls({
     socket: plain,
     host,
-    // RFC 6066 section 3: an IP address is not a server name. The certificate is then checked against `host`.
+    // Send no IP address as the server name: RFC 6066 section 3 forbids this. The certificate is then checked against
+    // `host`.
     ...(isIP(host) === 0 ? { servername: host } : {}),
     ...(ca === null ? {} : { ca }),
     rejectUnauthorized: true,

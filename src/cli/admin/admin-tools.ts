@@ -71,8 +71,8 @@ const remove: AdminCommand = {
   async run({ directory, revokeTokens, args, out }) {
     const tool = args[0] ?? '';
     const { tools } = await directory.list();
-    // Revoke the tokens before the removal. After it, the server knows the tool only if somebody has pushed to it, and
-    // refuses to revoke the tokens of a tool that it does not know.
+    // Revoke the tokens before the removal. After the removal, the server knows the tool only if somebody has pushed to
+    // the tool. For an unknown tool, the server refuses to revoke tokens.
     const revoked = tools.has(tool as ToolName) ? await revokeTokens(tool).catch(asRefusal) : null;
     await directory.removeTool(tool);
     const again = `npx toolforge-push token revoke ${tool} --all`;

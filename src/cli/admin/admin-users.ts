@@ -86,8 +86,8 @@ const remove: AdminCommand = {
     await out(
       `Removed ${normalise(name)}${theirs.length === 0 ? '' : `, also as a maintainer of ${theirs.join(', ')}`}.\n`,
     );
-    // The user may have made tokens for tools that they no longer maintained. These tokens are revoked too. Otherwise
-    // they would work again if a new user of the same name maintained the tools.
+    // The user may have made tokens for tools that they no longer maintained. Revoke these tokens too. Otherwise they
+    // would work again if a new user of the same name maintained these tools.
     const left: string[] = [];
     for (const tool of tools.keys()) {
       const revoked = await revokeTokens(tool, normalise(name)).catch((error: unknown) => {
@@ -173,7 +173,7 @@ async function readKeyFile(file: string): Promise<string> {
 /** Reads a password from standard input. @throws DeployError `BAD_PASSWORD` if the input cannot be a password. */
 async function passwordFrom(input: AdminContext['input']): Promise<string> {
   const password = (await readText(input, MAX_PASSWORD_BYTES))?.replace(/\r?\n$/, '');
-  // RFC 7617 section 2: no client may send a password with a control character.
+  // Refuse a password with a control character, because no client may send it: RFC 7617 section 2.
   if (password !== undefined && !/\p{Cc}/u.test(password)) return password;
   throw new DeployError(
     'BAD_PASSWORD',

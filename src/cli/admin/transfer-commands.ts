@@ -67,7 +67,8 @@ const exportTool: TransferCommand = {
           ? stdout
           : // `open` fails at once if the file cannot be made.
             (await open(draft, 'wx', 0o600)).createWriteStream({ flush: true });
-      // Without a listener, an error between two writes would end this process. The next write throws the error.
+      // Ignore an error between two writes, which would end this process without a listener. The next write throws the
+      // error.
       to.on('error', () => undefined);
       let bytes = 0;
       const status = await context.call({

@@ -160,7 +160,7 @@ compdef _toolforge_push toolforge-push
 }
 
 function fishScript(entries: readonly Entry[]): string {
-  // Between single quotes, fish unescapes only \' and \\.
+  // Escape only the two characters that fish unescapes between single quotes: \' and \\.
   const text = (words: string) => `'${words.replace(/['\\]/g, '\\$&')}'`;
   const complete = (condition: string, rest: string) =>
     `complete -c toolforge-push -n ${text(condition)} ${rest}\n`;

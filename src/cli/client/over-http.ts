@@ -51,7 +51,7 @@ async function readFrames(response: IncomingMessage, server: HttpServer, call: H
       await (kind === 'out' ? call.out(payload) : call.err(payload));
     }
   } catch (cause) {
-    // Errors that are not of the connection are thrown as they are, for example if the reader has closed the output.
+    // Throw an error that is not of the connection as it is, for example if the reader has closed the output.
     if (response.errored !== cause) throw cause;
   }
   throw new DeployError(
@@ -98,7 +98,8 @@ async function ask(server: HttpServer, login: Login, { argv, input }: HttpCall):
     // The input is not awaited, because the server may answer without reading it.
     void sendInput(input, asked).catch(() => undefined);
     const [response] = await answered;
-    // The server may close the connection while input is still sent. The answer says how the command ended.
+    // Ignore this error: the server may close the connection while input is still sent, and the answer says how the
+    // command ended.
     asked.on('error', () => undefined);
     return response;
   } catch (cause) {
@@ -145,7 +146,7 @@ async function loginFor(server: HttpServer, environment: NodeJS.ProcessEnv): Pro
     }),
   );
   const [name, secret] = [fields.get('username'), fields.get('password')];
-  // The password of another host must not be sent to this one.
+  // Check the host, because the password of another host must not be sent to this one.
   const isForHere = fields.get('protocol') === protocol && fields.get('host') === url.host;
   if (filled === null || name === undefined || secret === undefined || !isForHere)
     throw new DeployError(

@@ -30,7 +30,7 @@ export async function runOverSsh(
     ...begin,
     ...(port === null ? [] : ['-p', port]),
     ...(hasTerminal ? ['-t'] : []),
-    // Without `--`, ssh would look for more options after the host.
+    // Write `--`, because ssh would otherwise look for more options after the host.
     ...['--', user === null ? host : `${user}@${host}`, commandText(argv)],
   ];
   // A terminal sends Ctrl-C to ssh too, so this process ignores the signal and waits until ssh has ended.

@@ -13,7 +13,8 @@ export async function* inBatches(texts: AsyncIterable<string>): AsyncGenerator<s
   const iterator = texts[Symbol.asyncIterator]();
   const ask = () => {
     const asked = iterator.next();
-    // The promise is awaited later. Without this handler, an early error would count as unhandled.
+    // Ignore an error here, because the promise is awaited later. Without this handler, an early error would count as
+    // unhandled.
     asked.catch(() => {});
     return asked;
   };

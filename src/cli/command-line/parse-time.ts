@@ -31,7 +31,7 @@ function parse(text: string, now: number): number {
   if (iso === null) return Number.NaN;
   const [, day = '', time = '00:00', zone = 'Z'] = iso;
   const at = Date.parse(`${day}T${time}${zone}`);
-  // Date.parse takes 31 February as 3 March.
+  // Compare the day, because Date.parse takes 31 February as 3 March.
   const isDay = new Date(`${day}T00:00Z`).getUTCDate() === Number(day.slice(-2));
   return isDay ? at : Number.NaN;
 }

@@ -28,7 +28,7 @@ export async function callControl(call: ControlCall): Promise<number> {
   const socket = await reach(call.socketPath);
   const leave = () => socket.destroy();
   call.signal?.addEventListener('abort', leave);
-  // `readAnswer` reports how the connection ended.
+  // Ignore the error here, because `readAnswer` reports how the connection ended.
   socket.on('error', () => undefined);
   try {
     socket.write(requestLine(call.argv));

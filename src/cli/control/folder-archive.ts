@@ -10,7 +10,10 @@ import type { CommandShape } from '../command.ts';
 import { parseWords } from '../command-line/parse-words.ts';
 import { UsageError } from '../command-line/usage-error.ts';
 
-/** The folder of toolforge-push itself. People type `npx toolforge-push` there, and may forget to name their own. */
+/**
+ * The folder of toolforge-push itself. People type `npx toolforge-push` there, and may forget to name the folder of
+ * their tool.
+ */
 const OWN_FOLDER = resolve(import.meta.dirname, '../../..');
 
 /** What is left out of a folder without git. */

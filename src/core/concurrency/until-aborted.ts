@@ -6,8 +6,8 @@ import { addAbortListener } from 'node:events';
  * @throws the signal's reason.
  */
 export async function untilAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
-  // If the signal has fired already, nothing else handles a failure of the work, and an unhandled failure ends the
-  // server.
+  // Ignore a failure of the work here: if the signal has fired already, nothing else handles the failure, and an
+  // unhandled failure ends the server.
   work.catch(() => undefined);
   signal.throwIfAborted();
   const aborted = Promise.withResolvers<never>();

@@ -9,8 +9,8 @@ import { DeployError, systemCode } from '../errors.ts';
 export async function openDataFolder(data: string): Promise<void> {
   try {
     await mkdir(data, { recursive: true });
-    // A folder with the sticky bit, such as /tmp, is for all users. The server must not take it over by changing its
-    // mode.
+    // Refuse a folder with the sticky bit, such as /tmp. Such a folder is for all users, so the server must not change
+    // the mode of the folder.
     if (((await stat(data)).mode & 0o1000) !== 0) throw isShared(data);
     await chmod(data, 0o711);
   } catch (cause) {

@@ -16,7 +16,10 @@ export interface DiskSpace {
   readonly freeEntries: number;
   /** Files and folders that the file system can hold at all; infinite if it does not count them. */
   readonly entries: number;
-  /** What the disk has too little of: free bytes, or room for more files. Null if there is enough of both. */
+  /**
+   * What the disk has too little of: free bytes, or room for more files. Null if the disk has enough bytes, and enough
+   * room for files.
+   */
   readonly low: 'bytes' | 'entries' | null;
 }
 
@@ -34,7 +37,7 @@ export class DiskRoom {
   async space(): Promise<DiskSpace> {
     const { bsize, blocks, bavail, files, ffree } = await statfs(this.#folder);
     const [bytes, freeBytes] = [blocks * bsize, bavail * bsize];
-    // Some file systems, such as Btrfs, do not count files.
+    // Some file systems, such as Btrfs, do not count files. Then take the numbers as infinite.
     const [entries, freeEntries] = files === 0 ? [Infinity, Infinity] : [files, ffree];
     const isFull = freeBytes < Math.min(MAX_RESERVE_BYTES, bytes * RESERVE_PART);
     const isCrowded = freeEntries < Math.min(MAX_RESERVE_ENTRIES, entries * RESERVE_PART);

@@ -139,7 +139,8 @@ export class PacedReading {
     let hasPassed = false;
     while (this.#held.length > 0 && !this.#socket.destroyed) {
       if (this.#held[0] === null) {
-        // The end of a connection costs nothing. So a client learns at once that the process of a tool has ended.
+        // The end of a connection costs nothing, so pass it on at once. A client then learns at once that the process
+        // of a tool has ended.
         this.#held.length = 0;
         this.#push(null);
         this.#socket.read(0);

@@ -102,7 +102,7 @@ export function alarmAbout(log: Log, error: unknown, facts: object): boolean {
   if (found === null) return false;
   const { code, why, hint } = found;
   const message = OPERATOR_FAULTS[code] ?? code;
-  // One missing role binding causes many refusals in a namespace. All of them are one trouble.
+  // Count all refusals in a namespace as one trouble, because one missing role binding causes many of them.
   const namespace = code === 'CLUSTER_FORBIDDEN' ? / in the namespace (\S+)$/.exec(why)?.[1] : undefined;
   const only = namespace ?? (OF_ONE_TOOL.includes(code) ? toolOf(facts) : null) ?? '';
   alarm(log, { key: code, only, message, facts: { ...facts, why, ...(hint === '' ? {} : { hint }) } });

@@ -137,7 +137,7 @@ export class ByteSearch {
     for (const [count, node] of order.entries()) {
       if (count % BYTES_A_TURN === BYTES_A_TURN - 1) await nextTurn();
       const before = this.#isNext[node] === 1 ? node - 1 : (parent.get(node) ?? 0);
-      // If the text of a node is one byte, the search continues at the root: `#fail` stays 0.
+      // If the text of a node is one byte, leave `#fail` at 0, so that the search continues at the root.
       if (before === 0) continue;
       const fail = this.#step(this.#fail[before] as number, this.#byte[node] as number);
       this.#fail[node] = fail;

@@ -22,7 +22,7 @@ export async function joinable(
     const { request, commit, cancelling } = entry;
     switch (request.kind) {
       case 'push': {
-        // A push cannot join a deployment that moves another branch.
+        // Return null if this entry moves another branch, because a push cannot join such a deployment.
         const isSameBranch = request.push.branchRef === push.branchRef;
         if (commit === push.commit) return isSameBranch && !cancelling.signal.aborted ? entry : null;
         // An entry whose commit lacks the pushed commit would replace the pushed commit. If the entry's commit contains

@@ -116,7 +116,7 @@ export class Turns {
 
   #mayStart(entry: Entry): boolean {
     const { tool } = entry.deployment;
-    // The deployments of one tool start in the order of arrival.
+    // Start only the tool's first waiting entry, because the deployments of one tool run in the order of arrival.
     if (this.#running.has(tool) || this.waiting(tool)[0] !== entry) return false;
     // An earlier server process already started this deployment, so the deployment need not wait for a free turn.
     if (entry.isResumed) return true;

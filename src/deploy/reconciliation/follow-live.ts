@@ -69,7 +69,8 @@ async function findBehind(
 }
 
 /**
- * True if the tool has no repository, or if its repository lacks the commit, for example because it was created again.
+ * True if the tool has no repository, or if its repository lacks the commit, for example because the repository was
+ * created again.
  */
 export async function isLost(
   repositories: Repositories,

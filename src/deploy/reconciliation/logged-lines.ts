@@ -39,8 +39,8 @@ export class LoggedLines {
       const lines = (rest + decoder.write(chunk)).split('\n');
       rest = lines.pop() ?? '';
       for (const line of lines) hashes.push(hashOf(line));
-      // Counts the bytes of the file, not of the decoded text. If a full disk cut a character in half, decoding
-      // replaces the half by U+FFFD, which may have more bytes.
+      // Count the bytes of the file, not of the decoded text. If a full disk cut a character in half, decoding replaces
+      // the half by U+FFFD, which may have more bytes.
       const newline = chunk.lastIndexOf('\n');
       if (newline >= 0) wholeBytes = bytes + newline + 1;
       bytes += chunk.length;

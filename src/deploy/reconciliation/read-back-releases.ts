@@ -126,7 +126,8 @@ async function readBack(
   const newer = store.newerCopies(tool);
   const released = hasRefs ? await releasedVersions(repositories, tool) : [];
   const torn = hasRefs && newer.length > 0 ? tornRefs(repositories, tool) : [];
-  // If the store calls a version live but has lost its release, that release is read back too.
+  // Add the version that the store calls live, so that the release of this version is read back if the store has lost
+  // it.
   const went = [...wentLive({ released, torn }, newer), ...(live === null ? [] : [live])];
   const oldest = forgottenBelow(known.keys());
   const behind = went.filter((version) => version >= oldest && !known.has(version));

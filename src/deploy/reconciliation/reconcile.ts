@@ -67,7 +67,7 @@ async function reconcileTool(
   const { store, repositories, builder } = context;
   const { name } = tool;
   failReleases(store, name, (deploymentId) => !resumedIds.has(deploymentId));
-  // Repairs the refs before `builder.cleanUp`, which fails if the cluster does not answer.
+  // Repair the refs before `builder.cleanUp`, because `builder.cleanUp` fails if the cluster does not answer.
   if (repositories.exists(name)) {
     await restoreReleaseRefs(context, name);
     await followLive(context, name);

@@ -51,8 +51,7 @@ async function resumeOnce(context: DeployContext, name: ToolName): Promise<void>
   } else if (release !== null) {
     const running = withOutside(release, await outsideVarsOf(context, name));
     const now = store.tool(name);
-    // Meanwhile, another release may have gone live, or somebody may have stopped the tool. Then nothing is to be
-    // resumed.
+    // Resume nothing if another release has gone live meanwhile, or if somebody has stopped the tool.
     const isStillMeant = now.liveVersion === tool.liveVersion && !now.isStopped;
     if (isStillMeant) await runtime.resume(running, tool.number, plannedReplicas(context, release));
   }

@@ -54,7 +54,8 @@ export function treePath(name: string): string {
 export function isInGitFolder(path: string): boolean {
   return path.split('/').some((part) => {
     const plain = part.replace(HFS_IGNORED, '').toLowerCase();
-    // In names, NTFS ignores spaces and full stops at the end, and what follows a colon. A backslash separates folders.
+    // Look for the names that NTFS takes for `.git`. NTFS ignores spaces and full stops at the end of a name, and what
+    // follows a colon. A backslash separates folders.
     return plain.split('\\').some((name) => /^(\.git|git~1)[ .]*(:|$)/.test(name));
   });
 }

@@ -31,9 +31,9 @@ export interface PackedCommit extends AsyncDisposable {
 const REF = 'refs/heads/archive';
 
 const SETTINGS: GitSettings = [
-  // git streams a file that is larger than this, and holds every smaller file in memory.
+  // Let git stream each file that is larger than this. git holds every smaller file in memory.
   ['core.bigFileThreshold', '1m'],
-  // All objects stay in one pack.
+  // Keep all objects in one pack.
   ['fastimport.unpackLimit', '0'],
 ];
 

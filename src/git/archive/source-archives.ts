@@ -84,7 +84,8 @@ export class SourceArchives {
     const { repositories, packServices, treeLimits, log } = this.#options;
     const { tool, principal, signal, say } = sent;
     using place = this.#takePlace(principal);
-    // While this push is open, nothing cleans up the repository. For a new tool, opening the push creates the repository.
+    // Open the push first, because nothing cleans up the repository while a push is open. For a new tool, this creates
+    // the repository.
     const session = await packServices.receive({ tool, principal, hasAdvertisement: false, isArchive: true });
     try {
       if (session.whyClosed !== null) return { kind: 'refused', reason: session.whyClosed };
@@ -106,8 +107,7 @@ export class SourceArchives {
       const reason = await pushPack(
         session,
         { command, options: sent.options, pack: made.pack },
-        // `onSent` deletes the pack as soon as git has it: the deployment may wait for long, and does not need the
-        // pack.
+        // Delete the pack as soon as git has it, because the deployment may wait for long and does not need the pack.
         { say, log, onSent: async () => await made[Symbol.asyncDispose]() },
       );
       return reason === null ? { kind: 'accepted' } : { kind: 'refused', reason };

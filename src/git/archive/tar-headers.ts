@@ -94,11 +94,11 @@ export class LongNames {
     const name = this.#path ?? header.name;
     const target = this.#target ?? header.target;
     const size = this.#size === null ? header.size : decimal(this.#size);
-    // An old tar has no type for folders. The name of a folder ends with a slash there.
+    // Take a name that ends with a slash for a folder, because an old tar has no type for folders.
     const isFolder = header.type === 'folder' || (header.flag === '\0' && name.endsWith('/'));
     const type = this.#isSparse ? 'sparse' : isFolder ? 'folder' : header.type;
     [this.#path, this.#target, this.#size, this.#isSparse] = [null, null, null, false];
-    // No content follows a folder or a hard link, whatever size its header names.
+    // Set the size to 0, because no content follows a folder or a hard link, whatever size its header names.
     if (type === 'folder' || type === 'hard-link') return { ...header, type, name, target, size: 0 };
     if (size === null) throw damaged();
     return { ...header, type, name, target, size };

@@ -14,7 +14,7 @@ export interface CommandList {
   readonly commands: readonly RefCommand[];
   /**
    * Those of the client's capabilities that this server knows, with their values, for example `agent=git/2.39.5`. git
-   * gets only these, so it never does what the server does not expect.
+   * gets only these capabilities, so git never does what the server does not expect.
    */
   readonly capabilities: ReadonlySet<string>;
   /** The commits at which the client's shallow clone ends. */

@@ -44,7 +44,8 @@ export class Incoming extends Transform {
     readonly arrived: (bytes: number) => boolean;
     readonly maxDiscardBytes: number;
   }) {
-    // In object mode, a reader gets the chunks as they came. In byte mode, they would be copied into one buffer.
+    // Use object mode, so that a reader gets the chunks as they came. In byte mode, the stream would copy the chunks
+    // into one buffer.
     super({ writableHighWaterMark: 1024 * 1024, readableObjectMode: true, readableHighWaterMark: 32 });
     this.#decide = options.decide;
     this.#refuse = options.refuse;

@@ -75,7 +75,7 @@ function judge(command: RefCommand, input: PolicyInput, isAtomic: boolean): Fate
       );
     if (mostTags !== null && isZero(command.oldId))
       return refuse(`a tool can have ${mostTags} tags; delete some: git push toolforge --delete TAG`);
-    // If the server accepted a delete in a dry run, the client would print that the tag was deleted.
+    // Refuse a delete in a dry run. If the server accepted the delete, the client would print that the tag was deleted.
     if (input.isDryRun === true && isDelete) return refuse('a delete cannot be part of a dry run');
     if (isAtomic && isDelete) return refuse('a delete cannot be part of an atomic push');
     return { kind: 'store', command };
@@ -85,7 +85,7 @@ function judge(command: RefCommand, input: PolicyInput, isAtomic: boolean): Fate
 
 function judgePreview(command: RefCommand, input: PolicyInput, isAtomic: boolean): Fate {
   const refuse = (reason: string): Fate => ({ kind: 'refuse', command, reason });
-  // A preview may be ended even if this server makes no previews any more.
+  // Check for a deletion first, because a push may end a preview even if this server makes no previews any more.
   if (isZero(command.newId)) {
     if (input.isDryRun === true) return refuse('a delete cannot be part of a dry run');
     if (isAtomic) return refuse('a delete cannot be part of an atomic push');

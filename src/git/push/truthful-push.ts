@@ -81,8 +81,8 @@ export interface PushContext {
   /** Says which release is live, for example `v41 is still live`. */
   readonly whatIsLive: () => string;
   /**
-   * `redeploy`: the notice after a push of no ref. It is a getter, because it says what is live at that time.
-   * `follow`: returns the command that follows the deployment `id` of a detached push.
+   * `redeploy`: the notice after a push of no ref. This property is a getter, because the notice says what is live
+   * after the push. `follow`: returns the command that follows the deployment `id` of a detached push.
    */
   readonly hints: { readonly redeploy: string; readonly follow: (id: string) => string };
   readonly audit: Audit;
@@ -245,7 +245,7 @@ export class TruthfulPush implements PushSession {
     }
     const submitted = this.#submit(deploy.command);
     this.#outcome = submitted.then(({ outcome }) => outcome);
-    // `#answer` awaits the outcome only when git has ended. Until then, nothing else would handle a rejection.
+    // Handle a rejection here, because `#answer` awaits the outcome only when git has ended.
     this.#outcome.catch(() => undefined);
     const { ticket, refusal } = await submitted;
     if (refusal !== null) say.warn(refusal);
@@ -452,7 +452,8 @@ export class TruthfulPush implements PushSession {
     const isAccepted = gitsReport?.refs.some(
       ({ ref, reason }) => ref === ended?.command.ref && reason === null,
     );
-    // If the preview went live during this push, it had a branch. Then the hook has already ended the preview.
+    // If the preview went live during this push, it had a branch. Then do nothing more, because the hook has already
+    // ended the preview.
     if (ended === undefined || isAccepted !== true || this.#hasEnded) return '';
     const { isColoured } = this.#options;
     let told = '';

@@ -66,7 +66,7 @@ function toCommit(name: string, text: string): [string, CommitId][] {
 
 async function packedRefs(folder: string): Promise<Map<string, string>> {
   const text = (await readRefFile(join(folder, 'packed-refs'))) ?? '';
-  // The filter skips the comment at the top and lines like `^ID`, which give the commit behind a tag object.
+  // Skip the comment at the top and lines like `^ID`, which give the commit behind a tag object.
   const lines = text.split('\n').filter((line) => /^[0-9a-f]/.test(line));
   return new Map(lines.map((line) => [line.slice(line.indexOf(' ') + 1), line.slice(0, line.indexOf(' '))]));
 }

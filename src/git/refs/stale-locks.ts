@@ -36,7 +36,7 @@ export async function removeDeadLocks(
   const folder = repositories.folder(tool);
   const refs = lines.map((line) => commandOf(line).ref);
   const own = refs.filter((ref) => hadAll || OWN.test(ref)).map((ref) => `${ref}.lock`);
-  // git locks HEAD together with the branch that HEAD names.
+  // Add the lock of HEAD, because git locks HEAD together with the branch that HEAD names.
   const certain = [...own, ...(refs.some((ref) => ref.startsWith('refs/heads/')) ? ['HEAD.lock'] : [])];
   const isDeleting = lines.some((line) => commandOf(line).verb === 'delete');
   const packed = isDeleting ? ['packed-refs.lock', 'packed-refs.new'] : [];

@@ -69,7 +69,8 @@ export class ServedRepository extends Git {
       info.on('error', (error: Error) => answer.destroy(error));
       info.accept();
     });
-    // node-git-server's type asks for a real request, but a stream with these three properties is enough for it.
+    // Make a stand-in for the request: node-git-server's type asks for a real request, but a stream with these three
+    // properties is enough.
     const asked = Object.assign(request, { method: 'GET', url, headers: {} }) as unknown as IncomingMessage;
     withEnvironment(this.#repository.environment, () =>
       super.handle(asked, answer as unknown as ServerResponse),
@@ -91,8 +92,8 @@ export class ServedRepository extends Git {
       asked,
       output as unknown as ServerResponse,
     );
-    // `conversation` only repeats the errors of `asked` and `output`. The code that uses these two streams handles
-    // them.
+    // Ignore the errors of `conversation`, which only repeats those of `asked` and `output`. The code that uses these
+    // two streams handles their errors.
     conversation.on('error', () => {});
     let child: ChildProcess | null = null;
     let isKilled = false;
@@ -179,7 +180,7 @@ class Advertisement extends Transform {
     super();
     this.once('pipe', (output: Readable) => {
       this.#isGit = true;
-      // If the output stayed open after the client has disconnected, git would wait for ever on a full pipe.
+      // Destroy the output when the client has disconnected. Otherwise git would wait for ever on a full pipe.
       this.once('close', () => output.destroy());
     });
   }

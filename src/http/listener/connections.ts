@@ -6,7 +6,7 @@ import type { TrustedProxies } from './trusted-proxies.ts';
 /** One TCP connection. */
 interface Connection {
   readonly socket: Socket;
-  /** The client's network; null for a trusted proxy, because it serves many clients. */
+  /** The client's network. Null for a trusted proxy, because a proxy serves many clients. */
   readonly network: string | null;
   /** Requests in progress. A WebSocket counts as one until it closes. */
   requests: number;
@@ -95,7 +95,8 @@ export class Connections {
       if (!isMeant(connection)) continue;
       const { socket, hasSpoken } = connection;
       this.#forget(nameOf(socket), connection);
-      // A client that has already sent a request would take this refusal for the answer to its next request.
+      // Send no refusal to a client that has already sent a request, because the client would take it for the answer to
+      // its next request.
       if (hasSpoken || this.#options.isTls) socket.destroy();
       else {
         socket.write(rawRefusal('Too many connections are open without a request.'));

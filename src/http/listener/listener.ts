@@ -174,7 +174,8 @@ export function createListener(options: ListenerOptions): Listener {
 
 function readAtPace(socket: Socket): void {
   PacedReading.begin(socket, networkOf(socket.remoteAddress ?? ''));
-  // Node's HTTP parser reads directly from the operating system, past PacedReading, until a `data` listener is added.
+  // Add and remove a `data` listener. Until one was added, Node's HTTP parser reads directly from the operating system,
+  // past PacedReading.
   const nobody = () => {};
   socket.on('data', nobody).off('data', nobody);
 }

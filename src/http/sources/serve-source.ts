@@ -25,7 +25,7 @@ export async function serveSource(exchange: Exchange, sources: Sources): Promise
   try {
     await pipeline(open(signal), response);
   } catch (error) {
-    // If the client has disconnected, nothing is wrong. Every other failure is the server's fault.
+    // Log the failure unless the client has disconnected, because every other failure is the server's fault.
     if (!signal.aborted) exchange.log.error({ err: error }, 'cannot send the source of a build');
     response.destroy();
   }

@@ -229,8 +229,8 @@ export function creationFault(message: string): PodFault {
     return fault('QUOTA', quotaFaultWords(quota), OPERATOR, { mayPass: quota.canFit });
   }
   const refusal = refusalIn(message);
-  // If the message is no known refusal, the next attempt of the controller may succeed. For example, the service
-  // account of a new namespace may not exist yet.
+  // If the message is no known refusal, the fault may pass, because the next attempt of the controller may succeed. For
+  // example, the service account of a new namespace may not exist yet.
   const mayPass = refusal === null;
   return fault('REFUSED', `cannot be made: ${refusal?.message ?? message}`, refusal?.hint ?? OPERATOR, {
     mayPass,

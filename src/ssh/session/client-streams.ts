@@ -115,7 +115,8 @@ export class ClientStreams {
       while (!this.#channel.readableEnded && !this.gone.aborted) {
         this.#channel.resume();
         await this.#next(['data', 'end', 'close', 'error']);
-        // The channel has handed over all its packets. Packets that come later stay in it until the reader wants more.
+        // Pause the channel, which has handed over all its packets. Packets that come later stay in the channel until
+        // the reader wants more.
         this.#channel.pause();
         const chunks = waiting;
         waiting = [];

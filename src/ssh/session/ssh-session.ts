@@ -63,7 +63,7 @@ export function serveSession(session: Session, context: SessionContext): void {
   const serve = (accept: () => ServerChannel | undefined, command: string | null) => {
     const terminal = request.decide(command !== null && canUseTerminal(command));
     const channel = accept();
-    // ssh2 gives no channel if the client has already closed its side.
+    // Do nothing if ssh2 gives no channel, because the client has already closed its side.
     if (channel === undefined) return;
     client = new ClientStreams(channel, context.connection, context.stallMs);
     client.isTerminal = terminal !== null;

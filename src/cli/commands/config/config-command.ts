@@ -243,7 +243,7 @@ function withSpaces({ principal, tool, typed }: ToolContext): string {
 }
 
 async function valueFrom(input: ToolContext['input']): Promise<string> {
-  // Two more bytes may be read, for a line end after the value, which is removed.
+  // Read up to two more bytes than the value may have, because a line end after the value is removed.
   const text = await readText(input, MAX_CONFIG_VAR_BYTES + 2);
   if (text !== null) return text.replace(/\r?\n$/, '');
   throw new DeployError(

@@ -144,9 +144,10 @@ async function usage({ services, tool }: ToolContext): Promise<Row[]> {
     live === null ? limits.memory : memoryLimit(live, type, services.limits.memory);
   const uses = [...byType].map(([type, processes]) => {
     const kept = processes.filter(({ state }) => state !== 'stopping');
-    // A rollout needs the processes of the live release twice. `kept` may also have those of a rollout that runs now.
+    // Count only the processes of the live release, which a rollout needs twice. `kept` may also have the processes of
+    // a rollout that runs now.
     const needed = liveVersion === null ? kept : kept.filter(({ version }) => version === liveVersion);
-    // A rollout does not start one-off commands again.
+    // Do not count one-off commands a second time, because a rollout does not start them again.
     const more = type === ONE_OFF_TYPE ? 0 : needed.length;
     const duringRollout = Math.max(kept.length, needed.length + more);
     return { type, used: kept.length, ending: processes.length - kept.length, duringRollout };
