@@ -145,7 +145,7 @@ export function sendPage(page: Page, response: ServerResponse): void {
   response.end(body);
 }
 
-/** Returns the HTML that browsers get. */
+/** Returns the HTML of a page: the tool's own HTML if there is any, otherwise the title and the sentences. */
 export function htmlOf(page: Page): string {
   return page.ownHtml ?? html(page);
 }

@@ -137,11 +137,11 @@ export interface LogQuery {
 
 /** Which lines of a log somebody asks for. A line must fulfil everything that is not null. */
 export interface LogMatch {
-  /** The earliest time of a line, in the form of `LogLine.at`. */
+  /** The earliest time of a line, in the form of `LogLine.at`. Null for no limit. */
   readonly since: string | null;
-  /** The latest time of a line, in the form of `LogLine.at`. */
+  /** The latest time of a line, in the form of `LogLine.at`. Null for no limit. */
   readonly until: string | null;
-  /** A text that the line contains, in the same case. */
+  /** A text that the line contains, in the same case. Null if the line may have any text. */
   readonly text: string | null;
 }
 
@@ -258,7 +258,7 @@ export interface Runtime {
    * Reads the tool's config vars from outside: a file of the operator on this machine, or a Secret in the tool's
    * namespace. A release that is given to this runtime must already have these config vars: call `withOutside` first.
    *
-   * @throws DeployError `OUTSIDE_CONFIG` if a name or value cannot be a config var; the cluster's refusal.
+   * @throws DeployError `OUTSIDE_CONFIG` if the file or the Secret cannot be used; the cluster's refusal.
    */
   outsideVars(tool: ToolName): Promise<OutsideVars>;
   /**
@@ -266,7 +266,7 @@ export interface Runtime {
    * Must run before the rollout. The output goes to `progress` and to the tool's log.
    *
    * @throws DeployError `TEST_FAILED` or `RELEASE_FAILED` if the command failed; `TEST_TIMED_OUT` or
-   * `RELEASE_TIMED_OUT` if it took too long; the cluster's refusal.
+   * `RELEASE_TIMED_OUT` if the command took too long or, in a cluster, did not start in time; the cluster's refusal.
    */
   runReleasePhase(phase: ReleasePhase): Promise<void>;
   /**
@@ -347,7 +347,7 @@ export interface Runtime {
    * own.
    */
   address(tool: ToolName): string | null;
-  /** Ends, at shutdown, everything that must not outlive the server. */
+  /** Ends, at shutdown, everything that must not run without the server. In a cluster, processes of tools continue. */
   close(): Promise<void>;
   /**
    * Changes how many processes of the live release run. Starts missing processes, waits until all are healthy, and
@@ -375,12 +375,12 @@ export interface Runtime {
    */
   run(oneOff: OneOff): Promise<OneOffEnd>;
   /**
-   * Runs a command beside a running process, as `Exec` says. `status` lists it like a one-off command, and the limits
-   * of `run` apply. The command ends with the process. Processes that the command leaves in the background belong to
-   * the process of the tool from then on, but they get SIGKILL if the command itself had to be killed.
+   * Runs a command beside a running process, as `Exec` says. `status` lists the command like a one-off command, and the
+   * limits of `run` apply. The command ends with the process. Processes that the command leaves in the background
+   * belong to the process of the tool from then on, but they get SIGKILL if the command itself had to be killed.
    *
-   * @throws DeployError `NOT_RUNNING` if the process does not run, `PROCESS_ENDED` if it ends before the command,
-   * `EXEC_FAILED` if the command could not be started; otherwise as `run` does.
+   * @throws DeployError `NOT_RUNNING` if the process does not run, `PROCESS_ENDED` if the process ends before the
+   * command, `EXEC_FAILED` if the command could not be started; otherwise as `run` does.
    */
   exec(exec: Exec): Promise<OneOffEnd>;
   /**

@@ -27,8 +27,9 @@ export interface Choice {
 }
 
 const INSTALL = 'apt-get install bubblewrap passt util-linux iproute2';
-// On Debian, udev gives /dev/net/tun the same mode. The mode is harmless, because only a user with CAP_NET_ADMIN may
-// create a network device through /dev/net/tun: see "Set permissions" in the kernel's networking/tuntap.
+// The command that lets other users open /dev/net/tun. On Debian, udev sets the same mode. The mode is harmless,
+// because only a user with CAP_NET_ADMIN may create a network device through /dev/net/tun: see "Set permissions" in the
+// kernel's networking/tuntap.
 const OPEN_TUN = 'chmod 0666 /dev/net/tun';
 const OPEN_PROC = 'mount -o remount,rw /proc/sys';
 /** The settings whose values are paths of secret files or folders. */
@@ -125,7 +126,7 @@ function missingProgram(): string | null {
   return null;
 }
 
-/** Runs the program `true` in a full sandbox. @returns why that failed, or null if it succeeded. */
+/** Runs the program `true` in a whole sandbox. @returns why this failed, or null if the program ran. */
 async function probe(sandbox: Sandbox, folder: string): Promise<string | null> {
   const mount = { source: folder, target: '/workspace', isWritable: false };
   const child = sandbox.start({

@@ -40,8 +40,8 @@ export interface SandboxCommand {
   readonly cwd: string;
   readonly mounts: readonly Mount[];
   /**
-   * The root folder of the Debian tree whose /usr, /etc and /var the command sees. Null shows it this machine's /usr
-   * and a part of its /etc. Without isolation, a command always sees this machine's files.
+   * The root folder of the Debian tree whose /usr, /etc and /var the command sees. If null, the command sees this
+   * machine's /usr and a part of this machine's /etc. Without isolation, a command always sees this machine's files.
    */
   readonly tree: string | null;
   /** The number of the tool, at least 1. If tools have users of their own, each number has its own unprivileged uid. */

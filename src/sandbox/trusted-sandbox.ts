@@ -162,7 +162,7 @@ function portsOf(pids: readonly number[]): number[] {
   return [...new Set(own.map(({ port }) => port))];
 }
 
-/** Checks by connecting whether a process listens on the port, for systems without /proc. */
+/** True if a process listens on the port. Finds out by connecting, for systems without /proc. */
 function isOpen(port: number): Promise<boolean> {
   return new Promise((resolve) => {
     const socket = connect(port, '127.0.0.1');

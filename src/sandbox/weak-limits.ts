@@ -22,7 +22,8 @@ export async function weakLimits(data: string, limited: readonly string[]): Prom
     );
   if ((await statfs(data)).type === BTRFS)
     weak.push('The data folder is on Btrfs, so tools can hide disk space from all limits: use ext4 or XFS.');
-  // The watches of epoll are counted by user. If none are left, Node.js ends the process.
+  // The kernel counts the watches of epoll by user. If a tool leaves no watches for the user of the server, Node.js
+  // ends the server.
   if (process.getuid?.() !== 0 && (await mostWatches()) < ENOUGH_WATCHES)
     weak.push(
       `A tool can end this server by using up fs.epoll.max_user_watches: give the server's user subordinate ids, as docs/service.md says, or as root run sysctl fs.epoll.max_user_watches=${ENOUGH_WATCHES}.`,

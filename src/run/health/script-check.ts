@@ -4,18 +4,18 @@ import { systemCode } from '../../core/errors.ts';
 import type { SandboxProcess } from '../../sandbox/sandbox.ts';
 import type { Readiness } from './health-check.ts';
 
-/** How many seconds pass between two checks of a running process. Toolforge uses the same number. */
+/** How many seconds pass between two runs of a health check script. Toolforge uses the same number. */
 export const SCRIPT_PERIOD_SECONDS = 10;
-/** After this many failed checks one after the other, the process is ended. Toolforge uses the same number. */
+/** If a health check script fails this many times in a row, its process is ended. Toolforge uses the same number. */
 export const SCRIPT_FAILURES = 3;
 /** A health check script that runs for more seconds than this has failed. */
 export const SCRIPT_SECONDS = 5;
 const LOOK_MS = 200;
 
 /**
- * Starts the checks in the background, then becomes the command. The checks run beside the process, so that they see
- * its files, ports and processes. The first check that passes makes the file `mark`. After that, `SCRIPT_FAILURES`
- * failed checks one after the other end the process.
+ * A shell script that starts checks in the background, and then becomes the command of the process. Each check runs the
+ * health check script beside the process, so that the script sees the same files, ports and processes. The first check
+ * that passes makes the file `mark`. After that, `SCRIPT_FAILURES` failed checks in a row end the process.
  *
  * Of the output of a failed check, at most the last five lines of the last 4,000 bytes are printed. A line that begins
  * before these bytes is left out, because half of a config var would not be masked. The script writes to a file,
@@ -55,10 +55,10 @@ exec "$@"
 `;
 
 /**
- * Returns a command that runs another command, and a health check script beside it.
+ * Returns a command that runs the command `argv`, and a health check script beside it.
  *
- * @param mark - The path, as the process sees it, of a file that does not exist yet. It exists once the script has
- * passed.
+ * @param mark - The path, as the process sees it, of a file that does not exist yet. The file exists once the script
+ * has passed.
  */
 export function withScript(argv: readonly string[], script: string, mark: string): string[] {
   return ['bash', '-c', WITH_CHECKS, 'bash', script, mark, ...argv];

@@ -76,7 +76,8 @@ export interface KubernetesRuntimeOptions {
   /** What the server keeps about schedules over its restarts. By default, nothing is recorded. */
   readonly schedules?: ScheduleRecords;
   /**
-   * Returns the tool of a preview. The objects of the preview are in that tool's namespace. By default, none exists.
+   * Returns the tool of a preview. The objects of the preview are in that tool's namespace. By default, no preview
+   * exists.
    */
   readonly previewOf?: PreviewOf;
   readonly log: Log;

@@ -29,7 +29,7 @@ export interface ObjectParts {
   readonly cluster: Cluster;
   readonly pods: ToolPods;
   readonly config: ManifestConfig;
-  /** True if the tool is in maintenance, so its visitors get the page about maintenance. By default, no tool is. */
+  /** True if the tool is in maintenance: its visitors get the page about maintenance. By default, none is. */
   readonly isInMaintenance?: (tool: string) => boolean;
   /** Fires when this server stops. This ends all waits for pods and for answers of the cluster. */
   readonly closing: AbortSignal;

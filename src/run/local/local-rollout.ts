@@ -29,7 +29,7 @@ export class LocalRollout {
   #processes: ToolProcess[];
   readonly #timed: readonly TimedProcess[];
   /**
-   * The index of the web process that gets the next request if all are equally busy. It moves on with each request.
+   * The index of the web process that gets the next request if all are equally busy. Each request increases the index.
    */
   #turn = 0;
   #isDown = false;

@@ -5,7 +5,9 @@ import { MAX_PAGE_BYTES, PAGE_PLACES, pageTooLarge } from '../words/maintenance-
 /**
  * Reads a plain file below `root` that untrusted code may have made, without following links.
  *
- * @returns the text, or null if there is no such file. @throws RangeError if the file is larger than `maxBytes`.
+ * @param parts - The parts of the path from `root` to the file, such as `['public', 'maintenance.html']`.
+ * @returns the text, or null if there is no such file.
+ * @throws RangeError if the file is larger than `maxBytes`.
  */
 export type ReadPlainFile = (
   root: string,

@@ -30,7 +30,8 @@ export class ToolLogs {
   }
 
   /**
-   * Stops writing to the log of a tool that gets another name. Lines that its ended processes still add are dropped.
+   * Stops writing to the log of a tool that gets another name. Lines that ended processes of the tool still add are
+   * dropped.
    */
   async letGo(tool: string): Promise<void> {
     const log = this.of(tool);
@@ -38,7 +39,7 @@ export class ToolLogs {
     await log.end();
   }
 
-  /** Deletes the log of a tool. Lines that its ended processes still add are dropped. */
+  /** Deletes the log of a tool. Lines that ended processes of the tool still add are dropped. */
   async remove(tool: string): Promise<void> {
     const log = this.of(tool);
     this.#logs.delete(tool);

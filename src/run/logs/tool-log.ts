@@ -21,7 +21,7 @@ import { lastLines } from './read-back.ts';
 export interface ToolLogOptions {
   /** The tool's own log folder. It is created when the first line is written. */
   readonly folder: string;
-  /** The largest size of a log file. Each process has at most two files: the current file and the previous one. */
+  /** The largest size of a log file. Each process has at most two files: the current file and the previous file. */
   readonly sizeBytes: number;
   readonly log: Log;
   /** The memory for lines that wait for readers. Several logs may share it. */

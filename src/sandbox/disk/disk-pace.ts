@@ -15,7 +15,7 @@ export interface PaceOptions {
   readonly rest: number;
 }
 
-/** The interval at which the file system's free space is read, which costs almost nothing. */
+/** The interval at which the free space of the file system is read. Reading it costs almost nothing. */
 const TICK_MS = 100;
 /**
  * While the disk fills quickly or is nearly full, the pause after a measurement is only this many times as long as the

@@ -77,7 +77,7 @@ let prefix: Promise<readonly string[]> | null = null;
  * Returns words to put before a command, so that the command can read folders that a tool has made unreadable. If the
  * server is root of the machine or of a user namespace, no words are needed. Otherwise, tools run as the server's user,
  * and the words run the command as root of a new user namespace. This root may read all folders of the server's user.
- * If that does not work here, returns no words.
+ * If this machine allows no such namespace, returns no words.
  */
 function asOwner(): Promise<readonly string[]> {
   prefix ??= process.getuid?.() === 0 ? Promise.resolve([]) : findAsOwner();

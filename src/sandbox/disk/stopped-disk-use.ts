@@ -7,13 +7,14 @@ import { BLOCK_BYTES, BY_SANDBOX, WEIGH, wordsFor } from './hidden-disk-use.ts';
 /** A sandbox is stopped for at most this many tenths of a second. */
 const MAX_TENTHS = 50;
 
-// `nsenter` starts a shell in the process namespace of the sandbox. Its `kill` reaches all processes of the sandbox at
-// once, also those that are forking: kill(2), -1. The shell lets them continue when nobody reads its output any more,
-// so also if this script is killed. In the namespace of this server, `kill` would stop the whole machine. So the shell
-// first checks that it is in another namespace: the sandbox may have ended, and its id may belong to another process.
-// `inside` prints the folders of the sandbox's processes in /proc, which are all descendants of its first process. To
-// look at all processes of the machine would stop the sandbox for longer. If this server is not root, only the user
-// namespace of the outer bwrap gives it the right to enter the process namespace.
+// `nsenter` starts a shell in the process namespace of the sandbox. The `kill` of this shell reaches all processes of
+// the sandbox at once, also those that are forking: kill(2), -1. The shell lets these processes continue when nobody
+// reads its output any more, so also if this script is killed. In the namespace of this server, `kill` would stop the
+// whole machine. So the shell first checks that it is in another namespace: the sandbox may have ended, and its process
+// id may belong to another process. `inside` prints the folders of the sandbox's processes in /proc, which are all
+// descendants of its first process. To look at all processes of the machine would stop the sandbox for longer. If this
+// server is not root, only the user namespace of the outer bwrap gives this server the right to enter the process
+// namespace.
 const SCRIPT = `device=$1 parent=$2; shift 2
 as=
 [ "$(id -u)" = 0 ] || as='unshare --user --map-root-user --'

@@ -77,7 +77,7 @@ export class Fence {
     return routeFiles(this.#options.folder);
   }
 
-  /** Keeps the routes of a sandbox up to date. @param pastaPid - The process id of pasta, its outermost process. */
+  /** Keeps the routes of a sandbox up to date. @param pastaPid - The process id of pasta, the outermost process. */
   add(pastaPid: number): void {
     this.#sandboxes.add(pastaPid);
   }

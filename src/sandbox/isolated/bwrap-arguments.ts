@@ -184,18 +184,18 @@ function fileSystem(command: SandboxCommand, isolation: Isolation): string[] {
       ? isolation.hostFiles.bwrap
       : [...treeFiles(command.tree), ...isolation.hostFiles.overTree]),
     ...['--proc', '/proc', '--dev', '/dev', '--size', MEMORY_FOLDER_BYTES, '--tmpfs', '/dev/shm'],
-    // Cover /proc/1: the first process inside is bwrap, which runs as the same user. A tool that controls bwrap could
-    // hide the command's end.
+    // Cover /proc/1, because the first process in the sandbox is bwrap, which runs as the user of the tool. A tool that
+    // controls bwrap could hide the end of the command.
     ...['--tmpfs', '/proc/1', '--remount-ro', '/proc/1'],
-    // /proc/keys would show tools the kernel keys of the server's session (keyrings(7)).
+    // Cover /proc/keys, which would show tools the kernel keys of the server's session (keyrings(7)).
     ...(existsSync('/proc/keys') ? ['--ro-bind', '/dev/null', '/proc/keys'] : []),
     ...inMemory.flatMap((folder) => ['--size', MEMORY_FOLDER_BYTES, '--tmpfs', folder]),
     ...mounted(
       command.mounts.filter((mount) => mount !== changeable(command)),
       isolation.hostFiles.covers,
     ),
-    // The sandbox's root folder is in memory, so a tool that could write to it could fill the memory. In a writable
-    // /proc, a tool could lower its oom_score_adj.
+    // Make these folders read-only. The sandbox's root folder is in memory, so a tool that could write to it could fill
+    // the memory. In a writable /proc, a tool could lower its oom_score_adj, so that other processes are killed first.
     ...['--remount-ro', '/proc', '--remount-ro', '/dev', '--remount-ro', '/'],
     // Secrets are passed through a descriptor, because everybody on this machine can read the arguments of a process.
     ...['--args', ARGUMENTS_DESCRIPTOR, '--chdir', command.cwd],

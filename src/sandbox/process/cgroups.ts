@@ -26,8 +26,8 @@ export interface CgroupsOptions {
 }
 
 /**
- * How many processes a control group may have beside those of the command: the programs that start the command (pasta,
- * bwrap twice, a shell) count too.
+ * How many processes a control group may have in addition to `Limits.processes`: the programs that start the command
+ * (pasta, bwrap twice, a shell) count too.
  */
 const WRAPPERS = 8;
 
@@ -107,7 +107,7 @@ export class Cgroup {
   readonly #outer: readonly string[];
 
   /**
-   * @param outer - The tool's groups, which contain this group. `remove` also removes each of them that is empty then.
+   * @param outer - The tool's groups, which contain this group. `remove` also removes those that are then empty.
    */
   constructor(folders: readonly string[], outer: readonly string[] = []) {
     this.#folders = folders;
@@ -296,7 +296,7 @@ function mostMemory({ folder }: Base, tool: string, { memoryBytes }: Limits): nu
   );
 }
 
-/** Returns whether `action` succeeded. Ignores errors, because control groups only add to the limits of prlimit(1). */
+/** True if `action` succeeded. Ignores errors, because control groups only add to the limits of prlimit(1). */
 function attempt(action: () => unknown): boolean {
   try {
     action();

@@ -5,7 +5,7 @@ import { lastOfLarge } from './last-of-large.ts';
 import { outputOfShell } from './shell.ts';
 import { watchPauseMs } from './watch-pause.ts';
 
-/** The interval at which the free memory is read, which costs almost nothing. */
+/** The interval at which the free memory of the machine is read. Reading it costs almost nothing. */
 const TICK_MS = 100;
 /** If the free memory fell by more than this since the last look at the processes, the next look comes earlier. */
 const FAST_BYTES = 256 * 1024 * 1024;
@@ -293,9 +293,10 @@ for last; do :; done
  * Measures how many bytes the processes of a sandbox use together, and whether files in memory may wait in one of their
  * sockets.
  *
- * @param machine - `sharedBytes` is the shared memory of the whole machine. It counts in place of the files in memory
- * if the search for them takes too long. If files may wait in a socket, the files count as at least `hiddenBytes`.
- * @returns null if this cannot be measured now.
+ * @param machine - `sharedBytes` is the shared memory of the whole machine. This memory counts in place of the files in
+ * memory if the search for the files takes too long. If files may wait in a socket, they count as at least
+ * `hiddenBytes`.
+ * @returns null if the shell that measures could not be started, or was killed.
  */
 async function exactUse(
   family: readonly ProcessMemory[],

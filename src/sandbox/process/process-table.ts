@@ -144,7 +144,7 @@ export function signal(pid: number, name: NodeJS.Signals): void {
   }
 }
 
-/** Waits at most `limitMs` until none of the processes `pids` runs. @returns whether all of them have ended. */
+/** Waits at most `limitMs` until none of the processes `pids` runs. @returns true if all of them have ended. */
 export async function untilGone(pids: readonly number[], limitMs: number): Promise<boolean> {
   const end = performance.now() + limitMs;
   while (pids.some(isRunning)) {

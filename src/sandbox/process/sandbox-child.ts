@@ -9,10 +9,10 @@ import { type OutputPipe, openPipe } from './output-pipe.ts';
 
 /** The values of oom_score_adj, proc_pid_oom_score_adj(5), of live processes and of processes that end first. */
 const [SCORE, FIRST_SCORE] = [500, 900];
-/** How often `settle` looks for new processes, because a process may be forking. */
+/** How many times `settle` looks for new processes, because a process may be forking. */
 const MAX_LOOKS = 5;
 
-/** Gives processes that were started with `endsFirst` the score of live processes. */
+/** Gives processes that were started with `endsFirst` the oom_score_adj of live processes: they no longer end first. */
 export function settle(pids: () => readonly number[]): void {
   const settled = new Set<number>();
   for (let look = 0; look < MAX_LOOKS; look += 1) {
@@ -23,7 +23,8 @@ export function settle(pids: () => readonly number[]): void {
       try {
         writeFileSync(`/proc/${pid}/oom_score_adj`, String(SCORE));
       } catch {
-        // The process has ended, or this server may not change the score. Then the kernel ends it first, as before.
+        // Ignore the error: the process has ended, or this server may not change the score. In the second case, the
+        // kernel still ends the process first.
       }
     }
   }
@@ -34,7 +35,7 @@ export function settle(pids: () => readonly number[]): void {
  * then becomes the program, with the same process id.
  *
  * @throws DeployError `NOT_PASSABLE` if the arguments are too large; otherwise the system's error. Before this function
- * throws, it releases the pipe and the group.
+ * throws, it releases the output pipe and the control group.
  */
 export function startInCgroup(cgroup: Cgroup, argv: readonly string[], options: StartOptions): StartedChild {
   // If memory is short, the kernel ends a tool before it ends the server, and a build before what is live.

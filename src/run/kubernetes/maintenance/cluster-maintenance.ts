@@ -43,7 +43,7 @@ const AGAIN = 'Type the command again. If it fails again, tell the operator.';
  */
 export class ClusterMaintenance {
   readonly #on = new Set<string>();
-  /** Makes the beginning, the end and the clean-up of a tool's maintenance wait for each other. */
+  /** The beginning, the end and the clean-up of a tool's maintenance take turns. */
   readonly #turns = new KeyedConcurrencyLimit(1);
 
   isOn(tool: string): boolean {

@@ -36,7 +36,8 @@ export function toolNamespace(tool: string, namespace: string): Applied<V1Namesp
 
 /**
  * True if this server created the namespace and may set a quota in it. False if the platform or an older version of
- * this server created the namespace. This server then sets no quota, because the tool may already use more than that.
+ * this server created the namespace. This server then sets no quota, because the tool may already use more than the
+ * quota allows.
  */
 export function hasOwnLimits({ metadata }: V1Namespace): boolean {
   return metadata?.labels?.[LIMITS] === 'true';

@@ -25,7 +25,9 @@ export interface NetworkPolicyOptions {
   readonly config: Pick<ManifestConfig, 'ingress_namespace' | 'tool_networks_in' | 'tool_networks_out'>;
 }
 
-/** Returns an object with only the kind and the name of a tool's NetworkPolicy. */
+/**
+ * Returns the kind, name and namespace of a tool's NetworkPolicy, with which the server looks for it in the cluster.
+ */
 export function policyOf(namespace: string): Applied<V1NetworkPolicy> {
   return {
     apiVersion: 'networking.k8s.io/v1',
@@ -36,9 +38,9 @@ export function policyOf(namespace: string): Applied<V1NetworkPolicy> {
 
 /**
  * Returns the network policy of a tool's namespace, for a server that creates namespaces. If somebody else creates the
- * namespaces, deploy/kubernetes/tool has the same policy for them. The ingress controller, the tool's own pods and the
- * API servers can reach the tool, because this server checks the health of the tool through the API servers. The tool
- * can reach DNS, its own pods and the internet, but no inside address. The settings `tool_networks_in` and
+ * namespaces, deploy/kubernetes/tool has the same policy for them. The ingress controller and the tool's own pods can
+ * reach the tool. So can the API servers, because this server checks the health of the tool through them. The tool can
+ * reach DNS, its own pods and the internet, but no inside address. The settings `tool_networks_in` and
  * `tool_networks_out` add networks.
  */
 export function networkPolicy(options: NetworkPolicyOptions): Applied<V1NetworkPolicy> {

@@ -8,8 +8,9 @@ const EXEC_VARIABLE = 'TOOLFORGE_PUSH_EXEC';
 const MAX_LINE_CHARACTERS = 1000;
 
 /**
- * Reads the command from the first lines of the input: its words, quoted for a shell, in base64, up to an empty line.
- * The words are not in the arguments, because those are in the URL of the request, which the cluster's audit log keeps.
+ * A part of a shell script that reads the command from the first lines of the input: the words of the command, quoted
+ * for a shell, in base64, up to an empty line. The words are not arguments of the script, because all arguments are in
+ * the URL of the request, which the cluster's audit log keeps.
  */
 const READ_WORDS = `mark=$1
 coded=

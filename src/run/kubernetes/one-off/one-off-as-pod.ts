@@ -16,7 +16,8 @@ import { WatchedPod } from './watched-pod.ts';
 
 export interface OneOffParts extends ObjectParts {
   /**
-   * The label value of the one-off commands that the server has started since its own start. Each start has another.
+   * The label value of the one-off commands that the server has started since its own start. Each start of the
+   * server uses another value.
    */
   readonly serverRun: string;
   readonly log: Log;
@@ -145,14 +146,14 @@ async function take(oneOff: OneOff, attachment: ContainerAttachment, mark: strin
   }
 }
 
-/** Passes the client's input on to the command. */
+/** Passes the client's input on to the command. Never rejects. */
 export async function feed({ input, terminal }: OneOff, attachment: ContainerAttachment): Promise<void> {
   try {
     for await (const chunk of input) await attachment.write(chunk);
     if (terminal === null) await attachment.end();
     else await attachment.write(CTRL_D);
   } catch {
-    // The client has disconnected. The abort of `oneOff.signal` ends the command.
+    // Ignore the error: the client has disconnected, and the abort of `oneOff.signal` ends the command.
   }
 }
 

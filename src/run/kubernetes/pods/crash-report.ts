@@ -34,8 +34,8 @@ export async function crashOf(parts: CrashParts, pod: ToolPod): Promise<DeployEr
 }
 
 /**
- * Shows the push the last lines of output of a process. If no line of these begins an error, but an earlier line does,
- * that line comes first. Config vars are masked, because other people may read the push.
+ * Shows the push the last lines of output of a process. If none of these lines begins an error, but an earlier line
+ * does, that line comes first. Config vars are masked, because other people may read the push.
  *
  * @param run - The current run of the container, or the run before its last restart.
  * @returns the lines, not masked.

@@ -85,7 +85,8 @@ export class OtherPorts {
       ports.map((port) => askPod(cluster, pod, { port, path: '/', answerMs: ANSWER_MS }, signal)),
     );
     // A port whose answer is late, or that cannot be reached, counts as open only if another port refused its
-    // connection. If more than `MAX_LATE` answers are late, the node is busy, or a network policy drops all packets.
+    // connection. If more than `MAX_LATE` answers are late, no such port counts as open: the node is busy, or a network
+    // policy drops all packets.
     const late = answers.filter((answer) => answer === 'late' || answer === 'unreached');
     const isLateOpen = answers.includes('refused') && late.length <= MAX_LATE;
     this.#ports = ports.filter((_, index) => {

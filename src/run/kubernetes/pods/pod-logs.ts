@@ -30,7 +30,7 @@ export class PodLogs {
   readonly #followed = new Map<string, Promise<void>>();
   /**
    * The ids of all pods that were ever followed. A node may report a pod again after its end, for example an evicted
-   * pod.
+   * pod. Then the lines that are in the tool's log already are not written again.
    */
   readonly #begun = new Set<string>();
   /** The pods of scheduled runs whose output is complete, but which still exist in the cluster. */

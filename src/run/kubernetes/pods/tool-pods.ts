@@ -24,6 +24,7 @@ export interface ToolPod {
   readonly podName: string;
   readonly namespace: string;
   readonly tool: string;
+  /** The process type, as `labelValue` writes it in a label. */
   readonly type: string;
   /** The name of the process, such as `web.1`. */
   readonly name: string;
@@ -74,7 +75,7 @@ export class ToolPods {
 
   /**
    * @param prefix - The prefix of the namespaces of this server's tools. Pods in other namespaces are ignored: they may
-   * be another server's.
+   * belong to another server.
    */
   constructor(prefix: string, previewOf: PreviewOf = () => null) {
     this.#prefix = prefix;

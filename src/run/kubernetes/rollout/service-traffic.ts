@@ -35,7 +35,7 @@ export interface Traffic {
   readonly isPage: boolean;
 }
 
-/** Returns where a tool's Service sends requests. Null if there is no Service, or if it names no rollout. */
+/** Returns where a tool's Service sends requests. Null if there is no Service, or if the Service names no rollout. */
 export async function trafficOf(
   { cluster }: ObjectParts,
   tool: string,
@@ -187,7 +187,7 @@ export async function endpointsFollow(
       if (areMine && isListed) return;
       throw new DeployError(
         'CLUSTER_UNREACHABLE',
-        `the cluster does not send the requests of ${release.tool} to v${release.version} yet`,
+        `the cluster does not send the requests of the tool ${release.tool} to v${release.version} yet`,
         'Tell the operator: the controllers of the cluster are slow, perhaps because its API server was restarted.',
       );
     }

@@ -10,7 +10,7 @@ import { exitOf } from '../pods/container-exit.ts';
 import type { ToolPod } from '../pods/tool-pods.ts';
 
 export interface ScheduledEndsOptions {
-  /** Returns the schedule of the pod's process. Null if the server does not know the rollout, or if none is set. */
+  /** Returns the schedule of the pod's process. Null if the pod's rollout is unknown, or if no schedule is set. */
   readonly scheduleOf: (pod: ToolPod) => Schedule | null;
   /** The operator's time limit for a run, in milliseconds. */
   readonly mostMs: number;

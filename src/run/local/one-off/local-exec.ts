@@ -135,7 +135,7 @@ class LocalExec {
     this.#taken.catch(() => {});
   }
 
-  /** Passes on the output up to the mark, or up to its end if the command was killed. */
+  /** Passes on the output up to the mark, or up to the end of the output if the command was killed. */
   async #drain(source: Readable, take: (chunk: Uint8Array) => Promise<void>): Promise<void> {
     const marked = new MarkedOutput(markBytes(this.#parts.mark), true);
     for await (const chunk of source) {

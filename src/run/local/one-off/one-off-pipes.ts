@@ -19,10 +19,10 @@ const NAMES = ['in', 'out', 'err', 'size', 'status'] as const;
 
 /**
  * A shell script that starts a program for each pipe in the folder `$1`. The program opens the pipe and passes data
- * between it and a socket of this server: the descriptors 3 to 7, in the order of `NAMES`. When the descriptor 0 ends,
- * because the command has ended or this server was killed, the script kills all of these programs. A program that
- * waited until the sandbox opens its pipe would never end otherwise. Each program first closes the sockets of the
- * others, so that this server sees the end of each.
+ * between the pipe and a socket of this server: the descriptors 3 to 7, in the order of `NAMES`. When the descriptor 0
+ * ends, because the command has ended or this server was killed, the script kills all of these programs. Otherwise, a
+ * program that waits until the sandbox opens its pipe would never end. Each program first closes the sockets of the
+ * other programs, so that this server sees the end of each socket.
  */
 const PASS_ON = `cd "$1" || exit
 ( exec 4<&- 5<&- 6<&- 7<&-; exec cat <&3 >in ) &

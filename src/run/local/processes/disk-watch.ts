@@ -100,9 +100,9 @@ export class DiskWatch {
   }
 
   /**
-   * Watches a folder. Calls `onOver` once if its process must end, because the folder exceeds a limit, the tool has too
-   * many files, its processes can hold too many files open, or the disk is nearly full. Disposing the result ends the
-   * watch.
+   * Watches the folder of a process. Calls `onOver` once if the process must end, because its folder or all folders of
+   * its tool together exceed a limit, it can hold too many files open, or the disk is nearly full. Disposing the result
+   * ends the watch.
    */
   watch(place: WatchedFolder, onOver: (end: DiskEnd) => void): Disposable {
     const use = { bytes: 0, entries: 0 };
@@ -153,7 +153,7 @@ export class DiskWatch {
    * Measures all watched folders and ends processes that exceed a limit. If `cause` is `bytes` or `entries` (inodes),
    * measures only these.
    *
-   * @returns how long measuring the folders took, in milliseconds
+   * @returns how long measuring the folders took, in milliseconds.
    */
   async #weigh(cause: LookCause): Promise<number> {
     const folders = [...this.#watched.keys()];

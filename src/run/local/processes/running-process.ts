@@ -207,7 +207,7 @@ class RunOutput {
   readonly #secrets: Readonly<Record<string, string>>;
   readonly #lines = new LogLines();
   #last: string[] = [];
-  /** The newest line that begins an error, and how many lines have followed. */
+  /** The newest line that begins an error, and how many lines have followed. Null if no line has begun an error. */
   #error: { readonly text: string; later: number } | null = null;
   /** The prepared search for secrets. Null if it has not been used for `MASK_KEPT_MS`. */
   #mask: Promise<Mask> | null = null;

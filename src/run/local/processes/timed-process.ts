@@ -231,7 +231,7 @@ export class TimedProcess {
     const { release, process } = this.#start;
     const running = await startRun(this.#start, this.#parts);
     this.#running = running;
-    // The end of the run may have been requested while the process was starting.
+    // If the end of the run was requested while the process was starting, end the process now.
     if (this.#ending.signal.aborted) void endGracefully(this.#start, running, this.#parts);
     using _limiting = addAbortListener(limit, () => void endGracefully(this.#start, running, this.#parts));
     const exit = await running.finished;

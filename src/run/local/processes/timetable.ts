@@ -30,8 +30,8 @@ export interface Timetable {
 const LOOK_MS = START_DEADLINE_MS / 2;
 
 /**
- * Calls `onDue` each time a run is due, until the signal fires. Missed runs are not caught up. If the clock is set
- * back, the timetable continues from the new time.
+ * Calls `onDue` each time a run is due, until the signal fires. A run that was missed does not start later. If the
+ * clock is set back, the timetable continues from the new time.
  */
 export async function keepTimetable(
   { cron, clock, onDue, onMissed }: Timetable,

@@ -77,7 +77,7 @@ export class Router {
     if (takesTrailers) request.headers['te'] = 'trailers';
     if (wantsClose) request.headers.connection = 'close';
 
-    // Each attempt to forward the request adds listeners to the response.
+    // Each attempt to forward the request adds listeners to the response. So allow more than the usual ten.
     response.setMaxListeners(50);
     // A client that gets an early answer may still be sending its body. Read and drop the rest of that body.
     response.once('finish', () => request.resume());
@@ -203,7 +203,7 @@ export class Router {
       });
     });
     let isOpen = false;
-    // If the client gets a page instead of a WebSocket, read and drop what it still sends. Otherwise the server would
+    // If the client gets a page instead of a WebSocket, read and drop what the client sends. Otherwise the server would
     // not notice that the client has left, and the connection would never close.
     socket.once('finish', () => {
       if (!isOpen) socket.resume();
@@ -248,7 +248,8 @@ export class Router {
   }
 
   /**
-   * Returns the reason why no process of the tool gets requests now, such as a crash. If one does, returns `no-answer`.
+   * Returns the reason why no process of the tool gets requests now, such as a crash. If a process gets requests,
+   * returns `no-answer`.
    */
   #reason(tool: string): Obstacle {
     const route = this.#options.routeOf(tool);
@@ -300,8 +301,8 @@ function isChunked(
 function makeSendable(answer: IncomingMessage): void {
   if ((answer.statusCode ?? 0) < 200) answer.statusCode = 502;
   if (/[^\t\x20-\x7e\x80-\xff]/.test(answer.statusMessage ?? '')) answer.statusMessage = '';
-  // Removes any other encoding: with it, clients and proxies disagree about where the body ends, and could take the
-  // rest of the body for the next answer.
+  // Remove any other encoding. With such an encoding, clients and proxies disagree about where the body ends, and could
+  // take the rest of the body for the next answer.
   if (answer.headers['transfer-encoding']?.toLowerCase() !== 'chunked')
     delete answer.headers['transfer-encoding'];
 }
