@@ -29,7 +29,7 @@ export interface BuildLimitsOptions {
   readonly signal: AbortSignal;
   /** After this many milliseconds without output, `progress` gets a line that the build is still running. */
   readonly quietMs: number;
-  /** How much of its time a resumed build has used already, in milliseconds. Default 0. */
+  /** How many milliseconds of `build_time` a resumed build has used before this server follows it. Default 0. */
   readonly spentMs?: number;
 }
 

@@ -1,6 +1,9 @@
 import type { Config } from '../config.ts';
 
-/** The settings that both builders get. Only LocalBuilder uses `build_processes`. */
+/**
+ * The settings of builds on one machine (LocalBuilder) and in a cluster (KubernetesBuilder). Only LocalBuilder uses
+ * `build_processes`.
+ */
 export type BuildSettings = Pick<
   Config,
   | 'data'

@@ -93,10 +93,10 @@ export interface Builder {
    */
   whyUnusable(artifact: Artifact): string | null;
   /**
-   * Copies an artifact of another tool, without a build. The copy belongs to `tool` alone.
+   * Copies an artifact of another tool, without a build. The copy belongs to the tool of the request alone.
    *
-   * @throws DeployError `ARTIFACT_GONE` if the artifact was deleted, `NO_PROMOTION` if builds here have no isolation;
-   * AbortError when the signal fires.
+   * @throws DeployError `ARTIFACT_GONE` if the artifact was deleted; `NO_PROMOTION` if builds of this server have no
+   * isolation; AbortError when the signal fires.
    */
   adopt(request: AdoptRequest, artifact: Artifact, signal: AbortSignal): Promise<Artifact>;
   /**

@@ -71,7 +71,7 @@ const PREMISE = /^(?:and )?because (.+?), we can conclude that /i;
 const NPM = /^npm (?:error|ERR!)\s*(.*)$/;
 /** Matches lines in which npm describes the context of an error, not the error. */
 const NPM_FACT = /^(code|errno|syscall|path|dest|command|signal|workspace|location|in workspace|at )\b/;
-/** npm may begin an error with a label: one of these words, or its error code in lower case. */
+/** npm may begin an error with a label: one of these words, or the code of the error in lower case. */
 const LABEL = /^(notarget|network)$/;
 
 /**
@@ -165,7 +165,7 @@ function uvReasons([first = '', ...below]: readonly string[]): string[] {
     return [`${reason}: ${cause}`, reason, headline];
   }
   const error = withNextLine(lines, lastError(below)) ?? cause;
-  // The headline of a failed download does not name the address.
+  // Look for the line with the address, because the headline of a failed download does not name it.
   const fetch = lines.find((line) => /^Failed to fetch: \S+$/.test(line));
   return [...(fetch === undefined ? [] : [`${fetch}: ${error}`]), `${headline}: ${error}`, error, headline];
 }
@@ -221,7 +221,7 @@ function npmReason(lines: readonly string[]): { reason: string; isScript: boolea
 /** The two packages of an npm error ERESOLVE: `found react@18.2.0, but react-dom@19.0.0 needs react@"^19.0.0"`. */
 function peerConflict(said: readonly string[]): string | null {
   const found = said.map((line) => /^Found: (\S+)/.exec(line)?.[1]).find((one) => one !== undefined);
-  // Above the line `Could not resolve dependency`, npm also names the packages that accept the found version.
+  // Leave out the lines above `Could not resolve dependency`, in which npm names packages that accept the found version.
   const unresolved = said.slice(
     said.findIndex((line) => line.startsWith('Could not resolve dependency')) + 1,
   );

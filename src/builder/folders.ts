@@ -15,7 +15,7 @@ async function run(program: string, argv: readonly string[]): Promise<string> {
 /** Makes a folder and its parents. The folder itself gets exactly this mode. */
 export async function makeFolder(folder: string, mode: number): Promise<void> {
   await mkdir(folder, { recursive: true, mode });
-  // mkdir applies the umask, and does not change a folder that exists.
+  // Set the mode, because mkdir applies the umask, and does not change a folder that exists.
   await chmod(folder, mode);
 }
 
@@ -61,7 +61,7 @@ export async function isTaken(folder: string): Promise<boolean> {
   return (await run('find', [...files, '-print', '-quit'])) === '';
 }
 
-/** The user and the group of this server. */
+/** The ids of the user and the group under which this server runs. */
 export function serverUser(): { readonly uid: number; readonly gid: number } {
   return { uid: process.getuid?.() ?? 0, gid: process.getgid?.() ?? 0 };
 }

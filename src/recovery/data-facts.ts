@@ -129,7 +129,7 @@ async function readDirectoryFile(path: string): Promise<DirectoryFacts> {
     return users.size === 0 ? { state: 'empty' } : { state: 'whole', tools: new Set(tools.keys()) };
   } catch (error) {
     if (systemCode(error) === 'ENOENT') return { state: 'missing' };
-    // Docker makes a folder if the file that it must mount is missing.
+    // If directory.yaml is missing and Docker must mount it, Docker makes a folder of this name.
     if (systemCode(error) === 'EISDIR') return { state: 'damaged', why: 'it is a folder' };
     if (!(error instanceof DeployError)) throw error;
     return { state: 'damaged', why: error.message };

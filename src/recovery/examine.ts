@@ -44,7 +44,9 @@ export function examine(facts: DataFacts): Finding[] {
   return findings.toSorted((a, b) => order.indexOf(a.kind) - order.indexOf(b.kind));
 }
 
-/** Refuses a start of the server if a finding has the kind `refuses`. @throws DeployError `DATA_DISAGREES` */
+/**
+ * Refuses a start of the server if a finding has the kind `refuses`. @throws DeployError `DATA_DISAGREES` if one has.
+ */
 export function assertStartable(findings: readonly Finding[]): void {
   const [first, second] = findings.filter(({ kind }) => kind === 'refuses');
   if (first === undefined) return;

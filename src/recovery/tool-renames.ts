@@ -28,7 +28,7 @@ export interface ToolRenamesOptions {
   readonly config: Pick<Config, 'data' | 'directory' | 'runtime' | 'config_vars_folder' | 'replica_folder'>;
   readonly store: Store;
   readonly repositories: Repositories;
-  /** While a backup or an export is made, nothing is renamed. */
+  /** Keeps a renaming from running while a backup or an export is made. */
   readonly cleanUp: Pick<CleanUpHold, 'unlessHeld'>;
   /** Ends everything of a tool, so that nothing writes to its files any more: `Runtime.letGo`. */
   readonly letGo: (tool: ToolName) => Promise<void>;
@@ -58,7 +58,7 @@ export interface ToolRenamesOptions {
  */
 export class ToolRenames {
   readonly #options: ToolRenamesOptions;
-  /** One renaming runs at a time, because there is one journal. */
+  /** One renaming runs at a time, because there is one `renaming.json`. */
   readonly #turn = new ConcurrencyLimit(1);
 
   constructor(options: ToolRenamesOptions) {
@@ -93,7 +93,7 @@ export class ToolRenames {
   async #rename(renaming: Renaming): Promise<void> {
     const { config, store, letGo, resume, hold, forgetName, log } = this.#options;
     const { from, to } = renaming;
-    // On a full disk, the tool could not start again.
+    // Refuse the renaming if the disk is nearly full, because the tool could not start again.
     await this.#options.room.assertRoom();
     await this.#assertDirectory(renaming);
     this.#assertFree(renaming, await this.#refsOf(to));

@@ -12,7 +12,7 @@ export const KEYRING = '/usr/share/keyrings/debian-archive-keyring.gpg';
 /** The packages of every tree that mmdebstrap makes with its variant `minbase`, as patterns of apt-patterns(7). */
 const MINBASE = ['?essential', '?priority(required)', 'apt'];
 const INSTALL = ['install', '-y', '-q', '--no-install-recommends'];
-/** While packages are downloaded, the progress is printed each time at least this many further per cent are done. */
+/** The progress of the downloads is printed again when at least this many per cent more of the bytes have arrived. */
 const SHOWN_PERCENT = 20;
 
 /** The paths of everything that is needed to make the trees of a stack. */

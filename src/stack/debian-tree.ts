@@ -13,7 +13,10 @@ const LOCAL_AUTHORITIES = '/usr/local/share/ca-certificates';
 /** The parts of /usr/share that a tree leaves out, as the slim images of Debian do. */
 const LEFT_OUT = ['doc/*', 'info/*', 'lintian/*', 'locale/*', 'man/*'];
 const KEPT = ['doc/*/copyright', 'locale/locale.alias'];
-/** Files in /etc over which a sandbox mounts its own. bwrap can mount a file only over a plain file. */
+/**
+ * Files in /etc over which a sandbox mounts its own files. Each tree has a plain file at these places, because bwrap
+ * can mount a file only over a plain file.
+ */
 const COVERED = ['resolv.conf', 'hosts', 'passwd', 'group', 'ssl/certs/ca-certificates.crt'];
 /** Folders that are empty in a finished tree: no sandbox needs their content. */
 const EMPTY = [
@@ -106,7 +109,7 @@ async function run(
     '--setup-hook=mkdir -p "$1/var/cache/apt/archives" "$1/var/lib/apt/lists"',
     `--setup-hook=sync-in ${quoted(fetched.archives)} /var/cache/apt/archives`,
     `--setup-hook=sync-in ${quoted(fetched.lists)} /var/lib/apt/lists`,
-    // update-alternatives, which the package of Java runs, fails without this folder.
+    // Make this folder, because update-alternatives, which the package of Java runs, fails without it.
     '--essential-hook=mkdir -p "$1/usr/share/man/man1"',
     ...authorities,
     ...[suite, target, fetched.sources],

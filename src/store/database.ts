@@ -60,7 +60,10 @@ export class Database {
     return explained(() => Number(this.#prepared(sql).run(...values).changes));
   }
 
-  /** The first row, or null. The caller names the shape of the row. STRICT tables guarantee the types of columns. */
+  /**
+   * The first row, or null if there is no row. The caller names the shape of the row. STRICT tables guarantee the types
+   * of columns.
+   */
   get<Row>(sql: string, ...values: Value[]): Row | null {
     return explained(() => (this.#prepared(sql).get(...values) as Row | undefined) ?? null);
   }

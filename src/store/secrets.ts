@@ -82,7 +82,7 @@ function associated(head: Buffer, context: readonly string[]): Buffer {
   return Buffer.concat([head, Buffer.from(JSON.stringify(context))]);
 }
 
-/** The error for a store or value that another key encrypted. */
+/** The error if a store or a value was encrypted with the key `wanted`, but secrets.key contains the key `given`. */
 export function wrongKey(wanted: string, given: string): DeployError {
   return new DeployError(
     'STORE_KEY',

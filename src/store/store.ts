@@ -73,7 +73,7 @@ export interface EnteredRelease
 
 /** What another server had about a tool. */
 export interface EnteredTool {
-  /** In ascending order of their versions. */
+  /** The releases of the tool, in ascending order of their versions. */
   readonly releases: readonly EnteredRelease[];
   /** The config vars that the tool's next release gets. */
   readonly configVars: Readonly<Record<string, string>>;

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import type { Mount, Sandbox } from '../../sandbox/sandbox.ts';
 import { makeFolder } from '../folders.ts';
 
-/** The folders of one build on this machine, all within its artifact's folder. */
+/** The folders of one build on this machine. All are in the folder of the artifact that the build makes. */
 export interface BuildFolders {
   readonly artifact: string;
   readonly workspace: string;

@@ -144,7 +144,7 @@ export function entriesFor(entries: readonly PlanEntry[], id: string): Require[]
 
 /**
  * The entries that remain for later buildpacks after the buildpack `id` has built. A buildpack meets every dependency
- * that it was given, except those that its build.toml names as `unmet`.
+ * that it can provide and that others require, except those that its build.toml names as `unmet`.
  */
 export function withoutMet(
   entries: readonly PlanEntry[],

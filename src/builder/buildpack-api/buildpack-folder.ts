@@ -42,7 +42,7 @@ const file = z.object({
   order: z.never('a buildpack that is made of other buildpacks ([[order]]) cannot be used here').optional(),
 });
 
-/** A buildpack as its folder describes it. */
+/** The facts about a buildpack that are in the files of its folder. */
 export interface DescribedBuildpack {
   readonly id: string;
   readonly version: string;

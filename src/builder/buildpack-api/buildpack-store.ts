@@ -16,7 +16,7 @@ export interface Buildpack {
   readonly version: string;
   /** Where the folder of the buildpack is: among the server's buildpacks, or in the source of the tool. */
   readonly place: 'buildpacks' | 'workspace';
-  /** The path of the buildpack's folder below its place. */
+  /** The path of the buildpack's folder, relative to the folder that `place` names. */
   readonly folder: string;
   /** True if the buildpack gets the variables of operator and tool only as files in /platform/env (`clear-env`). */
   readonly isEnvCleared: boolean;
@@ -27,7 +27,7 @@ export interface GroupMember {
   readonly isOptional: boolean;
 }
 
-/** The groups of buildpacks, in the order in which they are tried. */
+/** The buildpacks that a build can use, in groups. A build tries the groups in their order. */
 export interface BuildpackStore {
   /** The folder with the buildpacks of this server. */
   readonly folder: string;

@@ -19,7 +19,7 @@ export type DetectionEnds = ReadonlyMap<string, DetectionEnd>;
 /** The facts about the source that the report of a detection shows. */
 export type DetectedSource = Pick<PreparedSource, 'files' | 'overlooked' | 'warnings' | 'webLine'>;
 
-/** How many lines of one detection's output are kept. */
+/** At most this many lines of one detection's output are kept. */
 export const MAX_LINES = 100;
 /**
  * A detection begins a line with `note: ` to say why a file was ignored. Such a line is shown whether or not the

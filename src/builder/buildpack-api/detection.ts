@@ -38,7 +38,7 @@ const planFile = sections.extend({ or: z.array(sections).default([]) });
 
 const PASS = 0;
 const FAIL = 100;
-/** How many bytes of one detection's output are read. */
+/** At most this many bytes of one detection's output are read. */
 const MAX_OUTPUT_BYTES = 64 * 1024;
 
 /**

@@ -93,7 +93,7 @@ async function readOutput<Schema extends z.ZodType>(
   }
 }
 
-/** The first problem of a file. A file may have thousands. */
+/** Returns only the first problem of a file, because a file may have thousands of problems. */
 function firstOf({ issues }: z.ZodError): string {
   return z.prettifyError({ issues: issues.slice(0, 1) }).replaceAll('\n', ' ');
 }

@@ -50,7 +50,10 @@ export function escapeId(id: string): string {
   return id.replaceAll('/', '_');
 }
 
-/** Prefixes the path of each folder of a layer (`bin`, `lib` and so on) to its variables, such as PATH. */
+/**
+ * Puts the path of each folder of a layer (`bin`, `lib` and so on) before the values of its variables in
+ * `folderVariables`, such as PATH.
+ */
 export async function addLayerFolders(
   environment: Environment,
   place: LayersPlace,
@@ -114,7 +117,7 @@ async function orTooLarge<Read>(reading: Promise<Read>): Promise<Read> {
 
 /**
  * Adds the variables of the operator and of the tool to the build environment. A variable replaces the variable of the
- * same name, but a list such as PATH is prefixed to it.
+ * same name. But a list of folders, such as PATH, is put before the list that the environment already has.
  */
 export function withPlatformVariables(
   environment: Readonly<Environment>,

@@ -158,7 +158,9 @@ async function ownOf(
   return own;
 }
 
-/** Adds to an error about a buildpack's folder in which line project.toml names the buildpack. */
+/**
+ * Returns the error about a buildpack's folder with one more fact: the line in which project.toml names the buildpack.
+ */
 function namedBy(text: string, { uri = '' }: Entry, error: DeployError): DeployError {
   const values = [`"${uri}"`, `'${uri}'`];
   const index = text
@@ -215,7 +217,8 @@ async function pathOf(source: string, { id, uri, script }: Entry): Promise<strin
   const name = uri.replace(/^file:(\/\/)?/, '');
   const path = posix.normalize(name).replace(/\/+$/, '').replace(/^\.$/, '');
   const isPath = name !== uri || /^\.{0,2}\/|^\.{1,2}$/.test(name);
-  // Node.js throws an ordinary error if a path has a NUL. No honest path has other control characters.
+  // Refuse control characters: Node.js throws an ordinary error if a path has a NUL, and no honest path has one of the
+  // others.
   // biome-ignore lint/suspicious/noControlCharactersInRegex: these characters are the ones to refuse
   const hasControls = /[\x00-\x1f]/.test(path);
   const isThere = async () =>
@@ -231,7 +234,7 @@ async function pathOf(source: string, { id, uri, script }: Entry): Promise<strin
 }
 
 function withoutEffect(names: readonly string[]): string {
-  // The names are the maintainer's text, so they may be long or have any characters.
+  // Shorten the names and replace unusual characters, because a maintainer can write any text into project.toml.
   const shown = names.slice(0, 5).map((name) => name.replace(/[^\x20-\x7e]/g, '?').slice(0, 100));
   const more = names.length > shown.length ? ` and ${names.length - shown.length} more` : '';
   return `${FILE} names ${shown.join(', ')}${more}. These names have no effect, because the files of the tool decide which buildpacks of this server take part.`;

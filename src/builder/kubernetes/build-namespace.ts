@@ -35,8 +35,8 @@ export class BuildNamespace {
   }
 
   /**
-   * Checks before a build that the namespace, the rights in it and the builder image are usable. A check that succeeded
-   * counts for a minute.
+   * Checks before a build that the namespace, the rights in it and the builder image are usable. After a check that
+   * succeeded, does not check again for a minute.
    *
    * @throws DeployError `BUILD_NAMESPACE` if the namespace does not exist or is being deleted; `CLUSTER_FORBIDDEN` if a
    * right is missing; `CLUSTER_UNREACHABLE` if the cluster does not answer; `BAD_IMAGE`, `BUILDER_IMAGE`,

@@ -52,7 +52,7 @@ import { pythonArchives } from './python-archives.ts';
 import { type SharedFiles, saysSame, sharingBudget } from './shared-files.ts';
 import { giveBack, keepLayers, type LayerPlaces, type Progressed, restoreLayers } from './tool-cache.ts';
 
-/** What `LocalBuilder` gets, and hands on to `LocalBuilds`. */
+/** The options of `LocalBuilder`, which passes them on to `LocalBuilds`. */
 export interface LocalBuildsOptions {
   readonly config: BuildSettings;
   readonly sandbox: Sandbox;
@@ -95,8 +95,8 @@ export class LocalBuilds {
     const store = await this.#buildpacks();
     const stack = await this.#stack();
     const newest = request.useCache ? await this.#artifacts.newest(tool) : null;
-    // The newest artifact may be of another kind of sandbox or another Debian release. Then its layers, and the layers
-    // in the cache, may need files that do not exist in this sandbox.
+    // The newest artifact may be of another kind of sandbox or another Debian release. Then its layers, and the layers in
+    // the cache, may need files that do not exist in this sandbox, so the build uses none of them.
     const isOther =
       newest !== null &&
       (!isBuiltFor(newest, sandbox.mode) || nameOfStack(stackOf(newest)) !== (stack?.name ?? null));
@@ -179,7 +179,10 @@ export class LocalBuilds {
     return sandbox.mode === 'isolated' ? await newestStack(config.data) : null;
   }
 
-  /** Makes the folders of a build or an inspection, and returns its context. `#detect` adds the variables. */
+  /**
+   * Makes the folders of a build or an inspection, and returns its context. The context has no variables yet, because
+   * `#detect` adds them.
+   */
   async #open(
     { tool, toolNumber, configVars }: BuildRequest,
     opened: Pick<BuildContext, 'guard' | 'progress' | 'network'> & {

@@ -151,7 +151,8 @@ export class SharedFiles {
     const kept = join(this.#folder, `${content}~${toolNumber}`);
     const half = join(this.#folder, HALF + createHash('sha256').update(file).digest('hex'));
     await copyFile(file, half);
-    // If the server is root, the copy belongs to the owner of the file: libuv's uv_fs_copyfile.
+    // Make the server the owner of the copy. If the server is root, the copy has the owner of the original file: libuv's
+    // uv_fs_copyfile.
     const { uid, gid } = serverUser();
     await chown(half, uid, gid);
     await utimes(half, mtime, mtime);

@@ -21,7 +21,7 @@ import { type Layer, readLayers } from '../buildpack-api/layers.ts';
 import { PROCFILE } from '../buildpack-api/own-buildpacks.ts';
 import { LocalBuilder } from './local-builder.ts';
 
-/** What the tried buildpack, and the other buildpacks that took part, made of a source. */
+/** The result of a trial: what the tried buildpack and the other buildpacks that took part made of a source. */
 export interface Trial {
   /** The ids of the buildpacks that took part, in the order in which they built. */
   readonly group: readonly string[];
@@ -156,7 +156,7 @@ async function madeBy(artifact: Artifact, sandbox: Sandbox, cache: string): Prom
   return { group, layers, processes: artifact.processes, environment };
 }
 
-/** A request to build a copy of the source. Its commit id is made up, because a folder has none. */
+/** A request to build a copy of the source. The commit id of the request is made up, because a folder has no commit. */
 function requestFor(source: string) {
   const [tool, commit] = [toolName(TOOL), commitId('1'.repeat(40))];
   if (tool === null || commit === null) throw new Error('The names of a trial are not valid.');

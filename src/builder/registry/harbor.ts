@@ -4,7 +4,7 @@ import { mebibytes } from '../../core/text/mebibytes.ts';
 import type { Credentials } from './registry-credentials.ts';
 
 export interface HarborOptions {
-  /** `https://harbor.example.org`, without a slash at the end. */
+  /** The address of Harbor without a slash at the end, such as `https://harbor.example.org`. */
   readonly url: string;
   readonly credentials: Credentials;
   /** The quota of a new project in bytes; -1 for no limit. */
@@ -53,7 +53,7 @@ export class Harbor {
       metadata: { public: 'true' },
       storage_limit: this.#options.projectBytes,
     });
-    // 409: another server or an operator made the project at the same moment.
+    // 409 means that the project exists, because another server or an operator made it at the same moment.
     if (made.status !== 201 && made.status !== 409)
       throw await this.#unexpected(`make the project ${name}`, made);
     await made.body?.cancel();
@@ -72,7 +72,7 @@ export class Harbor {
     // Reading quotas needs a right of its own. If this server lacks the right, the build begins, and the registry
     // refuses an image that does not fit.
     if (answer.status === 403) return void (await answer.body?.cancel());
-    if (!answer.ok) throw await this.#unexpected(`read the quota of ${name}`, answer);
+    if (!answer.ok) throw await this.#unexpected(`read the quota of the project ${name}`, answer);
     const [quota] = quotas.parse(await answer.json());
     if (quota === undefined || quota.hard.storage < 0) return;
     const free = quota.hard.storage - quota.used.storage;
@@ -99,7 +99,8 @@ export class Harbor {
         },
       ],
     });
-    if (answer.status !== 201) throw await this.#unexpected(`make an account for ${name}`, answer);
+    if (answer.status !== 201)
+      throw await this.#unexpected(`make an account for the project ${name}`, answer);
     const { id, name: user, secret } = robot.parse(await answer.json());
     return { id, user, password: secret };
   }

@@ -18,8 +18,8 @@ export interface RegistryCall {
   /** The path below `/v2/`. */
   readonly path: string;
   /**
-   * The rights to ask a token server for, such as `repository:NAME:pull,push`, separated by spaces. Empty for a login
-   * without any right.
+   * The rights that the request needs, such as `repository:NAME:pull,push`, separated by spaces. Empty if it needs only
+   * a login.
    */
   readonly scope: string;
   readonly headers?: Readonly<Record<string, string>>;

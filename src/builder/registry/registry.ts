@@ -24,7 +24,7 @@ const imageConfig = z.object({
     .nullish(),
 });
 
-/** What the registry tells about an image without a pull. */
+/** The facts about an image that the registry tells without a download of the image. */
 export interface ImageFacts {
   /** The digest of the index, if the reference names an index; otherwise the digest of the manifest. */
   readonly digest: string;
@@ -155,7 +155,7 @@ export class Registry {
     if (begun.status !== 202 || place === null) throw unexpected(this.host, begun);
     const blob = await this.#pull('GET', from, `blobs/${digest}`, signal);
     if (!blob.ok || blob.body === null) throw unexpected(this.host, blob);
-    // The `Location` may be a path or a whole URL, and may have a query.
+    // The header `Location` of the answer may be a path or a whole URL, and may have a query.
     const url = new URL(place, 'http://registry');
     url.searchParams.set('digest', digest);
     const answer = await this.#requests.send({

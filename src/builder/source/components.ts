@@ -13,7 +13,7 @@ import { shown } from './yaml/settings-file.ts';
 
 /** A component of toolforge.yaml, or a job of jobs.yaml. */
 export interface Component {
-  /** A process type. */
+  /** The name of the component, which is a process type of the tool. */
   readonly name: string;
   /** A process type of the build, or a command line for a shell. */
   readonly command: string;

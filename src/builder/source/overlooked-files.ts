@@ -80,7 +80,7 @@ const ENTRIES = [
   'index.js',
 ];
 const PROGRAM = /\.(py|php|js|mjs|ts|pl|psgi|cgi|rb|ru|html?|go|rs)$/i;
-/** Folders in which the files of a web site are expected. */
+/** Matches the names of folders for the files of a web site. */
 const SITE = /^(public|public_html|htdocs|web|static|assets)$/i;
 
 /** What each buildpack of a language looks for at the top of the source. */
@@ -146,8 +146,8 @@ export async function overlookedFiles(source: string, files: readonly string[]):
 }
 
 /**
- * A sentence about a file whose name is nearly the name of a file that builds read. Null if the name is not like one of
- * `absent`.
+ * A sentence about a file whose name is nearly one of the names `absent`: those of files that builds read and that the
+ * source lacks. Null for all other files.
  */
 function misspelt(file: string, absent: readonly Wanted[]): string | null {
   if (READ.has(file) || file.length > MAX_NAME) return null;

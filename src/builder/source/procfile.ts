@@ -21,7 +21,7 @@ export interface ReadProcfile {
  * `procfile` reads the file for the build.
  */
 export async function readProcfile(source: string): Promise<ReadProcfile> {
-  // If the file is too large, the buildpack refuses it with a message.
+  // A Procfile that is too large counts as empty here, because the buildpack `procfile` refuses it with a message.
   const text = await readIfSmall(source, ['Procfile'], MAX_BYTES);
   if (text === null) return { web: null, commands: new Map(), warnings: [] };
   const warnings: string[] = [];

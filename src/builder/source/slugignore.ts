@@ -23,7 +23,7 @@ const kept: ReadonlySet<string> = new Set([
 
 /** The result of applying a .slugignore. */
 export interface LeftOut {
-  /** One line for people. */
+  /** One line for people, which says how many files were left out. */
   readonly summary: string;
   readonly warnings: readonly string[];
 }

@@ -8,7 +8,7 @@ import { readIfSmall } from './safe-files.ts';
 const MAX_ENTRIES = 50_000;
 const MAX_NAMED = 3;
 const lfsPointer = 'version https://git-lfs.github.com/spec/';
-/** A pointer file of Git LFS has about 130 bytes. */
+/** A larger file is not looked at, because a pointer file of Git LFS has about 130 bytes. */
 const MAX_POINTER_BYTES = 1024;
 
 /**

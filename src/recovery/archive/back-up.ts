@@ -86,10 +86,12 @@ export interface BackUpOptions {
  * Writes the keys, and all that a restore needs of the data folder, into one sealed archive, also while a server runs.
  *
  * Copies the store first, and leaves out refs and copies of releases that went live after that. Copies git objects and
- * artifacts last: the server only adds some meanwhile, so those of the store's releases are still there. A restored
- * data folder is therefore like one after a crash, which the start of a server repairs.
+ * artifacts last: meanwhile, the server adds objects and artifacts but deletes none, so those of the releases in the
+ * copied store are still there. A restored data folder is therefore like one after a crash, which the start of a server
+ * repairs.
  *
- * @returns lines for the operator. @throws DeployError
+ * @returns lines for the operator. @throws DeployError that says why no backup was made, such as `NO_DATA`,
+ * `FILE_EXISTS` or `HALF_RENAMED`.
  */
 export async function backUp(options: BackUpOptions): Promise<string[]> {
   const { config, target, signal } = options;
@@ -212,7 +214,10 @@ function inside(folder: string, path: string): string | null {
   return way === '..' || way.startsWith('../') || isAbsolute(way) ? null : way;
 }
 
-/** Makes a scratch folder that only this user can read. Removes those of killed backups, because they contain keys. */
+/**
+ * Makes a scratch folder that only this user can read. Removes the scratch folders of killed backups, because they
+ * contain keys.
+ */
 async function makeStage(run: string): Promise<string> {
   await mkdir(run, { recursive: true, mode: 0o700 });
   for (const name of await readdir(run)) {
@@ -224,8 +229,8 @@ async function makeStage(run: string): Promise<string> {
 }
 
 /**
- * What the backup takes of the folders `LISTED`. While tar reads, a build or a first push may add more there, which
- * nobody has checked and which the copied store lacks.
+ * What the backup takes of the folders `LISTED`. While tar reads, a build or a first push may add artifacts and
+ * repositories, which nobody has checked and which the copied store lacks.
  */
 interface Members {
   /** Folders that the archive gets without their content. */

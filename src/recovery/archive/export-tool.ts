@@ -76,7 +76,10 @@ export async function exportTool(
   }
 }
 
-/** What the store knows about the tool now. @throws DeployError `NOTHING_TO_EXPORT` or `IS_PREVIEW` */
+/**
+ * What the store knows about the tool now. @throws DeployError `NOTHING_TO_EXPORT` if the tool has no releases and no
+ * config vars; `IS_PREVIEW` if it is a preview.
+ */
 function storedOf(store: Store, tool: ToolName) {
   if (store.previewOf(tool) !== null)
     throw new DeployError(

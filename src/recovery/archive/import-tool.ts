@@ -37,7 +37,7 @@ export interface ImportOptions {
 }
 
 export interface ImportRequest {
-  /** The exported file. */
+  /** The content of the exported file. */
   readonly bytes: AsyncIterable<Uint8Array>;
   readonly passphrase: string;
   /** The name that the tool gets on this server. Null for its name in the file. */
@@ -70,8 +70,9 @@ export interface ImportedTool {
  *
  * @throws DeployError `BAD_ARCHIVE` if the file is damaged, foreign or too new; `BAD_PASSPHRASE` if the passphrase is
  * wrong or the file was changed; `TOOL_IN_USE` if this server has the tool already; `TOOL_FROZEN` if an operator has
- * frozen it; `REPOSITORY_FULL` if the objects exceed the limit of the tool; `DISK_NEARLY_FULL`; `ARCHIVE_STALLED` if
- * the client sends too slowly; the errors of `assertKnown`; an error if the signal fires.
+ * frozen it; `REPOSITORY_FULL` if the objects exceed the limit of the tool; `DISK_NEARLY_FULL` if the disk of the
+ * server is; `ARCHIVE_STALLED` if the client sends too slowly; the errors of `assertKnown`; an error if the signal
+ * fires.
  */
 export async function importTool(
   options: ImportOptions,
@@ -114,7 +115,10 @@ export async function importTool(
   }
 }
 
-/** Writes `sent` to `file`. @throws DeployError `BAD_ARCHIVE` if the file is too large; `DISK_NEARLY_FULL` */
+/**
+ * Writes `sent` to `file`. @throws DeployError `BAD_ARCHIVE` if the file is too large; `DISK_NEARLY_FULL` if the disk
+ * of the server is.
+ */
 async function receive(
   sent: AsyncIterable<Uint8Array>,
   file: string,

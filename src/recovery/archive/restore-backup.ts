@@ -191,8 +191,8 @@ async function run([program = '', ...words]: readonly string[]) {
 }
 
 /**
- * Compares the parts of the restored data as a start of the server does. @throws DeployError `BAD_ARCHIVE` if a server
- * would refuse to start.
+ * Checks that the parts of the restored data agree, as a start of the server does. @throws DeployError `BAD_ARCHIVE` if
+ * a server would refuse to start.
  */
 async function assertWhole(config: Config, file: string) {
   const facts = await readDataFacts(config);

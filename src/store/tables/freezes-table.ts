@@ -23,7 +23,10 @@ export class FreezesTable {
     );
   }
 
-  /** Ends the freeze of a tool, or with null of all tools. @returns false if there was no such freeze. */
+  /**
+   * Ends the freeze of a tool, or the freeze of all tools if `tool` is null. @returns false if there was no such
+   * freeze.
+   */
   end(tool: ToolName | null): boolean {
     return this.#database.get('DELETE FROM freezes WHERE tool = ? RETURNING tool', tool ?? ALL) !== null;
   }

@@ -54,7 +54,7 @@ export class BuilderImages {
     const facts = await registry.facts(reference.name, reference.digest ?? reference.tag ?? 'latest', signal);
     if (facts === null) throw unusable(text, 'its registry does not have it');
     const [uid, gid] = [facts.environment['CNB_USER_ID'], facts.environment['CNB_GROUP_ID']].map(Number);
-    // The build user must not be 0, which is root.
+    // Also refuse 0, because builds must not run as root.
     if (!uid || !gid) {
       throw unusable(text, 'it does not set CNB_USER_ID and CNB_GROUP_ID, so it is not a builder image');
     }

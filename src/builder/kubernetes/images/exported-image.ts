@@ -3,7 +3,8 @@ import type { Process } from '../../../core/types.ts';
 import { definedProcess } from '../../buildpack-api/launch-processes.ts';
 import { layerVersion } from '../../buildpack-api/layers.ts';
 
-// The label io.buildpacks.build.metadata: https://github.com/buildpacks/spec/blob/main/platform.md#labels
+// The parts that this server reads of the label io.buildpacks.build.metadata of an image:
+// https://github.com/buildpacks/spec/blob/main/platform.md#labels
 const buildLabel = z.object({
   processes: z
     .array(
@@ -41,8 +42,8 @@ const MAX_BUILDPACK_CHARACTERS = 200;
 export interface ExportedImage {
   readonly processes: readonly Process[];
   /**
-   * Each is `ID VERSION`: the version of the installed runtime if a launch layer names one, otherwise the buildpack's
-   * own.
+   * One text for each buildpack, `ID VERSION`. VERSION is that of the runtime that the buildpack installed, if a launch
+   * layer names it, otherwise that of the buildpack.
    */
   readonly buildpacks: readonly string[];
 }
@@ -65,7 +66,7 @@ export function readLabels(labels: Readonly<Record<string, string>>): ExportedIm
   );
   const buildpacks = (build.buildpacks ?? []).slice(0, MAX_BUILDPACKS).map(({ id, version }) => {
     const own = layers.buildpacks?.find(({ key }) => key === id)?.layers ?? {};
-    // Sorted by name, so that builds in a cluster report the same version as builds on the machine of the server.
+    // Sort the layers by name, so that builds in a cluster report the same version as builds on the machine of the server.
     const brought = Object.keys(own)
       .sort()
       .filter((name) => own[name]?.launch)

@@ -89,7 +89,9 @@ export class RegistryLogin {
     await this.#harbor().removeProject(project, [image, cache], signal);
   }
 
-  /** Reads Harbor's password from its file each time, because a mounted Secret may change. */
+  /**
+   * Returns a client of Harbor. Reads Harbor's password from its file each time, because a mounted Secret may change.
+   */
   #harbor(): Harbor {
     const { harbor_url: url, harbor_user: user, harbor_password_file: file } = this.#config;
     const password = file === null ? '' : (readFileSync(file, 'utf8').split('\n')[0] ?? '').trim();
@@ -104,7 +106,7 @@ export class RegistryLogin {
     try {
       await harbor.removeRobot(id, AbortSignal.timeout(30_000));
     } catch (error) {
-      // If the account cannot be deleted, it expires within a day. So the build need not fail.
+      // Only log that the account cannot be deleted: the account expires within a day, so the build need not fail.
       if (!(error instanceof DeployError)) throw error;
       this.#log.warn({ err: error, robot: id }, 'cannot delete the registry account of a build');
     }

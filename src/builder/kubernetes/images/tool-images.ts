@@ -9,9 +9,9 @@ import { assertRunnable, type ProcessRequests, requestedProcesses } from '../../
 import { repositoriesOf, type ToolRepositories } from '../job/build-names.ts';
 import { readLabels, topLayerOf } from './exported-image.ts';
 
-/** The tag of the newest image. */
+/** The tag of the newest image of a tool. */
 export const NEWEST = 'latest';
-/** The tags of releases. */
+/** Matches the tags of releases, such as `v42`. */
 const VERSION = /^v[0-9]+$/;
 
 export interface ImagesOptions {

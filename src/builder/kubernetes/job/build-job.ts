@@ -17,7 +17,10 @@ export function phasesOf(job: Pick<BuildJob, 'rebaseOf' | 'isInspection'>): read
   return job.rebaseOf === null ? PHASES : REBASE_PHASES;
 }
 
-/** The exit status of the container `fetch` if it cannot fetch the source. No program of the lifecycle uses it. */
+/**
+ * The exit status of the container `fetch` if it cannot fetch the source. No program of the lifecycle exits with this
+ * status.
+ */
 export const NO_SOURCE = 200;
 
 /** Everything that defines the Job of one build. */
@@ -100,7 +103,8 @@ export function buildJob(job: BuildJob): Applied<V1Job> & { readonly spec: V1Job
       suspend: true,
       backoffLimit: 0,
       activeDeadlineSeconds: job.limits.seconds,
-      // The server that follows the Job deletes it. If no server does, the next server has an hour to resume the build.
+      // If no server deletes the Job, the cluster deletes it an hour after it has ended. Until then, the next server can
+      // resume the build.
       ttlSecondsAfterFinished: 3600,
       template: {
         metadata: { labels: { ...job.labels } },
@@ -236,7 +240,10 @@ shift
 [ -n "$run" ] || run=$(sed -n 's/^ *image *= *"\\([^"]*\\)".*/\\1/p' /cnb/run.toml | sed -n 1p)
 exec /cnb/lifecycle/rebaser -force -run-image "$run" "$@"`;
 
-/** The group whose layers are restored: every buildpack that may have built the tool's earlier images. */
+/**
+ * The file with the group of buildpacks whose layers are restored: every buildpack that may have built the tool's
+ * earlier images.
+ */
 const EARLIER_BUILDPACKS = '/control/earlier.toml';
 
 /**

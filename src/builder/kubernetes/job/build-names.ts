@@ -17,7 +17,7 @@ export function labelsOf(tool: ToolName, build: string, job: string): Record<str
   return { ...BUILD_LABELS, [TOOL_LABEL]: tool, [BUILD_LABEL]: build, [JOB_LABEL]: job };
 }
 
-/** Selects the objects of a tool's builds, or of one Job. */
+/** Returns the label selector for the objects of all builds of a tool, or only for those of the Job `job`. */
 export function selectorOf(tool: ToolName, job?: string): string {
   const labels = { ...BUILD_LABELS, [TOOL_LABEL]: tool, ...(job === undefined ? {} : { [JOB_LABEL]: job }) };
   return Object.entries(labels)

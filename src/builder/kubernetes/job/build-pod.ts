@@ -19,7 +19,7 @@ interface Known {
   readonly pod?: V1Pod;
   readonly job?: V1Job;
   readonly isGone?: boolean;
-  /** Whether the first list of pods has arrived. */
+  /** Whether the cluster has sent the first list of pods. */
   readonly isListed?: boolean;
 }
 

@@ -56,7 +56,10 @@ export function ownBuildpackOptions(own: OwnBuildpacks, phase: 'detect' | 'build
   return ['-buildpacks', FOLDER, ...(phase === 'detect' ? ['-order', ORDER] : [])];
 }
 
-/** The command line that runs the detector. If the tool brings buildpacks, it first runs the script that adds them. */
+/**
+ * The command line that runs the detector. If the tool brings buildpacks, this is a command line that runs `SCRIPT`,
+ * which adds these buildpacks and then runs the detector.
+ */
 export function withOwnBuildpackFolder(own: OwnBuildpacks, detector: readonly string[]): string[] {
   if (isEmpty(own)) return [...detector];
   const words = (list: readonly OwnBuildpack[]) =>

@@ -77,7 +77,10 @@ export type FollowedJob = Pick<
   'name' | 'namespace' | 'image' | 'limits' | 'rebaseOf' | 'isInspection'
 >;
 
-/** Returns what a server needs to follow a Job, from the name of the Job and the id of its build. */
+/**
+ * Returns the facts with which a server follows a Job that an earlier server made. Of this Job, the server knows the
+ * name and the id of its build.
+ */
 export function followedJob(
   config: KubernetesBuilderConfig,
   repositories: ToolRepositories,

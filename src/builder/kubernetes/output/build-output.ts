@@ -15,7 +15,10 @@ const ERROR = /^ERROR: (?:failed to build: )?(.*)$/;
 const LAST = /^ERROR: failed to build: (exit status \d+|signal: .*)$/;
 const TIMER = /^Timer: Builder ran for \S+ and ended at \S+$/;
 const MAX_HELD = 20;
-/** The buildpacks lifecycle prints fewer lines than this before the first buildpack. */
+/**
+ * If more lines than this come before the first known line of the builder, the beginning of the log is missing: the
+ * builder prints fewer lines before it runs the first buildpack.
+ */
 const MAX_BEFORE = 20;
 /** The exit status of the lifecycle's builder if a buildpack failed: platform.FailedBuildWithErrors. */
 const BUILDPACK_FAILED = 51;

@@ -36,7 +36,7 @@ export interface ComponentEntry {
   readonly kind: Kind;
   /** The name and the file, as messages show them: `update in toolforge.yaml`. */
   readonly place: string;
-  /** The path of `run`, or of the job, in the file. */
+  /** The keys and positions in lists that lead to `run`, or to the job, in the file. */
   readonly path: readonly (string | number)[];
   /** The keys below `run` of toolforge.yaml, or the keys of a job by their names in toolforge.yaml. */
   readonly run: Readonly<Record<string, unknown>>;
@@ -45,7 +45,10 @@ export interface ComponentEntry {
    * `python3.11`.
    */
   readonly startsInHome?: boolean;
-  /** How the file spells a key of `run`. */
+  /**
+   * Returns the name that a key of `run` has in the file. For example, jobs.yaml has `health-check-script` for
+   * `health_check_script`.
+   */
   readonly spelled: (key: string) => string;
 }
 

@@ -55,7 +55,7 @@ export function readScript(value: unknown): Read {
  * because the programs of a build are in PATH.
  */
 export function readCommandLine(value: unknown): string | null {
-  // The length is checked first, because the time of the expressions below grows with the square of the length.
+  // The length is checked first, because the time of the regular expressions below grows with the square of the length.
   if (typeof value !== 'string' || value.length > MAX_CHARACTERS) return null;
   const command = value
     .trim()

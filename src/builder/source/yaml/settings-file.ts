@@ -67,7 +67,7 @@ export class SettingsFile {
     return new SettingsFile(path, parsed, options);
   }
 
-  /** The content. @throws DeployError if the file does not hold keys and values. */
+  /** The keys and values of the file. @throws DeployError if the file has other content. */
   get mapping(): Readonly<Record<string, unknown>> {
     if (isMapping(this.content)) return this.content;
     throw this.refusal(
@@ -90,7 +90,7 @@ export class SettingsFile {
     this.#warnings.push(`${sentence}${this.#where(path)}.`);
   }
 
-  /** Remembers a key without an effect. One sentence names all of them. */
+  /** Remembers a key of the file that has no effect. One warning names all these keys. */
   hasNoEffect(key: string, component: string | null = null): void {
     const names = this.#unused.get(key) ?? [];
     this.#unused.set(key, component === null ? names : [...names, component]);
@@ -139,7 +139,7 @@ export function isMapping(value: unknown): value is Readonly<Record<string, unkn
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
-/** An untrusted value, shortened for a sentence. */
+/** Returns an untrusted value as a text for a message: at most 40 characters, and only printable ASCII. */
 export function shown(value: unknown): string {
   const text = (typeof value === 'string' ? value : asJson(value)).replace(/[^\x20-\x7e]/g, '?');
   return text.length > 40 ? `${text.slice(0, 40)}…` : text;
