@@ -573,7 +573,7 @@ test('a tool can have at most as many previews as the setting previews says, and
   assert.deepEqual(await foldersOf('slow--crowd'), []);
 });
 
-test('a first push without required config vars is refused, but makes the preview; it runs no schedules, and can be promoted', async () => {
+test('a first push to a preview without required config vars is refused, but makes the preview; a live preview runs no schedules, and can be promoted', async () => {
   const { name, tree } = await liveTool(server, 'timed');
   await tree.commit('two', {
     ...webTool('two'),

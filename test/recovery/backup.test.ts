@@ -348,7 +348,7 @@ test('threat 107: if a backup has 40,000 symbolic links out of the data folder a
   assert.equal(await readlink(join(to, 'artifacts/none/1/a7')), '/none/7');
 });
 
-test('threat 107: at a restore, names in the backup that lead out of the data folder, also by /proc, write nothing there', async (t) => {
+test('threat 107: a restore writes nothing outside of the data folder, even if names in the backup lead out of it, also through /proc', async (t) => {
   const [good, bad] = [join(server.folder, 'names.tar'), join(server.folder, 'names-seal.tar')];
   const outside = join(server.folder, 'outside');
   await mkdir(outside);

@@ -111,7 +111,7 @@ test('a renamed tool keeps its releases, config vars, tags and tokens; its old g
   assert.match((await server.get('newer')).body, /newer is now called older/);
 });
 
-test('after a kill of the server during the rename of a tool, its next start finishes the rename, or the tool keeps its old name', async () => {
+test('after a kill of the server during the rename of a tool, the next start of the server finishes the rename, or the tool keeps its old name', async () => {
   const { first } = await twoReleases('killed');
   await server.kill();
   const journal = JSON.stringify({ from: 'killed', to: 'finished' });
@@ -139,7 +139,7 @@ test('after a kill of the server during the rename of a tool, its next start fin
   passed(await tree.git('pull', '--quiet', 'toolforge', 'main'));
 });
 
-test('threat 100: what a command stores under the old name of a renamed tool is refused, and a new tool of this name begins empty', async () => {
+test('threat 100: no command can store anything under the old name of a renamed tool, and a new tool with this name begins empty', async () => {
   const { tree } = await liveTool(server, 'raced', webTool('raced'));
   // The command is authorized under the old name, and its input arrives after the rename.
   const [host = '', port = ''] = server.ssh.split(':');

@@ -40,7 +40,7 @@ test('threat 82: the lock of a killed `stack make` does not stop the next `stack
   }
 });
 
-test('threat 84: a stack that is made after the clock was set back is the newest', () => {
+test('threat 84: a stack that is made after the clock was set back counts as the newest stack', () => {
   const stack: Stack = { id: 'trixie-1', name: 'trixie', version: 1, packages: 'x', madeAt: 2000 };
   assert.equal(madeAfter([stack], 1000), 2001);
   assert.equal(madeAfter([stack], 3000), 3000);

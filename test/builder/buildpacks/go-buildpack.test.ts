@@ -100,7 +100,7 @@ test('go: the modules of a go.work are compiled; a tool that has a Procfile and 
   await assert.rejects(bot.processes(), { code: 'ENOENT' });
 });
 
-test('go: what Go prints about a download of another version is shown, and is no part of the version that the build records', {
+test('go: if Go downloads another version of itself, the push shows what Go prints, and the build records only the version', {
   skip: go === '' && 'go is not installed',
 }, async () => {
   await using source = await aSource({

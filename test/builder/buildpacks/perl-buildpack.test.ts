@@ -197,7 +197,7 @@ for (const { title, files, line } of [
   });
 }
 
-test('cgi: .lighttpd.conf does not make web pages of a tool that has another web server', async () => {
+test('cgi: a .lighttpd.conf does not turn a tool with another web server into a set of web pages', async () => {
   for (const file of ['package.json', 'app.py', 'go.mod']) {
     await using source = await ASource.of({
       [file]: '',

@@ -67,7 +67,7 @@ for (const canMount of [true, false]) {
   });
 }
 
-test('the copy of an image that the registry does not have returns false and stores nothing', async (context) => {
+test('copying an image that the registry does not have returns false and stores nothing', async (context) => {
   const { registry, blobs, manifests } = await openRegistry(context, true);
   const to = { to: 'prod', tag: 'b2' };
   assert.equal(await registry.copy('beta', digestOf('other'), to, AbortSignal.timeout(10_000)), false);

@@ -107,7 +107,7 @@ describe('drift', { concurrency: 1 }, () => {
     assert.doesNotMatch((await named(tool, kinds)).join(), /maintenance/);
   });
 
-  test('threat 80: a number of pods that an operator sets with kubectl stays, also 0, and `ps` and the server’s log report the change', async () => {
+  test('threat 80: a number of pods that an operator sets with kubectl stays, even if it is 0, and `ps` and the server’s log report the change', async () => {
     const tool = 'scaled' as ToolName;
     const artifact = await bench.artifact({ 'web.py': webTool('one') }, [web()]);
     await rollOut(bench.runtime, releaseOf(tool, 1, artifact));

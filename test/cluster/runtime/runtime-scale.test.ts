@@ -133,7 +133,7 @@ describe('numbers of pods', { concurrency: 1 }, () => {
     }
   });
 
-  test('a number of pods that somebody else has set stays when the server starts, the status says who, and `scale` overrides it', async () => {
+  test('if an operator has set the number of pods by kubectl, a start of the server keeps this number, the status says who set it, and `scale` overrides it', async () => {
     const tool = 'handled' as ToolName;
     const release = releaseOf(tool, 1, await webArtifact('handled'));
     const first = bench.startAnother(tool);

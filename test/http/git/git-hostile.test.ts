@@ -276,7 +276,7 @@ async function openCounting(context: TestContext, overrides: DoorOverrides = {})
   return { door, count };
 }
 
-test('threat 55: requests for refs with many tokens of one person start at most 16 gits at once, and all are answered', async (context) => {
+test('threat 55: requests for refs with many tokens of one person start at most 16 git processes at once, and all are answered', async (context) => {
   const known = new Map<string, { token: DeployToken; hash: Uint8Array }>();
   const tokens = new DeployTokens({
     addToken: (token, hash) => void known.set(token.id, { token, hash }),
@@ -313,7 +313,7 @@ test('threat 55: requests for refs with many tokens of one person start at most 
   assert.equal(count.most, 16);
 });
 
-test('threat 55: requests for refs with one password start at most four gits at once, and all are answered', async (context) => {
+test('threat 55: requests for refs with one password start at most four git processes at once, and all are answered', async (context) => {
   const { door, count } = await openCounting(context);
   const headers = { authorization: basic() };
   const ask = async () => {

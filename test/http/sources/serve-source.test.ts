@@ -58,7 +58,7 @@ for (const authorization of [
   });
 }
 
-test('a malformed token for a source is refused without a lookup', async () => {
+test('a malformed token for a source is refused before the server looks the token up', async () => {
   taken = [];
   await get('Bearer short');
   await get(`Basic ${token}`);

@@ -216,7 +216,7 @@ test('in a sandbox with a Debian tree, /etc comes from the tree, except accounts
   assert.equal(sourceOf(overTree, '/etc/hosts'), join(root, 'etc/hosts'));
 });
 
-test('promise 4: a secret of the server at the path of the certificate authorities is not laid over a Debian tree', async () => {
+test('promise 4: a sandbox with a Debian tree does not show the machine’s file of certificate authorities if the server keeps a secret at this path', async () => {
   await using data = await dataFolder();
   const root = await rootWith(join(data.path, 'root'), { 'etc/ssl/certs/ca-certificates.crt': 'secret' });
   const hidden = [join(root, 'etc/ssl/certs/ca-certificates.crt')];

@@ -67,7 +67,7 @@ describe('a hostile pod cannot harm the server that asks it', () => {
     assert.equal(answer, 'closed');
   });
 
-  test('a pod that switches protocols without being asked has answered with 101, and the server waits no longer', async () => {
+  test('if a pod switches protocols without being asked, its answer counts as status 101, and the server waits no longer', async () => {
     const { answer } = await ask('/', (response) => {
       response.socket?.end('HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n');
     });
