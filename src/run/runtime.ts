@@ -353,8 +353,8 @@ export interface Runtime {
    * Changes how many processes of the live release run. Starts missing processes, waits until all are healthy, and
    * calls `beforeSwitch`. Then drains and ends surplus processes. New processes get requests after `beforeSwitch`, but
    * in a cluster as soon as each is healthy. All other processes continue. If the release does not run yet, rolls it
-   * out. With `renewed`, starts new processes of this type beside the old ones, and then drains and ends the old ones.
-   * The new processes get the free names, such as `web.2`, because the old ones still have theirs.
+   * out. With `renewed`, starts new processes of this type beside the old processes, and then drains and ends the old
+   * processes. The new processes get free names, such as `web.2`, because the old processes still have theirs.
    *
    * @throws as `rollOut` does. The numbers of processes then stay as they were.
    */

@@ -17,8 +17,9 @@ const NAMES = [
 ];
 
 /**
- * The variables with which builds and tools of every language trust the certificate authorities of this machine. They
- * are defaults: settings, config vars and layers can replace each of them. Empty if the file `store` does not exist.
+ * The variables with which builds and tools of every language trust the certificate authorities of this machine. These
+ * variables are defaults: settings, config vars and layers can replace each of them. Empty if the file `store` does not
+ * exist.
  */
 export function certificateVariables(store = STORE): Record<string, string> {
   if (!existsSync(store)) return {};

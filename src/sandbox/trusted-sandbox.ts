@@ -41,7 +41,7 @@ export interface TrustedOptions {
 }
 
 /**
- * Runs commands without isolation: as the server's user, with real paths and this machine's network. Only suits one
+ * Runs commands without isolation: as the server's user, with real paths and this machine's network. Suits only one
  * trusted user. The environment is still clean, and everything that a command starts ends with the command. The number
  * of processes and their memory together are limited only if there are control groups.
  */

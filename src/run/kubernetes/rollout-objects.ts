@@ -64,7 +64,7 @@ export interface NamespaceObjects {
    * `make_namespaces` is off.
    */
   readonly namespace: Applied<V1Namespace> | null;
-  /** The quota and the default limits. They stay as they are if somebody else has changed them. */
+  /** The quota and the default limits. An object that somebody else has changed stays as it is. */
   readonly limits: readonly Applied<V1ResourceQuota | V1LimitRange>[];
   readonly policies: readonly Applied<V1NetworkPolicy>[];
 }
@@ -80,7 +80,7 @@ export async function namespaceObjects(
     () => cluster.core.listNamespace({ fieldSelector: `metadata.name=${namespace}` }),
     { signal },
   ).catch((error: unknown) => {
-    // If this server may not list namespaces, it does not create one. If the namespace is missing, creating the first
+    // If this server may not list namespaces, it creates no namespace. If the namespace is missing, creating the first
     // object in it then fails.
     if (error instanceof DeployError && error.code === 'CLUSTER_FORBIDDEN') return null;
     throw error;

@@ -43,9 +43,9 @@ const MAX_PROCESSES = 200;
 
 /**
  * Stores the output of a tool's processes. `web.1.log` has lines of the form `TIMEvN TEXT`, where vN is the release, or
- * `TIME TEXT` without one. `web.1.log.1` is the previous file. Writing and opening the files takes turns. A reader who
- * follows the log also reads the older lines in one turn, so that it misses no line and gets none twice. Other readers
- * read after their turns, and delay no line of the tool.
+ * `TIME TEXT` without a release. `web.1.log.1` is the previous file. Only one task at a time has the turn to write to
+ * the files or to open them. A reader who follows the log also reads the older lines in one turn, so that it misses no
+ * line and gets none twice. Other readers read after their turns, and delay no line of the tool.
  */
 export class ToolLog {
   readonly #options: ToolLogOptions;
@@ -180,7 +180,7 @@ export class ToolLog {
     return lines;
   }
 
-  /** Opens the log files of a process that exist: the previous file, then the current one. */
+  /** Opens the log files of a process that exist: the previous file, then the current file. */
   async #open(process: string): Promise<FileHandle[]> {
     const files: FileHandle[] = [];
     for (const name of [`${process}.log.1`, `${process}.log`]) {

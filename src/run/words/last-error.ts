@@ -8,7 +8,7 @@ const MAX_LINE = 1000;
 
 /** Match lines with which programs say why they end: exceptions of several languages, and messages of shells. */
 const ERRORS = [
-  // Python, Node, Java, Ruby, .NET: the name of the exception begins the line.
+  // Python, Node.js, Java, Ruby, .NET: the name of the exception begins the line.
   /^(?:Uncaught |Caused by: |Exception in thread "[^"]*" )?(?:[\w$]+(?:\.|::))*(?:[A-Z]\w*(?:Error|Exception|Exit|NotFound)|ImproperlyConfigured)(?: \[\w+\])?:/,
   /^Error: \S|^\[cause\]: \S|^node: \S+: not found$/,
   /^(?:PHP )?(?:Fatal error|Parse error): /i,

@@ -10,7 +10,7 @@ const FENCED_EVERYWHERE = ['127.0.0.0/8', '::1', 'fe80::/10', '224.0.0.0/4', 'ff
 /**
  * IPv6 networks whose addresses contain an IPv4 address. Sockets do not send to such an address. But a tool can name
  * one in a packet's routing header (RFC 8754), and pasta would send the packet to the IPv4 address. Never put these
- * networks into a BlockList of Node, which would match all of IPv4.
+ * networks into a BlockList of Node.js, which would match all of IPv4.
  */
 const MAPPED = ['::/96', '::ffff:0:0/96'];
 const RETRY_MS = 250;

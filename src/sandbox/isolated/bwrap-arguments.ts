@@ -220,7 +220,7 @@ function mounted(mounts: readonly Mount[], covers: HostFiles['covers']): string[
 }
 
 /**
- * Returns the prlimit command that sets the limits. Does not limit address space (--as), because Node and other
+ * Returns the prlimit command that sets the limits. Does not limit address space (--as), because Node.js and other
  * runtimes reserve far more than they use.
  */
 function limits({ limits: given }: SandboxCommand): string[] {

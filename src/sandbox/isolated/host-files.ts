@@ -3,7 +3,9 @@ import { join } from 'node:path';
 import { makeFolderForAll, writeForAll } from '../folder-reach.ts';
 import { Covers } from './covers.ts';
 
-/** The arguments of bwrap that show files of this machine in a sandbox, and those of pasta for resolving names. */
+/**
+ * The arguments of bwrap that show files of this machine in a sandbox, and the arguments of pasta for resolving names.
+ */
 export interface HostFiles {
   readonly bwrap: readonly string[];
   /**

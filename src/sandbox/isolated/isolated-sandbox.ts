@@ -57,7 +57,10 @@ export const WRAPPER_ENVIRONMENT = { PATH: '/usr/local/sbin:/usr/local/bin:/usr/
 // The value of this flag in /proc/PID/fdinfo, on the processors that sandboxes run on.
 const O_CLOEXEC = 0o2000000;
 
-/** Runs each command in its own file system, process, user and network namespace, by bwrap inside pasta. Linux only. */
+/**
+ * Runs each command in its own file system, process, user and network namespace. The program pasta makes the network
+ * namespace, and starts the program bwrap, which makes the others. Linux only.
+ */
 export class IsolatedSandbox implements Sandbox {
   readonly mode = 'isolated';
   readonly whyNoChanges: string | null;
@@ -290,7 +293,7 @@ function firstNames(folder: string, most: number): string[] {
 }
 
 /**
- * Closes all descriptors that this process inherited, except the standard streams. Node closes only the first few in
+ * Closes all descriptors that this process inherited, except the standard streams. Node.js closes only the first few in
  * its children, and pasta and bwrap pass the rest on. An open folder among them would let every tool out of its
  * sandbox.
  */

@@ -51,8 +51,9 @@ const RESOURCES = ['cpu', 'memory', 'pids'] as const;
 /**
  * Puts commands into control groups if this server may create them. Never writes to a folder that another program
  * (systemd, a container runtime) manages, unless that program has delegated the folder to this server. In version 1 of
- * control groups, uses a hierarchy only if this server is in its root group. In version 2, uses this server's own
- * group: as root if it is the root group, as another user if that user owns the group's folder.
+ * control groups, uses a hierarchy only if this server is in its root group. In version 2, uses this server's own group
+ * if root runs this server and the group is the root group, or if another user runs this server and owns the folder of
+ * the group.
  *
  * @see https://systemd.io/CGROUP_DELEGATION/
  */

@@ -17,9 +17,9 @@ export interface OutputPipe {
 }
 
 /**
- * Opens a real pipe. Node would give children a socket, which programs such as nginx, Apache and gunicorn cannot open
- * as /dev/stdout. The FIFO has mode 666, so that a child that runs as another user can open it. Its name is deleted at
- * once, so that nobody else can open it.
+ * Opens a real pipe. Node.js would give children a socket, which programs such as nginx, Apache and gunicorn cannot
+ * open as /dev/stdout. The FIFO has mode 666, so that a child that runs as another user can open it. Its name is
+ * deleted at once, so that nobody else can open it.
  *
  * This server does not read from the pipe itself. While a program writes to a pipe, the kernel holds the lock of the
  * pipe and reads the memory of the program. A tool can make that last for minutes: its memory can be a file that must

@@ -88,8 +88,8 @@ export class Gaps {
     const secret = this.#secret;
     const deployments = this.#deployments.filter((one) => this.#missing.has(one));
     if (secret !== null && (deployments.length > 0 || this.#missing.has(secret))) {
-      // Create the Secret before the Deployments, because their pods need it. When the Deployments exist, they become
-      // the owners of the Secret.
+      // Create the Secret before the Deployments, because the pods of the Deployments need the Secret. When the
+      // Deployments exist, they become the owners of the Secret.
       await applyObject(cluster, secret, this.#call);
       for (const one of deployments) await applyObject(cluster, markedLive(one), this.#call);
       const ownerReferences = ownersOfConfig(this.#options.rollout, await this.#present());

@@ -182,8 +182,8 @@ function launch({ type, command, launchedAs }: Process): Pick<V1Container, 'comm
 }
 
 /**
- * Returns the variables that a container gets in addition to the config vars in the Secret. They override the Secret,
- * so a default with the name of a config var is left out.
+ * Returns the variables that a container gets in addition to the config vars in the Secret. These variables override
+ * the config vars, so a default with the name of a config var is left out.
  */
 function environment({ rollout: { release }, process, config }: PodOptions): V1EnvVar[] {
   const home = dataFolder(release.tool);

@@ -10,7 +10,9 @@ export function lastEnd(status: V1ContainerStatus | undefined): V1ContainerState
   return status?.state?.terminated ?? status?.lastState?.terminated ?? null;
 }
 
-/** Returns when a container ended, in milliseconds since 1970. The present time if the cluster does not say it. */
+/**
+ * Returns when a container ended, in milliseconds since 1970. If the cluster gives no time, returns the present time.
+ */
 export function endedAt({ finishedAt }: V1ContainerStateTerminated): number {
   return finishedAt === undefined ? Date.now() : new Date(finishedAt).getTime();
 }

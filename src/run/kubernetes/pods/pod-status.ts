@@ -120,7 +120,7 @@ export function foreignManagers({ metadata }: V1Deployment | V1CronJob): string 
 /**
  * True if Kubernetes records no program as the manager of a Deployment's number of replicas (`managedFields`). Then
  * `kubectl scale` or an autoscaler has changed the number through the subresource `scale`. Such a change removes the
- * old manager of the field, and does not always name a new one.
+ * old manager of the field, and does not always name a new manager.
  */
 function isScaled(metadata: V1ObjectMeta | undefined): boolean {
   const specs = (metadata?.managedFields ?? []).map(

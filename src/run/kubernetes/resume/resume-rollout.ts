@@ -80,7 +80,7 @@ export class Resuming {
 
   /**
    * Resolves when the tool is no longer being resumed. A new rollout must wait for this, because resuming removes all
-   * rollouts except the live one.
+   * rollouts except the live rollout.
    *
    * @throws the reason of the signal when it fires.
    */

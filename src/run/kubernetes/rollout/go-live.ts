@@ -11,9 +11,10 @@ import { assertRoomForTool } from './try-rollout.ts';
 /**
  * Starts a rollout beside the old rollout, records it as live, and moves the requests to it.
  *
- * @returns `later`, which resolves when the server no longer retries to move the requests. Null if they moved at once.
- * @throws DeployError that says why a process is not healthy; the error of `beforeSwitch`; the signal's reason
- * when the signal fires. The new rollout has then been removed, unless its removal failed.
+ * @returns `later`, which resolves when the server no longer retries to move the requests. Null if the requests moved
+ * at once.
+ * @throws DeployError that says why a process is not healthy; the error of `beforeSwitch`; the signal's reason when the
+ * signal fires. The new rollout has then been removed, unless its removal failed.
  */
 export async function rollOutAndSwitch(
   live: LiveRollouts,

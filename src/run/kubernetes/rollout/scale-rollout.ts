@@ -126,8 +126,8 @@ async function makeMissing(
 }
 
 /**
- * Returns the processes of one type that need a new pod, so that `to` pods run. Their names get the lowest free
- * numbers.
+ * Returns the processes of one type that need a new pod, so that `to` pods run. The names of these processes get the
+ * lowest free numbers.
  */
 function comingOf({ pods }: ObjectParts, rollout: Rollout, { process, to }: Change): WantedInstance[] {
   const type = labelValue(process.type);

@@ -18,8 +18,8 @@ import {
 import type { ObjectParts } from '../rollout-objects.ts';
 
 /**
- * How many milliseconds the cluster's controllers may take to follow a change. They are slow after a restart of the API
- * server.
+ * How many milliseconds the cluster's controllers may take to follow a change. The controllers are slow after a restart
+ * of the API server.
  */
 const FOLLOW_MS = 30_000;
 const LOOK_MS = 50;

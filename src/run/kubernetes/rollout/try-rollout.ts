@@ -129,8 +129,8 @@ export async function assertRoomForTool(
 }
 
 /**
- * Checks that the quotas of a namespace have room for all processes of these rollouts beside what runs there now: for
- * their number, and by a dry run for their CPU and memory.
+ * Checks that the quotas of a namespace have room for all processes of these rollouts beside the pods that run there
+ * now: for the number of the processes, and by a dry run for their CPU and memory.
  *
  * @returns false if this cannot be known before the processes start, or if the rollouts keep nothing running.
  * @throws DeployError `QUOTA_EXCEEDED` if there is no room; `CLUSTER_UNREACHABLE` if the API does not answer; the
@@ -173,7 +173,7 @@ function runningOf(options: ReleaseOptions) {
   });
 }
 
-/** Returns a pod that needs as much as all these processes together. Null if there are none. */
+/** Returns a pod that needs as much as all these processes together. Null if there are no processes. */
 function sumOf(
   [options]: readonly ReleaseOptions[],
   running: ReturnType<typeof runningOf>,

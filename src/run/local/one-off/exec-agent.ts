@@ -114,7 +114,7 @@ interface ScriptOptions extends ScriptCommand {
 
 /**
  * Returns a script that connects a command's streams to the pipes in `folder`, and writes `OPENED` to the pipe
- * `status`. After the end of the command, the script writes the exit status to `status`. It also writes the mark to
+ * `status`. After the end of the command, the script writes the exit status to `status`. It also writes `mark` to
  * both outputs, because background processes may keep the outputs open. The script catches signals, so that it lives
  * long enough to write all this.
  */

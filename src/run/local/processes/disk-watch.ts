@@ -91,7 +91,7 @@ export class DiskWatch {
   #slowTurnAt = Number.NEGATIVE_INFINITY;
   /**
    * Since when each search has found processes that may hide deleted files, but never the same process as the search
-   * before. Null if the newest search found no process, or found one again.
+   * before. Null if the newest search found no such process, or found the same process again.
    */
   #suspectSince: number | null = null;
 

@@ -319,10 +319,10 @@ export function artifactMounts(
 }
 
 /**
- * Returns all environment variables of a process: the server's defaults, `releaseVariables`, those of replica.my.cnf
- * and of the server's certificates, the setting `build_environment`, those of the artifact's buildpack layers, those of
- * app.json, the config vars and PORT. If two have the same name, the later one in this list counts, unless a layer only
- * sets a default.
+ * Returns all environment variables of a process: the server's defaults, `releaseVariables`, the variables of
+ * replica.my.cnf and of the server's certificates, the setting `build_environment`, the variables of the artifact's
+ * buildpack layers and of app.json, the config vars and PORT. If two variables have the same name, the later variable
+ * in this list counts, unless a layer only sets a default.
  */
 export async function environment(
   { release, process }: Pick<Start, 'release' | 'process'>,

@@ -122,7 +122,7 @@ export class ToolProcess {
 
   /**
    * Starts the process and waits until it is healthy, has ended, or has taken too long. If another program has taken
-   * its port, starts it up to two more times on other ports.
+   * the port of the process, starts the process up to two more times, on other ports.
    *
    * @throws AbortError or the signal's reason when the signal fires.
    */

@@ -1,7 +1,7 @@
 import type { ClientRequest } from 'node:http';
 import { AnswerFirstAgent } from './answer-first-agent.ts';
 
-/** How many interim answers a tool may send before its answer. */
+/** How many interim answers (status 1xx) a tool may send before its final answer. */
 const MAX_INTERIM_ANSWERS = 16;
 
 /** The error that ends a request to a tool if the tool's final answer does not begin. `reason` says why. */

@@ -27,7 +27,7 @@ export function addressList(ranges: readonly string[]): BlockList {
   return list;
 }
 
-// The hop-by-hop header fields of RFC 9110 section 7.6.1 and of older proxies. Transfer-Encoding stays, because Node
+// The hop-by-hop header fields of RFC 9110 section 7.6.1 and of older proxies. Transfer-Encoding stays, because Node.js
 // uses it to frame the body.
 const HOP_BY_HOP = [
   'connection',

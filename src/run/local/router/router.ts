@@ -282,8 +282,8 @@ function isRepeatable({ method, headers }: IncomingMessage): boolean {
 }
 
 /**
- * True if Node sends the body of the answer in chunks. If trailers are announced for a body that is not in chunks, Node
- * throws an error that nobody can catch.
+ * True if Node.js sends the body of the answer in chunks. If trailers are announced for a body that is not in chunks,
+ * Node.js throws an error that nobody can catch.
  */
 function isChunked(
   { method, httpVersion }: IncomingMessage,
@@ -294,9 +294,9 @@ function isChunked(
 }
 
 /**
- * Changes an answer of a tool so that Node can send it. Node accepts some status lines that it refuses to write, and
- * then throws an error that nobody can catch. Node also writes any Transfer-Encoding, so any other than `chunked` is
- * removed.
+ * Changes an answer of a tool so that Node.js can send it. Node.js accepts some status lines that it refuses to write,
+ * and then throws an error that nobody can catch. Node.js also writes any Transfer-Encoding, so any other than
+ * `chunked` is removed.
  */
 function makeSendable(answer: IncomingMessage): void {
   if ((answer.statusCode ?? 0) < 200) answer.statusCode = 502;
