@@ -1,9 +1,9 @@
 import { randomBytes } from 'node:crypto';
 import { readFile, realpath, writeFile } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
-import { KeyedConcurrencyLimit } from '../core/concurrency/concurrency-limit.ts';
 import type { DiskRoom } from '../core/disk/disk-space.ts';
 import { noneIfGone } from '../core/errors.ts';
+import { PersonLimit } from '../core/fair-share/person-limit.ts';
 import type { Audit } from '../core/log/audit.ts';
 import type { Log } from '../core/log/log.ts';
 import { newId, type ToolName } from '../core/names.ts';
@@ -21,8 +21,8 @@ import { sweepRepository } from './repository-clean-up.ts';
 import { RepositoryRoom } from './repository-room.ts';
 import { RepositoryTurns } from './repository-turns.ts';
 
-/** How many packs of one person git unpacks at the same time. A small pack can make git use 320 MiB of memory. */
-const MAX_UNPACKING_OF_PERSON = 4;
+/** How many packs git unpacks at the same time. A small pack can make git use 320 MiB of memory. */
+const MAX_UNPACKING = { ofPerson: 4, ofToken: 2 };
 
 /** How many tags a tool may have. Each push reads the names of all refs, which blocks this process. */
 const MAX_TAGS = 10_000;
@@ -105,7 +105,7 @@ export class GitPackServices implements PackServices {
   readonly #turns = new RepositoryTurns();
   readonly #room: RepositoryRoom;
   readonly #fetches = new FetchPlaces();
-  readonly #unpacking = new KeyedConcurrencyLimit(MAX_UNPACKING_OF_PERSON);
+  readonly #unpacking = new PersonLimit(MAX_UNPACKING);
 
   /** The tools whose packs are being merged, or will be as soon as no push is running. */
   readonly #merging = new Set<ToolName>();
@@ -176,7 +176,7 @@ export class GitPackServices implements PackServices {
       whatIsLive: () => whatIsLive(tool),
       hints: toolHints,
       lostRight: () => (watch.lost.aborted ? watch.lost.reason.message : null),
-      mayUnpack: (received, signal) => this.#mayUnpack(principal.uid, received, signal),
+      mayUnpack: (received, signal) => this.#mayUnpack(principal, received, signal),
       arrived: (bytes) => this.#room.arrived(tool, bytes),
       audit,
       log,
@@ -213,13 +213,13 @@ export class GitPackServices implements PackServices {
     return file;
   }
 
-  #mayUnpack(uid: string, received: Promise<void>, signal: AbortSignal): Promise<void> {
+  #mayUnpack(principal: Principal, received: Promise<void>, signal: AbortSignal): Promise<void> {
     return new Promise((resolve, reject) => {
       const turn = () => {
         resolve();
         return received;
       };
-      this.#unpacking.run(uid, turn, signal).catch(reject);
+      this.#unpacking.run(principal, turn, signal).catch(reject);
     });
   }
 

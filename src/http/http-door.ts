@@ -243,7 +243,7 @@ function createOwnHost(
         onLogin(login.principal);
         // Stop if the client has left while its password was checked.
         if (signal.aborted) return;
-        const admitted = shares.enterAs(login.principal.uid, peer.address);
+        const admitted = shares.enterAs(login.principal, peer.address);
         if (admitted.kind === 'refused') {
           const { sentence, status = 503 } = admitted;
           const text = `${sentence}\nTry again when some requests have ended.\n`;

@@ -1,3 +1,4 @@
+import { type Sharer, tokenKey } from '../core/fair-share/person-limit.ts';
 import { Shares } from '../core/fair-share/shares.ts';
 import type { Log } from '../core/log/log.ts';
 import { networkOf } from '../core/network/ip-address.ts';
@@ -8,6 +9,8 @@ const LOG_PAUSE_MS = 60_000;
  * The weight of a person in `Shares`: a person who sends requests alone gets an eleventh of the places, as over SSH.
  */
 const WEIGHT_OF_PERSON = 0.1;
+/** A deploy token gets half of the places of its maker. */
+const WEIGHT_OF_TOKEN = 0.05;
 
 /**
  * Either the request is admitted until `leave` is called, or it is refused with a sentence, and with status 503 or
@@ -62,13 +65,23 @@ export class RequestShares {
    * Takes a place of git and commands for a person, who may come from many addresses. Call this after the login:
    * strangers can begin thousands of logins, which wait in a queue of their own.
    */
-  enterAs(uid: string, address: string): Admitted {
-    const person = `person ${uid}`;
-    const taken = this.#own.take({ [networkOf(address)]: 1, [person]: WEIGHT_OF_PERSON });
+  enterAs(sharer: Sharer, address: string): Admitted {
+    const person = `person ${sharer.uid}`;
+    const token = tokenKey(sharer);
+    const taken = this.#own.take({
+      ...{ [networkOf(address)]: 1, [person]: WEIGHT_OF_PERSON },
+      ...(token === null ? {} : { [token]: WEIGHT_OF_TOKEN }),
+    });
     if (taken.kind === 'taken') return { kind: 'admitted', leave: taken.giveBack };
     this.#tell(null, taken.holder);
-    if (taken.holder !== person) return { kind: 'refused', sentence: sentenceAbout(null, taken.holder) };
-    return { kind: 'refused', status: 429, sentence: `You (${uid}) have too many requests under way.` };
+    const who =
+      taken.holder === person
+        ? `You (${sharer.uid}) have`
+        : taken.holder !== null && taken.holder === token
+          ? `The ${sharer.credential} has`
+          : null;
+    if (who === null) return { kind: 'refused', sentence: sentenceAbout(null, taken.holder) };
+    return { kind: 'refused', status: 429, sentence: `${who} too many requests under way.` };
   }
 
   #tell(tool: string | null, holder: string | null): void {

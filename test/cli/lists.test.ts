@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { setTimeout as wait } from 'node:timers/promises';
 import { runCommand } from '../../src/cli/run-command.ts';
+import type { Principal } from '../../src/core/types.ts';
 import { Desk } from '../support/cli-services.ts';
 import {
   artifactOf,
@@ -562,4 +563,31 @@ test('threat 135: `config history` prints less than 1 MB for 1,000 changes of 19
     sent.resolve();
     assert.deepEqual(new Set(await Promise.all(running)), new Set([0]));
   }
+});
+
+test('threat 165: a deploy token whose client takes no list gets one list at a time, so its maker gets lists too', async () => {
+  using desk = new Desk();
+  desk.maintain(wikibot, 'alice');
+  const sent = Promise.withResolvers<void>();
+  const begun: string[] = [];
+  const begin = (principal: Principal) =>
+    runCommand({
+      services: desk.services,
+      principal,
+      argv: ['releases', 'wikibot'],
+      input: (async function* () {})(),
+      out: async () => {
+        begun.push(principal.credential);
+        await sent.promise;
+      },
+      err: async () => {},
+      signal: new AbortController().signal,
+    });
+  const credential = 'token ci (abcdefghij)';
+  const token: Principal = { ...desk.alice, credential, onlyTool: wikibot, scope: 'read' };
+  const running = [token, token, token, desk.alice].map(begin);
+  await wait(300);
+  assert.deepEqual(begun.sort(), [desk.alice.credential, credential]);
+  sent.resolve();
+  assert.deepEqual(new Set(await Promise.all(running)), new Set([0]));
 });

@@ -381,6 +381,25 @@ test('threat 21: git unpacks four packs of one person at the same time; the next
   for (const { session } of [...ofAlice, ofBob]) session.close();
 });
 
+test('threat 165: of the four packs of a person that git unpacks at once, two at most came with one deploy token', async () => {
+  const { services } = open('unpacking-of-a-token');
+  const commands = [{ oldId: zeroId, newId: '1'.repeat(40), ref: 'refs/heads/main' }];
+  const list = { commands, capabilities: new Set(['report-status']), shallow: [], pushOptions: [] };
+  const token = { ...alice, credential: 'token ci (abcdefghij)', onlyTool: push.tool };
+  const sessions: PushSession[] = [];
+  const isUnpacked: boolean[] = [];
+  for (const [index, principal] of [token, token, token, token, alice].entries()) {
+    const session = await services.receive({ ...push, principal });
+    sessions.push(session);
+    isUnpacked[index] = false;
+    session.incoming.on('data', () => (isUnpacked[index] = true)).on('error', () => {});
+    session.incoming.write(encodeCommandList(list));
+  }
+  await until(async () => isUnpacked[4] === true, 'the pack that alice pushes with her key');
+  assert.deepEqual(isUnpacked, [true, true, false, false, true]);
+  for (const session of sessions) session.close();
+});
+
 test('threat 21: a token, a person and a tool each have a limit of simultaneous clones; a further clone is refused with the reason', async () => {
   const { services } = open('clones');
   const fetchAs = async (uid: string, credential: string, tool: string) =>

@@ -2,7 +2,12 @@ import assert from 'node:assert/strict';
 import { request } from 'node:http';
 import { connect, type Socket } from 'node:net';
 import { type TestContext, test } from 'node:test';
+import { createLog } from '../../src/core/log/log.ts';
+import type { Principal } from '../../src/core/types.ts';
+import { RequestShares } from '../../src/http/request-shares.ts';
+import { alice } from '../support/alice.ts';
 import { basic, openDoor } from '../support/http/http-door.ts';
+import { nameOf } from '../support/store-records.ts';
 
 /** A door with few places: 40 for requests to the server itself. */
 const openSmallDoor = (context: TestContext) =>
@@ -127,4 +132,20 @@ test('threat 145: after a hundred HTTP requests of a person, the next requests o
   assert.equal(await statusOf(door.port, ADVERTISEMENT, basic('bob')), 200);
   await busy;
   assert.ok(performance.now() - startedAt > 950);
+});
+
+test('threat 165: a deploy token takes at most half of the places for requests that its maker may have', () => {
+  const shares = new RequestShares({ toolRequests: 360, ownRequests: 500, log: createLog('silent') });
+  const token = { ...alice, credential: 'token ci (abcdefghij)', onlyTool: nameOf('hello') };
+  const places = (principal: Principal) => {
+    let taken = 0;
+    while (shares.enterAs(principal, `127.0.0.${taken}`).kind === 'admitted') taken += 1;
+    return taken;
+  };
+  assert.equal(places(token), 24);
+  assert.deepEqual(shares.enterAs(token, '127.0.1.1'), {
+    ...{ kind: 'refused', status: 429 },
+    sentence: 'The token ci (abcdefghij) has too many requests under way.',
+  });
+  assert.equal(places(alice), 22);
 });

@@ -1,23 +1,21 @@
-import { KeyedConcurrencyLimit } from '../../core/concurrency/concurrency-limit.ts';
 import { DeployError } from '../../core/errors.ts';
+import { PersonLimit } from '../../core/fair-share/person-limit.ts';
 import { outputTime } from '../../core/fair-share/time-shares.ts';
 import type { ToolName } from '../../core/names.ts';
 import type { Services, ToolCommand, ToolContext } from '../command.ts';
 import { countOf } from './parse-words.ts';
 import { columns, json } from './printing.ts';
 
-/** How many lists of one person are made or sent at once. */
-const MAX_AT_ONCE = 2;
 /** The most bytes of the items of one list, as JSON. */
 const MAX_BYTES = 4 * 1024 * 1024;
 /** The most characters of a text in a table. `--json` has the whole text. */
 const MAX_CELL = 500;
 
 /**
- * A list is in memory until it is sent. So each person has at most `MAX_AT_ONCE` lists at once, and further lists wait.
- * The key is a user name.
+ * A list is in memory until it is sent. So each person has at most two lists at once, one of them of a deploy token, and
+ * further lists wait.
  */
-export const lists = new KeyedConcurrencyLimit(MAX_AT_ONCE);
+export const lists = new PersonLimit({ ofPerson: 2, ofToken: 1 });
 
 /** A command that lists the newest things of one kind that a tool has, such as its builds. */
 export interface List<Item> extends Pick<ToolCommand, 'name' | 'summary' | 'details' | 'examples'> {
@@ -92,7 +90,7 @@ export function listCommand<Item>({
     options: { count: { type: 'string', short: 'n' }, json: { type: 'boolean' } },
     words: { min: 0, max: 0 },
     async run(context) {
-      await lists.run(context.principal.uid, () => print(context), context.signal);
+      await lists.run(context.principal, () => print(context), context.signal);
       return 0;
     },
   };

@@ -1,8 +1,9 @@
 import { randomBytes } from 'node:crypto';
 import { ResumeLater } from '../../builder/builder.ts';
 import { assertArtifactUsable } from '../../core/assert-artifact-usable.ts';
-import { ConcurrencyLimit, KeyedConcurrencyLimit } from '../../core/concurrency/concurrency-limit.ts';
+import { ConcurrencyLimit } from '../../core/concurrency/concurrency-limit.ts';
 import { PerToolQueue } from '../../core/concurrency/per-tool-queue.ts';
+import { PersonLimit } from '../../core/fair-share/person-limit.ts';
 import { newId, short, type ToolName } from '../../core/names.ts';
 import type { Progress } from '../../core/progress.ts';
 import { replicasLine } from '../../core/replicas.ts';
@@ -86,7 +87,11 @@ export class DeploymentLine implements Deployments {
    */
   readonly #endedBefore = new WeakMap<Entry, { readonly id: string; readonly at: number }>();
   /** Dry runs take no turn in the queue. So each person has one dry run at a time, and at most two more wait. */
-  readonly #tryingOfPerson = new KeyedConcurrencyLimit(1, { most: 2, refusal: tooManyDryRuns });
+  readonly #tryingOfPerson = new PersonLimit(
+    { ofPerson: 1, ofToken: 1 },
+    { most: 2, refusal: tooManyDryRuns },
+    (uid) => personOf({ uid }),
+  );
   readonly #trying: ConcurrencyLimit;
   #isClosing = false;
 
@@ -116,7 +121,7 @@ export class DeploymentLine implements Deployments {
     const { tool, principal } = push;
     if (this.#isClosing) throw shuttingDown();
     assertNotFrozen(store, tool, 'push');
-    this.#turns.assertRoom(tool, principal.uid);
+    this.#turns.assertRoom(tool, principal);
     const before = this.#turns.waiting(tool).length + (this.#turns.running(tool) === null ? 0 : 1);
     if (before > 0) progress.line(`deployments of ${tool} that run or wait now: ${before}`);
     const context = { ...this.#options, repositories, store };
@@ -127,7 +132,7 @@ export class DeploymentLine implements Deployments {
         throw inTime.aborted ? dryRunTooLong(DRY_RUN_MS) : error;
       });
     };
-    await this.#tryingOfPerson.run(personOf(principal), () => this.#trying.run(run, signal), signal);
+    await this.#tryingOfPerson.run(principal, () => this.#trying.run(run, signal), signal);
   }
 
   async rollback(
@@ -362,7 +367,7 @@ export class DeploymentLine implements Deployments {
     const { store, logs } = this.#options;
     if (this.#isClosing) throw shuttingDown();
     assertNotFrozen(store, tool, request.kind);
-    this.#turns.assertRoom(tool, principal.uid, replaces);
+    this.#turns.assertRoom(tool, principal, replaces);
     const live = store.tool(tool).liveVersion;
     const oldCommit = live === null ? null : (store.release(tool, live)?.commit ?? null);
     const deployment = newDeployment({

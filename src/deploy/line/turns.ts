@@ -1,10 +1,12 @@
 import { DeployError } from '../../core/errors.ts';
+import { type Sharer, tokenKey } from '../../core/fair-share/person-limit.ts';
 import type { ToolName } from '../../core/names.ts';
 import type { Entry } from './line-entry.ts';
 import { WaitingPlaces } from './waiting-places.ts';
 
 const MAX_WAITING_OF_TOOL = 20;
 const MAX_WAITING_OF_PERSON = 40;
+const MAX_WAITING_OF_TOKEN = 20;
 
 /**
  * Decides which deployments run and which wait. The deployments of one tool run one at a time, in the order of arrival.
@@ -54,23 +56,31 @@ export class Turns {
   }
 
   /**
-   * Checks that another deployment may wait. The number of waiting deployments of a tool and of a person is limited,
-   * because each waiting deployment keeps a log open and gets lines about its place.
+   * Checks that another deployment may wait. The number of waiting deployments of a tool, a person and a deploy token
+   * is limited, because each waiting deployment keeps a log open and gets lines about its place.
    *
    * @param leaving - Entries that will leave the queue, and do not count.
    * @throws DeployError `LINE_FULL` if another deployment may not wait.
    */
-  assertRoom(tool: ToolName, uid: string, leaving: readonly Entry[] = []): void {
+  assertRoom(tool: ToolName, sharer: Sharer, leaving: readonly Entry[] = []): void {
+    const { uid, credential } = sharer;
+    const token = tokenKey(sharer);
     const staying = this.#waiting.filter((entry) => !leaving.includes(entry));
     const ofTool = staying.filter((entry) => entry.deployment.tool === tool).length;
     const ofPerson = staying.filter((entry) => entry.principal.uid === uid).length;
+    const ofToken =
+      token === null ? 0 : staying.filter(({ principal }) => tokenKey(principal) === token).length;
     const isToolFull = ofTool >= MAX_WAITING_OF_TOOL;
-    if (!isToolFull && ofPerson < MAX_WAITING_OF_PERSON) return;
+    const isTokenFull = ofToken >= MAX_WAITING_OF_TOKEN;
+    if (!isToolFull && !isTokenFull && ofPerson < MAX_WAITING_OF_PERSON) return;
+    const [count, whose] = isToolFull
+      ? [ofTool, tool]
+      : isTokenFull
+        ? [ofToken, `the ${credential}`]
+        : [ofPerson, uid];
     throw new DeployError(
       'LINE_FULL',
-      isToolFull
-        ? `${ofTool} deployments of ${tool} are waiting already`
-        : `${ofPerson} deployments of ${uid} are waiting already`,
+      `${count} deployments of ${whose} are waiting already`,
       isToolFull
         ? `Wait until some deployments have ended, or cancel one: \`cancel ${tool} ID\``
         : 'Wait until some of your deployments have ended, or cancel one: `cancel TOOL ID`',

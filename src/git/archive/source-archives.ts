@@ -1,6 +1,7 @@
 import { addAbortListener } from 'node:events';
 import { ExecaError } from 'execa';
 import { DeployError } from '../../core/errors.ts';
+import { tokenKey } from '../../core/fair-share/person-limit.ts';
 import { Shares } from '../../core/fair-share/shares.ts';
 import type { Log } from '../../core/log/log.ts';
 import { type CommitId, short, type ToolName } from '../../core/names.ts';
@@ -53,6 +54,8 @@ export type ArchiveOutcome =
  */
 const MAX_ARCHIVES = 20;
 const WEIGHT_OF_PERSON = 0.25;
+/** One deploy token gets 2 places. */
+const WEIGHT_OF_TOKEN = 0.1;
 
 export interface SourceArchivesOptions {
   readonly repositories: Repositories;
@@ -181,12 +184,17 @@ export class SourceArchives {
   }
 
   /** Takes one of the `MAX_ARCHIVES` places. @throws DeployError `TOO_MANY_ARCHIVES` if the person gets none. */
-  #takePlace({ uid }: Principal): Disposable {
-    const taken = this.#places.take({ [uid]: WEIGHT_OF_PERSON });
+  #takePlace(principal: Principal): Disposable {
+    const { uid, credential } = principal;
+    const token = tokenKey(principal);
+    const taken = this.#places.take({
+      [uid]: WEIGHT_OF_PERSON,
+      ...(token === null ? {} : { [token]: WEIGHT_OF_TOKEN }),
+    });
     if (taken.kind === 'taken') return { [Symbol.dispose]: taken.giveBack };
     throw new DeployError(
       'TOO_MANY_ARCHIVES',
-      `${taken.holder === null ? 'this server receives' : `the user ${taken.holder} sends`} too many archives just now`,
+      `${taken.holder === null ? 'this server receives' : `the ${taken.holder === uid ? `user ${uid}` : credential} sends`} too many archives just now`,
       'Wait until some archives have been received, and try again.',
     );
   }

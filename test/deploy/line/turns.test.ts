@@ -38,8 +38,10 @@ class Line {
     );
   }
 
-  assertRoom(tool: string, uid: string): void {
-    this.#turns.assertRoom(nameOf(tool), uid);
+  /** @param credential - The deploy token of a login. By default, the login is by a key. */
+  assertRoom(tool: string, uid: string, credential: string | null = null): void {
+    const token = credential === null ? {} : { credential, onlyTool: nameOf(tool) };
+    this.#turns.assertRoom(nameOf(tool), { ...alice, uid, ...token });
   }
 
   cancel(id: string): void {
@@ -47,7 +49,7 @@ class Line {
     this.#turns.leave(entry);
   }
 
-  /** Adds deployments. `a2` is the second deployment of the tool `tool-a`, by alice; `bob:a2` is by bob. */
+  /** Adds deployments. `a2` is the second deployment of the tool `tool-a`, by alice; `bob:a2` is by bob, and `token:a2` by a deploy token of alice. */
   enter(...ids: readonly string[]): void {
     for (const id of ids) this.#turns.enter(this.#entryOf(id, false));
   }
@@ -74,7 +76,10 @@ class Line {
     return new Entry({
       deployment: deploymentOf(id, { tool }),
       request: { kind: 'redeploy', useCache: true },
-      principal: { ...alice, uid },
+      principal:
+        uid === 'token'
+          ? { ...alice, credential: 'token ci (abcdefghij)', onlyTool: tool }
+          : { ...alice, uid },
       log,
       ...(isResumed ? { resumed: { progress: log.progress, resumption: Promise.resolve() } } : {}),
     });
@@ -225,4 +230,16 @@ test('20 deployments of a tool may wait, and 40 of a person; one more deployment
   line.enter(...Array.from({ length: 40 }, (_, index) => `alice:${'bcdefghi'[index % 8]}${index}`));
   assert.throws(() => line.assertRoom('tool-j', 'alice'), /40 deployments of alice are waiting already/);
   line.assertRoom('tool-j', 'bob');
+});
+
+test('threat 165: of the 40 deployments of a person that may wait, 20 at most came with one deploy token', () => {
+  const line = new Line(1);
+  line.enter('bob:z0', ...Array.from({ length: 10 }, (_, index) => `token:a${index}`));
+  line.assertRoom('tool-a', 'alice', 'token ci (abcdefghij)');
+  line.enter(...Array.from({ length: 10 }, (_, index) => `token:b${index}`));
+  assert.throws(
+    () => line.assertRoom('tool-a', 'alice', 'token ci (abcdefghij)'),
+    /20 deployments of the token ci \(abcdefghij\) are waiting already/,
+  );
+  line.assertRoom('tool-c', 'alice');
 });

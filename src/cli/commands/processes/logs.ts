@@ -52,7 +52,7 @@ export const logsCommand: ToolCommand = {
       throw new UsageError('--json prints one complete array, so it cannot be used with -f.');
     const { principal, tool, signal } = context;
     await lists.run(
-      principal.uid,
+      principal,
       async () => {
         const lines: LogLine[] = [];
         for await (const { at, process, version, text } of query(context))
