@@ -59,7 +59,7 @@ export async function main(): Promise<void> {
     });
     // The signals are handled before the server has started, so a signal during the start also ends the server cleanly.
     const stop = (signal: NodeJS.Signals): void => {
-      // Ctrl-C may send the signal twice: once from the terminal, and once from npx. The second signal changes nothing.
+      // Ignore a second signal. Ctrl-C may send the signal twice: once from the terminal, and once from npx.
       if (isStopping) return;
       isStopping = true;
       log.info({ signal }, 'stopping');

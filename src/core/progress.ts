@@ -40,13 +40,13 @@ function continued(prefix: string): string {
   return prefix === PREFIX.warn ? PREFIX.warn : PREFIX.line;
 }
 
-// ECMA-48 section 8.3.117: colours and weights. An untrusted log may send no other sequence to a terminal.
+// Matches a colour or a weight: ECMA-48 section 8.3.117. An untrusted log may send no other sequence to a terminal.
 const SGR = /\u001b\[[0-9;]{0,32}m/g;
-// Control characters: C0 without tab and line feed, DEL, and C1.
+// Matches control characters: C0 without tab and line feed, DEL, and C1.
 const CONTROLS = /[\u0000-\u0008\u000b-\u001f\u007f-\u009f]/g;
-// A control string (OSC, DCS, SOS, PM, APC) ends at BEL or ST. If neither follows, the string ends at the end of the
-// line. If another control string begins inside it, only the inner one matches. To search from each beginning to the
-// end of the text would be slow.
+// Matches a control string (OSC, DCS, SOS, PM, APC), which ends at BEL or ST. If neither follows, the string ends at
+// the end of the line, because to search from each beginning to the end of the text would be slow. If another control
+// string begins inside a control string, only the inner one matches.
 const STRINGS =
   /(?:\u001b[\]PX^_]|[\u009d\u0090\u0098\u009e\u009f])[^\u0007\u001b\u009c\n\u0090\u0098\u009d-\u009f]*(?:\u0007|\u001b\\|\u009c|(?=\n)|$)/g;
 

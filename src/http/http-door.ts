@@ -225,7 +225,7 @@ function createOwnHost(
         answerText(exchange, 404, 'There is nothing here.\nGit repositories are at /TOOL.git.\n');
         return;
       case 'repository':
-        // The answer does not reveal whether the tool exists.
+        // Give this answer for every name, so that it does not reveal whether the tool exists.
         answerText(exchange, 404, forGit(services.addresses.http, route.name));
         return;
       case 'wrong-method':

@@ -12,7 +12,7 @@ const WITH_CLOSE = 'v5.channel.k8s.io';
 /** When this many bytes of output wait for a reader, the container's process must wait. */
 const MAX_WAITING_BYTES = 256 * 1024;
 const PIECE_BYTES = 32 * 1024;
-// The pause between two pings. They keep proxies from cutting a silent connection.
+// The pause between two pings, which keep proxies from cutting a silent connection.
 const PING_MS = 30_000;
 
 export interface Attaching {
@@ -87,7 +87,8 @@ export class ContainerAttachment implements Disposable {
   ): Promise<ContainerAttachment> {
     const query = new URLSearchParams({
       ...{ container, stdin: 'true', stdout: 'true' },
-      // A terminal has only one output, and the API refuses a request for both outputs.
+      // Ask for standard error only without a terminal: a terminal has only one output, and the API refuses a request
+      // for both outputs.
       ...{ stderr: String(!isTerminal), tty: String(isTerminal) },
     });
     for (const word of command ?? []) query.append('command', word);

@@ -109,8 +109,8 @@ async function read(cluster: Cluster, name: ContainerName, reading: Reading): Pr
     signal,
     idleMs: IDLE_MS,
   });
-  // The API accepts only whole seconds as a start. So it sends the lines of the second `place.second` again. The reader
-  // has got this many of them already.
+  // How many of the next lines the reader has got already. The API accepts only whole seconds as a start, so it sends
+  // the lines of the second `place.second` again.
   let known = place.count;
   const newestBefore = place.newest;
   for await (const line of linesOf(response, MAX_LINE_CHARACTERS)) {

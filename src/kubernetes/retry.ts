@@ -58,8 +58,8 @@ export function isTransient(error: unknown, wasLost = false): boolean {
   if (!(error instanceof ApiException)) return isLost(error);
   const { code } = error;
   if (code === 409) return statusOf(error).reason !== 'AlreadyExists';
-  // An API server that has just started answers before it has read its roles, so it may refuse valid credentials and
-  // rights.
+  // Try again after a refusal: an API server that has just started answers before it has read its roles, so it may
+  // refuse valid credentials and rights.
   if (wasLost && (code === 401 || code === 403)) return true;
   return code === 408 || code === 429 || code >= 500;
 }

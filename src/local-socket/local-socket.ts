@@ -160,7 +160,8 @@ export async function assertNobodyListens(path: string): Promise<void> {
   try {
     await once(socket, 'connect');
   } catch (error) {
-    // EAGAIN: a server listens, but cannot take the connection now (unix(7)).
+    // Any other error than EAGAIN means that nobody listens. With EAGAIN, a server listens, but cannot take the
+    // connection now (unix(7)).
     if (systemCode(error) !== 'EAGAIN') return;
   } finally {
     socket.destroy();

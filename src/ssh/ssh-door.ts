@@ -105,7 +105,7 @@ export function createSshDoor(options: SshDoorOptions): SshDoor {
           address: plainAddress(info.ip),
           takePlace: (uid) => {
             const place = admission.logIn(socket, uid);
-            // From here on, the bytes of this connection count against the person, and no longer against everybody at
+            // From here on, count the bytes of this connection against the person, and no longer against everybody at
             // the same address.
             if (place === 'taken') PacedReading.of(socket)?.becomeOpaque(`ssh person ${uid}`);
             return place;

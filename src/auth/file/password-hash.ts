@@ -14,7 +14,8 @@ const COST = { cost: 2 ** 15, blockSize: 8, parallelization: 1 } as const;
 const HASH_BYTES = 32;
 const FORM =
   /^scrypt\$(\d{1,7})\$(\d{1,2})\$(\d{1,2})\$([A-Za-z0-9+/]{16,128}={0,2})\$([A-Za-z0-9+/]{22,128}={0,2})$/;
-// 32 characters, five bits each. Without i, l, o and 1, because they look like others.
+// The 32 characters of new passwords, five bits each. They do not include i, l, o and 1, because these look like other
+// characters.
 const ALPHABET = 'abcdefghjkmnpqrstuvwxyz023456789';
 
 /** Returns the text that is stored for a password. @throws RangeError for an empty password. */

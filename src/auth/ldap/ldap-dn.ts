@@ -63,8 +63,8 @@ function withoutEscape(escaped: string): string {
     : escaped.slice(1);
 }
 
-// Like caseIgnoreMatch (RFC 4518), this ignores case, outer space and repeated inner space. JSON quotes the value, so a
-// comma inside it is not taken for a separator.
+// Returns a text that is the same for equal names. Like caseIgnoreMatch (RFC 4518), ignores case, outer space and
+// repeated inner space. JSON quotes the value, so a comma inside it is not taken for a separator.
 function keyOf(parts: readonly NamePart[]): string {
   const items = parts.map(
     ({ attribute, value }) => `${attribute}=${JSON.stringify(normalise(value).replace(/ +/g, ' '))}`,

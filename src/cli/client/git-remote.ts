@@ -156,7 +156,7 @@ export async function git(
   args: readonly string[],
   input = '',
 ): Promise<string | null> {
-  // stderr stays the terminal for `git credential`, which may report why a helper failed.
+  // Let `git credential` write to the terminal, because it may report why a helper failed.
   const stderr = args[0] === 'credential' ? 'inherit' : 'ignore';
   // Loaded late, because most commands on the machine of a server run no git, and execa takes long to load.
   const { execa } = await import('execa');

@@ -11,7 +11,7 @@ const MAX_WORDS_BYTES = 24 * 1024;
  * and newlines; DeployError `TOO_LONG` if the words have more than `MAX_WORDS_BYTES`.
  */
 export function checkProgram(words: readonly string[]): void {
-  // No terminal shows a control character, and a NUL would end the word: execve(2).
+  // Refuse control characters, because no terminal shows them, and a NUL would end the word: execve(2).
   if (words.some((word) => /(?![\t\n])\p{Cc}|\ufffd/u.test(word))) {
     throw new UsageError('A word of the command contains a control character or is not UTF-8.');
   }

@@ -27,7 +27,7 @@ export const deployArchiveCommand: ToolCommand = {
     '--dry-run, --detach, --no-cache: as for git push -o.',
   ],
   action: 'deploy',
-  // A folder is a word with a slash or a full stop. Any other single word is the tool.
+  // Take a word with a slash or a full stop for a folder, and any other single word for the tool.
   isAfterTool: (word) => /[./]/.test(word),
   audited: () => [],
   options: {

@@ -81,7 +81,7 @@ async function moveTo(from: string, to: string): Promise<void> {
     if (systemCode(error) !== 'EXDEV') throw error;
     try {
       await cp(from, to, { recursive: true, preserveTimestamps: true, verbatimSymlinks: true });
-      // syncfs(2) gets the folder, because the copy itself may be a symbolic link that points nowhere.
+      // Pass the folder to syncfs(2), because the copy itself may be a symbolic link that points nowhere.
       await execa('sync', ['-f', dirname(to)]);
     } catch (failure) {
       await rm(to, { recursive: true, force: true });

@@ -114,7 +114,7 @@ export class ReadingTime {
     if (round.spentMs <= round.usualMs) return;
     const beyondMs = round.spentMs - round.usualMs;
     // On a busy machine, the clock also counts the time of other programs, in slices of milliseconds. The processor
-    // time does not, but measuring it takes 0.1 ms. So it is measured only from `SLICE_MS` on.
+    // time does not, but to measure it takes 0.1 ms. So measure the processor time only from `SLICE_MS` on.
     const tooMuchMs = beyondMs < SLICE_MS ? beyondMs : Math.min(beyondMs, this.#usedMs(), MAX_MS);
     round.usualMs = round.spentMs;
     this.#go();
@@ -137,7 +137,7 @@ export class ReadingTime {
    */
   #go(): void {
     const now = performance.now();
-    // This method runs for each piece that is read. So the loop below runs at most once a millisecond.
+    // Run the loop below at most once a millisecond, because this method runs for each piece that is read.
     if (now >= this.#wentAt && now - this.#wentAt < 1) return;
     this.#clockMs += Math.max(0, now - this.#wentAt) * this.#pace();
     this.#wentAt = now;

@@ -40,7 +40,7 @@ export class Connections {
 
   add(socket: Socket): void {
     const { remoteAddress } = socket;
-    // The client has already disconnected.
+    // Without an address, the client has already disconnected.
     if (remoteAddress === undefined) return void socket.destroy();
     const name = nameOf(socket);
     const network = this.#isProxy(remoteAddress) ? null : networkOf(remoteAddress);

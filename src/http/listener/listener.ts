@@ -81,9 +81,9 @@ export function createListener(options: ListenerOptions): Listener {
     keepAliveTimeout: 75_000,
     keepAlive: true,
     keepAliveInitialDelay: 60_000,
-    // Without this callback, a request that offers HTTP/2 would become an upgrade event. When a connection is upgraded,
-    // Node forgets the earlier requests without a complete answer: they would hold their places until the connection
-    // ends.
+    // Accept an upgrade only if `canUpgrade`, and if the connection has no unfinished answer. Otherwise a request that
+    // offers HTTP/2 would become an upgrade event. When a connection is upgraded, Node forgets the earlier requests
+    // without a complete answer: they would hold their places until the connection ends.
     shouldUpgradeCallback: (request) => !unanswered.get(request.socket)?.size && options.canUpgrade(request),
   };
   const tlsServer =

@@ -243,7 +243,8 @@ function fault(
   hint: string,
   more: Partial<Pick<PodFault, 'container' | 'exitCode' | 'mayPass'>> = {},
 ): PodFault {
-  // The words of a fault have no full stop, but `words` may quote a sentence of the cluster that ends with one.
+  // Remove a full stop at the end of `words`, which may quote a sentence of the cluster. The words of a fault have no
+  // full stop.
   return {
     code,
     words: words.replace(/\.$/, ''),

@@ -70,8 +70,8 @@ async function converse(
     const notice = session.notice();
     // If `notice` tells the client what happened, the operator needs no log line.
     const problem = notice === null ? report(git, child, status) : null;
-    // The exit status must match the answer that the client got. git's own status may differ, for example if git was
-    // killed after it had stored everything.
+    // Return the exit status that matches the answer to the client (`told`), if there is one. git's own status may
+    // differ, for example if git was killed after it had stored everything.
     return { status: told ?? status ?? 1, notice: notice ?? (told === null ? problem : null) };
   } finally {
     session.close(wasKilled);

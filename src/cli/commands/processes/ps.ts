@@ -33,7 +33,8 @@ export const psCommand: ToolCommand = {
     await out(manyCrashes(context));
     if (services.store.tool(tool).isInMaintenance)
       await out(`${tool} is in maintenance. End this with: ${context.typed(`maintenance off ${tool}`)}\n`);
-    // All processes have the same detail if the namespace is lost, so the warning above says it once.
+    // Leave out the details if the namespace is lost: all processes then have the same detail, which the warning above
+    // says once.
     const shown = lost === '' ? statuses : statuses.map((status) => ({ ...status, detail: null }));
     const scheduled = shown.filter(({ schedule }) => schedule !== undefined);
     const others = shown.filter(({ schedule }) => schedule === undefined);
