@@ -31,7 +31,7 @@ test('threat 82: a folder tree deeper than the longest path that Linux accepts i
   await assert.rejects(stat(folder), { code: 'ENOENT' });
 });
 
-test('threat 65: in a folder deeper than the longest path that Linux accepts, a pipe is removed and a file made read-only', async () => {
+test('threat 65: the server removes pipes from an artifact and makes its files read-only, even in folders deeper than the longest path that Linux accepts', async () => {
   const folder = await mkdtemp(join(root, 'deep-'));
   const script = `import os
 for i in range(60):

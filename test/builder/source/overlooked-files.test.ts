@@ -158,7 +158,7 @@ test('threat 39: a folder that is a link out of the source is not looked into', 
   assert.deepEqual(await overlookedFiles(source.folder, ['README.md', 'link']), []);
 });
 
-test('the list of files for which the detection has looked names only languages with a buildpack on the server', () => {
+test('if no buildpack detects a source, the push lists only files of languages that have a buildpack on the server', () => {
   assert.deepEqual(lookedFor(new Set(['go', 'procfile', 'sample'])), [
     'Looked for, at the top of the repository:',
     '  Go: go.mod or go.work',

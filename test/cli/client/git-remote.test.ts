@@ -75,7 +75,7 @@ for (const address of [
 }
 
 for (const part of ['alice%0aurl=https%3A%2F%2Fother.example', 'alice:a%0dusername=root', 'alice%00']) {
-  test(`CVE-2020-5260: the remote http://${part}@host/wikibot.git is refused, so that it never asks for the password of another host`, () => {
+  test(`CVE-2020-5260: the remote http://${part}@host/wikibot.git is refused, so that toolforge-push never asks git for the password of another host`, () => {
     assert.equal(serverAt('toolforge', `http://${part}@host/wikibot.git`), null);
   });
 }

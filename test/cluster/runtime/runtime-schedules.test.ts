@@ -215,7 +215,7 @@ describe('schedules on a cluster', { concurrency: 1 }, () => {
     assert.match(last?.detail ?? '', /^took longer/);
   });
 
-  test('a schedule that the cluster refuses fails the rollout, and the old schedules stay', async () => {
+  test('if the cluster refuses a schedule, the rollout fails, and the old schedules stay', async () => {
     const tool = 'refused' as ToolName;
     const { runtime } = bench;
     const artifact = await bench.artifact({ 'update.py': '' }, [everyMinute('update.py', yearly)]);
