@@ -565,7 +565,7 @@ test('threat 135: `config history` prints less than 1 MB for 1,000 changes of 19
   }
 });
 
-test('threat 165: if a client with a deploy token does not read its lists, the token gets only one list at a time, so that the person who made the token still gets lists', async () => {
+test('threat 165: one deploy token gets only one list at a time, so that the person who made the token can still get lists', async () => {
   using desk = new Desk();
   desk.maintain(wikibot, 'alice');
   const sent = Promise.withResolvers<void>();

@@ -14,7 +14,7 @@ const nightly = (run: string) =>
   `components:\n  nightly:\n    component_type: scheduled\n    run: {${run}}\n`;
 
 describe('schedules', { concurrency: 2 }, () => {
-  test('a command that is scheduled for every minute runs within 90 s after its push, and `ps`, `logs` and `schedule history` show the run; the schedule can be paused, and run by hand', async () => {
+  test('a command that is scheduled for every minute runs within 90 s after its push, and `ps`, `logs` and `schedule history` show the run; `schedule pause` and `schedule run` work', async () => {
     await server.addTool('timed');
     const tree = await WorkTree.create(server, 'ssh', 'timed');
     await tree.commit('one', {

@@ -123,7 +123,7 @@ test('threat 87: `start-over store` reads the releases of a tool without a repos
   await using _place = await left.start(3);
 });
 
-test('threat 87: if a repository is lost, the store is old and the copy of the newest release is torn, the start is refused; `start-over releases` uses the release before', async () => {
+test('threat 87: with a lost repository, an old store and a torn copy of the newest release, the start is refused; `start-over releases` uses the release before', async () => {
   const left = await Left.make();
   await left.bringOldStore();
   await left.loseRepository();

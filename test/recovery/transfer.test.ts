@@ -508,7 +508,7 @@ test('a passphrase that is typed at a terminal is not shown, and is typed twice 
   assert.doesNotMatch(other.seen + same.seen, /horse/);
 });
 
-test('if an import cannot make a tag, the message blames a push only if the tag, or a tag with a conflicting name, exists by now; otherwise it blames git', async () => {
+test('if an import cannot make a tag, the message blames a push if this tag or a conflicting tag exists by now, and otherwise git', async () => {
   const place = await mkdtemp(join(folder, 'tags-'));
   const repositories = new Repositories({
     folder: place,

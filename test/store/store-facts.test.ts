@@ -9,7 +9,7 @@ import { SqliteStore } from '../../src/store/sqlite-store.ts';
 import { readStoreFacts } from '../../src/store/store-facts.ts';
 import { wikibot } from '../support/store-records.ts';
 
-test('threat 82: if a server is killed when it first changes a restored store, the next read of the store rolls its journal back, and the store is complete', (t) => {
+test('threat 82: if a server is killed at its first change of a restored store, the next read rolls the change back, and the store is complete', (t) => {
   const folder = mkdtempSync(join(tmpdir(), 'facts-'));
   t.after(() => rmSync(folder, { recursive: true }));
   const store = new SqliteStore(folder, new SecretsKey(Buffer.alloc(32, 1)));

@@ -195,7 +195,7 @@ describe('StartTLS', () => {
   }
 });
 
-test('threat 6: with an ldap_time of 1 s, 600 questions to a silent LDAP server fail within 2.5 s; when this LDAP server answers again, it is used again', async () => {
+test('threat 6: with an ldap_time of 1 s, 600 questions to a silent LDAP server fail within 2.5 s; once this server answers, it is used again', async () => {
   await directoryWith({ ldap_time: '1' }, async (directory) => {
     assert.equal(await logIn(directory), 'alice');
     slapd.freeze();

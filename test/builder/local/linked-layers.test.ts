@@ -70,7 +70,7 @@ test('threat 64: a build cannot change a file of the live artifact through the h
   });
 });
 
-test('threat 102: if a failed build has moved files of a layer with `linked = true` into its cache, the tool does not become the owner of these files', async () => {
+test('threat 102: a tool does not become the owner of files that its failed build has moved from a layer with `linked = true` to its cache', async () => {
   await using buildpacks = await SampleBuildpacks.write({ one: { build } });
   await using builder = await ABuilder.open({ buildpacks: buildpacks.folder });
   const configVars = (again: string) => ({ configVars: { AGAIN: again } });

@@ -113,7 +113,7 @@ test('all files of other platforms are reported in one sentence', async () => {
   ]);
 });
 
-test('a manifest of a language that is only in a folder, not at the top of the repository, is reported, with advice if the top has no tool at all', async () => {
+test('a manifest in a folder is reported if the top of the repository has none of its language, with advice if the top has no tool', async () => {
   await using one = await Source.of({ Procfile: '', 'web/requirements.txt': '', 'web/Procfile': '' });
   assert.deepEqual(await one.overlooked(), [
     'web/requirements.txt is not used, because builds read only files at the top of the repository',

@@ -144,7 +144,7 @@ while True: a.append(b'x' * 10_000_000)"`,
     });
   }
 
-  test('threat 78: a build that finds no room on a node says so while it waits, then fails and names the memory and processor time that it asked for', async () => {
+  test('threat 78: a build that finds no room on a node says so while it waits, then fails and names the processor cores that it asked for', async () => {
     await using builder = await open({ build_cpu: 256_000 }, { patienceMs: 3000 });
     await assert.rejects(
       builder.build(script('')),

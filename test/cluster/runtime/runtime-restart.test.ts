@@ -290,7 +290,7 @@ describe('a server that restarts', { concurrency: 1 }, () => {
     await second.close();
   });
 
-  test('threat 87: if the store has lost a tool’s releases, a start of the server leaves the running release in the cluster, and the next rollout replaces it', async () => {
+  test('threat 87: if the store has lost a tool’s releases, the release in the cluster still runs after a start of the server, until the next rollout', async () => {
     const tool = 'forgotten' as ToolName;
     const first = bench.startAnother(tool);
     await rollOut(first, releaseOf(tool, 7, await webArtifact('seven')));

@@ -133,7 +133,7 @@ describe('numbers of pods', { concurrency: 1 }, () => {
     }
   });
 
-  test('if an operator has set the number of pods by kubectl, a start of the server keeps this number, the status says who set it, and `scale` overrides it', async () => {
+  test('a start of the server keeps a number of pods that an operator has set by kubectl; the status says so, and `scale` overrides the number', async () => {
     const tool = 'handled' as ToolName;
     const release = releaseOf(tool, 1, await webArtifact('handled'));
     const first = bench.startAnother(tool);

@@ -167,7 +167,7 @@ test('if a push of another commit waits, a later push of the commit that is buil
   assert.deepEqual(await again.verdict, { isLive: true, version: 3 });
 });
 
-test('setting config vars without a restart is refused during a deployment; a later restart does not use config vars that were set so, but the next release does', async () => {
+test('setting config vars without a restart is refused during a deployment; otherwise the next release uses them, but a restart does not', async () => {
   const { place, line, running } = await building();
   await using _place = place;
   const store = () => line.configure(wikibot, { A: '1' }, bob, { isStoredOnly: true });

@@ -84,7 +84,7 @@ class SlowRuntime extends NullRuntime {
   }
 }
 
-test('threat 118: a starting server does not resume a release if another release goes live, or the tool is stopped, while the server reads config vars from outside', async () => {
+test('threat 118: if another release goes live, or the tool is stopped, while a starting server reads config vars from outside, the old release is not resumed', async () => {
   await using place = await Place.make();
   const { line } = await place.start();
   place.builder.may.resolve();

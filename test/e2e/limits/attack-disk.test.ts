@@ -75,7 +75,7 @@ ${SERVING}`,
     await server.command('stop', 'crowd');
   });
 
-  test('if five processes of a tool each stay below run_files but together exceed the limit of the tool, one of them is ended, and pushes of other tools still go live', async () => {
+  test('if five processes, each below run_files, together exceed the limit of their tool, one is ended, and pushes of other tools still go live', async () => {
     const types = ['a', 'b', 'c', 'd', 'e'].map((name) => `${name}: python3 worker.py`);
     await liveTool(server, 'crowds', {
       ...webTool('one'),

@@ -49,7 +49,7 @@ test('a PHP tool can write compiled templates, a cache and a log in its folder s
   assert.equal(await ask(), `compiled ${year}, visit 3, log of 3 lines\n`);
 });
 
-test('if the server cannot make overlays, its log says why at its start, and a push of a tool that fails to write to its folder says so', async () => {
+test('if the server cannot make overlays, its log says why at the start, and a push says why a tool could not write to its folder', async () => {
   const folder = await mkdtemp(join(tmpdir(), 'with,comma-'));
   await chmod(folder, 0o711);
   try {

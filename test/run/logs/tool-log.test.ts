@@ -167,7 +167,7 @@ test('if the disk is full, a tool’s log loses new lines, but no old line, and 
   });
 });
 
-test('a search in a log finds the newest lines of a time span that contain a text, even if they are old, and then each new line with the text', async () => {
+test('a search in a log finds the newest lines with a text in a time span, even old lines, and then each new line with this text', async () => {
   await inFolder(async (folder) => {
     const toolLog = new ToolLog({ folder, sizeBytes: 450_000, log });
     const at = (second: number) => new Date(1_800_000_000_000 + second * 1000).toISOString();

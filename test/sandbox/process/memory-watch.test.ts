@@ -169,7 +169,7 @@ test('threat 138: while two processes change their memory all the time, a third 
   }
 });
 
-test('threat 140: if the processes of a tool together need more memory than a tool may have, the large ones that started last are ended; small ones and other tools continue', async () => {
+test('threat 140: if the processes of a tool together exceed its memory, the newest large ones are ended; small ones and other tools continue', async () => {
   const started: ChildProcess[] = [];
   const watch = new MemoryWatch((60 * MIB) / totalmem());
   const { promise: over, resolve } = Promise.withResolvers<string>();

@@ -87,7 +87,7 @@ test('if several groups of buildpacks were tried, the group that passed is repor
   assert.equal(first, '       python 3.11 (service.template) · npm');
 });
 
-test('if no buildpack detects the tool, the push shows each output of a bin/detect once and what each language needs, and the refusal has the notes and the names of files', () => {
+test('if no buildpack detects the tool, the push shows each bin/detect’s output once and what each language needs; the refusal repeats notes and file names', () => {
   const lines = said((progress) =>
     assert.throws(
       () => reading(NOTHING).failFound(progress, { source: lost, named: [], limits }),

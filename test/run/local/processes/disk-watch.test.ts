@@ -74,7 +74,7 @@ with open('/tmp/log', 'wb', 0) as log:
   assert.deepEqual(await endOf(0, python(leaving), 1024 * MIB, [logging, 2]), { kind: 'room' });
 });
 
-test('threats 139, 141: if a process of a tool and a process of its preview are each below run_disk but together fill more than a quarter of the disk, one of them is ended', {
+test('threats 139, 141: if a tool and its preview together fill more than a quarter of the disk, a process is ended, although each is below run_disk', {
   skip: SmallDisk.whyNot,
 }, async () => {
   const writing = (name: string) => `
@@ -176,7 +176,7 @@ while True:${untilFull}
 });
 
 for (const folder of ['/tmp', '/workspace'])
-  test(`threat 60: deleted files in ${folder} count towards the disk limit of a process that tried to hide them by PR_SET_DUMPABLE, even if the server is not root`, {
+  test(`threat 60: deleted files in ${folder} count towards the disk limit, even if the process hides them by PR_SET_DUMPABLE from a server that is not root`, {
     skip: SmallDisk.whyNot || (folder === '/workspace' && noOverlay),
   }, async () => {
     const end = await endOf(PLAIN_USER, python(hiding('kept.append(file) # undumpable', folder)), 20 * MIB);

@@ -212,7 +212,7 @@ describe('What tools answer', { concurrency: 1 }, () => {
   });
 });
 
-test('threat 120: if a tool sends one byte more than its Content-Length and exits, its answer reaches the client, even if another answer is sent to this client first', async () => {
+test('threat 120: if a tool sends one byte more than its Content-Length and exits, its answer reaches the client, even after another pipelined answer', async () => {
   const ended = Promise.withResolvers<void>();
   const tool = createTcpServer((socket) =>
     socket.once('data', (request) => {
