@@ -130,7 +130,7 @@ async function startOverReleases(config: DataConfig, path: string): Promise<stri
       store.tool(tool);
       store.skipVersions(tool, newest);
       const live = store.settleLive(tool);
-      told.push(`${tool} continues with ${live === null ? 'no live release' : `v${live}`}.`);
+      told.push(`The tool ${tool} continues with ${live === null ? 'no live release' : `v${live}`}.`);
       const lost = lacking.filter((version) => version > (live ?? 0));
       const refs = lost.map((version) => `${RELEASES}/v${version}`);
       const branch = await readDeployBranch(repositories, tool);

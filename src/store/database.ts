@@ -85,7 +85,7 @@ export class Database {
       this.script('COMMIT');
       return result;
     } catch (error) {
-      // SQLite has rolled back by itself after some errors, a full disk among them.
+      // After some errors, such as a full disk, SQLite has already rolled back by itself.
       if (this.#connection.isTransaction) this.script('ROLLBACK');
       throw error;
     }

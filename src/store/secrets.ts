@@ -151,7 +151,7 @@ function makeKey(folder: string, path: string): Buffer {
     closeSync(file);
   }
   try {
-    // Unlike rename(2), link(2) never replaces a key that another process has just made.
+    // Use link(2), because it never replaces a key that another process has just made, as rename(2) would.
     linkSync(draft, path);
   } catch (error) {
     if (systemCode(error) !== 'EEXIST') throw error;

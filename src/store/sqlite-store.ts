@@ -536,7 +536,10 @@ function openDatabase(folder: string, key: SecretsKey): Database {
   }
 }
 
-/** The key that first opens a store stays its key. @throws DeployError `STORE_KEY` for another key */
+/**
+ * Checks the key: the key with which a server first opened the store stays the key of the store. @throws DeployError
+ * `STORE_KEY` for another key
+ */
 function checkKey(database: Database, key: SecretsKey): void {
   database.run(`INSERT INTO facts VALUES ('secrets-key', ?) ON CONFLICT DO NOTHING`, key.id);
   const row = database.get<{ value: string }>(`SELECT value FROM facts WHERE name = 'secrets-key'`);

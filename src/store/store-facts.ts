@@ -93,7 +93,7 @@ function factsIn(database: DatabaseSync): StoreFacts {
   );
   const ofTool = Map.groupBy(releases, ({ tool }) => tool);
   const tokens = countTokens(database);
-  // Earlier versions had no previews.
+  // Stores of earlier versions have no column for previews.
   const hasPreviews = rows<{ name: string }>('PRAGMA table_info(tools)').some(
     ({ name }) => name === 'preview_of',
   );

@@ -100,7 +100,10 @@ export type ListedRelease = Omit<ReleaseRecord, 'configVars'>;
  * `STORE_NEWER` if a later version of this server wrote the store, and `STORE_KEY` if another key encrypted it.
  */
 export interface Store {
-  /** The tool's record, made at its first use. @throws DeployError `TOOL_RENAMED` as `assertNamed` does. */
+  /**
+   * The record of the tool. Makes the record at the first use of the tool. @throws DeployError `TOOL_RENAMED` as
+   * `assertNamed` does.
+   */
   tool(name: ToolName): ToolRecord;
   tools(): ToolRecord[];
   setStopped(tool: ToolName, isStopped: boolean): void;
@@ -153,12 +156,13 @@ export interface Store {
   /** The present name of the tool whose name was once `old`. Null if no tool had this name, or if a tool has it now. */
   renamedTo(old: string): ToolName | null;
   /**
-   * Every method that makes the record of a tool calls this, except `reuseName`, `enterTool` and `readBack`.
+   * Refuses a name that a tool had before it was renamed. Every method that makes the record of a tool calls this
+   * method, except `reuseName`, `enterTool` and `readBack`.
    *
    * @throws DeployError `TOOL_RENAMED` if `renamedTo` returns a name.
    */
   assertNamed(tool: ToolName): void;
-  /** Makes the record of another tool with the name that a tool had before its rename. */
+  /** Makes the record of a new tool whose name another tool had before it was renamed. */
   reuseName(tool: ToolName): void;
 
   /** Freezes a tool, or changes the reason. @param tool - Null means all tools, also those that will be added later. */
@@ -234,7 +238,10 @@ export interface Store {
    */
   copiedVersions(tool: ToolName): number[];
   copiedTools(): ToolName[];
-  /** The copied versions above every version that the store has assigned. If there are any, the store is outdated. */
+  /**
+   * The versions that have a copy and are higher than every version that the store has assigned. If there are any, the
+   * store is outdated.
+   */
   newerCopies(tool: ToolName): number[];
   /** Makes the missing copies of the newest releases that went live: earlier versions of this server made none. */
   copyReleases(tool: ToolName): void;
@@ -275,7 +282,7 @@ export interface Store {
   configVars(tool: ToolName): Record<string, string>;
   /**
    * Stores the config vars for the tool's next release, and who changed them. Call this only if no deployment of the
-   * tool is under way, because its `goLive` would replace them.
+   * tool is under way, because `goLive` at the end of that deployment would replace these config vars.
    */
   setConfigVars(tool: ToolName, vars: Readonly<Record<string, string>>, by: string): void;
   /**

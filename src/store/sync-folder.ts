@@ -1,6 +1,6 @@
 import { closeSync, fsyncSync, openSync } from 'node:fs';
 
-/** Makes the names in a folder durable: syncing a file does not sync its name (fsync(2)). */
+/** Writes the names of the files in a folder to the disk, because syncing a file does not sync its name: fsync(2). */
 export function syncFolder(folder: string): void {
   const handle = openSync(folder, 'r');
   try {

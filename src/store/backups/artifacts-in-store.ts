@@ -4,7 +4,10 @@ import type { ToolName } from '../../core/names.ts';
 import type { Artifact } from '../../core/types.ts';
 import { ReleaseCopies, type ReleaseCopy } from './release-copies.ts';
 
-/** For each tool, the ids of the artifacts that a copy of a store knows. No server may use the file. */
+/**
+ * For each tool, the ids of the artifacts that a copy of a store knows. `store` is the path of this copy. No server may
+ * be using it.
+ */
 export function artifactsIn(store: string): ReadonlyMap<ToolName, ReadonlySet<string>> {
   const database = new DatabaseSync(store, { readOnly: true });
   try {

@@ -134,7 +134,7 @@ export class ReadBack {
   #enterOne({ toolNumber, previewOf, release, deployment, build, buildDeployment }: ReleaseCopy): void {
     const { tools, builds, releases, previews } = this.#options;
     const isNew = tools.enter(release.tool, toolNumber);
-    // A tool that was a preview becomes one again, so that it has the rights and the end of a preview.
+    // A tool that was a preview becomes one again, so that it has the rights of a preview and is deleted like one.
     if (isNew && previewOf !== undefined)
       previews.mark(release.tool, previewOf, { replicas: 1 }, deployment.createdAt);
     this.#enterDeployment(deployment);

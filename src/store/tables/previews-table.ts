@@ -25,7 +25,7 @@ const TABLES = [
   'deployments',
 ] as const;
 
-/** The previews among the tools. */
+/** The previews: the tools that belong to another tool. */
 export class PreviewsTable {
   readonly #database: Database;
 

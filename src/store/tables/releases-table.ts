@@ -83,7 +83,10 @@ export class ReleasesTable {
     return rows.map(({ artifact, ...release }) => ({ ...release, artifact: JSON.parse(artifact) }));
   }
 
-  /** Returns a release for its copy, with encrypted config vars. Null if the store does not have the release. */
+  /**
+   * Returns a release in the form in which it is copied to a file, with encrypted config vars. Null if the store does
+   * not have the release.
+   */
   copyOf(tool: ToolName, version: number): ReleaseCopy['release'] | null {
     const row = this.#row(tool, version);
     if (row === null) return null;

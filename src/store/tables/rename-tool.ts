@@ -33,7 +33,8 @@ export function renameTool(
   { from, to }: Renaming,
   { artifacts, at }: { readonly artifacts: string; readonly at: number },
 ): void {
-  // Rows of other tables refer to the tool's name in `tools`, which is changed before these rows.
+  // Check foreign keys only at the end of the transaction, because the name in `tools` changes before the rows that refer
+  // to it.
   database.script('PRAGMA defer_foreign_keys = ON');
   for (const { number, sealed } of rows(
     database,
@@ -74,7 +75,7 @@ export function renameTool(
       to,
     );
   renamePromotions(database, { from, to });
-  // People who still use a name from before an earlier rename are told the newest name.
+  // Change the target of earlier renames too, so that people who still use an even older name are told the newest name.
   database.run('UPDATE renames SET new = ?, at = ? WHERE new = ?', to, at, from);
   database.run('DELETE FROM renames WHERE old = ?', to);
   database.run(

@@ -28,7 +28,10 @@ export class ToolsTable {
     this.#key = key;
   }
 
-  /** The tool's record, created at its first use. @throws DeployError `TOOL_RENAMED` as `assertNamed` does. */
+  /**
+   * The record of the tool. Makes the record at the first use of the tool. @throws DeployError `TOOL_RENAMED` as
+   * `assertNamed` does.
+   */
   tool(name: ToolName): ToolRecord {
     const known = this.#find(name);
     if (known !== null) return known;

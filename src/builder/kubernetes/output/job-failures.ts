@@ -43,7 +43,7 @@ export function phaseFailed(options: {
   if (phase === 'fetch' && isSourceMissing) {
     return new DeployError(
       'BUILD_SOURCE',
-      `the build could not fetch the source from this server: ${reason || 'it said nothing'}`,
+      `the build could not fetch the source from this server: ${reason || 'it printed no reason'}`,
       'This is not your tool’s fault: push again. Operators: source_url must lead from the cluster to sources_listen or, if sources_listen is not set, to the HTTP server.',
       cause,
     );
@@ -70,7 +70,7 @@ export function phaseFailed(options: {
   if (trouble !== null) return registryUnavailable(registryHost, reason, cause.cause);
   return new DeployError(
     'BUILD_FAILED',
-    `${stepName} failed (${end.exitCode}): ${reason || 'it said nothing'}`,
+    `${stepName} failed (exit status ${end.exitCode}): ${reason || 'it printed no reason'}`,
     'This is not your tool’s fault: push again. If it happens again, tell the operator.',
     cause,
   );

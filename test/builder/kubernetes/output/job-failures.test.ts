@@ -56,7 +56,7 @@ for (const [phase, line, code, message] of [
     'export',
     'ERROR: failed to export: something else',
     'BUILD_FAILED',
-    /^storing the image failed \(62\): export: something else/,
+    /^storing the image failed \(exit status 62\): export: something else/,
   ],
 ] as const) {
   test(`threat 70: the error of a build phase ${phase} whose output ends with "${line.slice(0, 60)}" has the code ${code}`, () => {
@@ -75,7 +75,7 @@ test('threat 60: if a build phase without buildpacks runs out of memory, the err
 test('a failed build phase without output is reported with its exit status', () => {
   const end = { exitCode: 3, isOutOfMemory: false, message: '' };
   const error = phaseFailed({ phase: 'fetch', end, lines: [], registryHost: host, limits });
-  failsWith('BUILD_FAILED', /^looking at the registry failed \(3\): it said nothing/)(error);
+  failsWith('BUILD_FAILED', /^looking at the registry failed \(exit status 3\): it printed no reason/)(error);
 });
 
 const fault = (code: PodFault['code'], words: string): PodFault => ({
