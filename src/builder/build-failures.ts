@@ -31,6 +31,14 @@ export function tooManyOpenFiles(limit: number): DeployError {
   );
 }
 
+export function movedTooMuch(): DeployError {
+  return new DeployError(
+    'BUILD_OUT_OF_DISK',
+    'the programs of the build moved files and folders all the time, so that their size could not be measured',
+    'Let the build move or rename fewer files and folders at the same time.',
+  );
+}
+
 export function outOfFiles(limit: number, largest: string): DeployError {
   return new DeployError(
     'BUILD_OUT_OF_DISK',

@@ -5,10 +5,11 @@ import type { DeployError } from '../core/errors.ts';
 import type { Progress } from '../core/progress.ts';
 import { duration } from '../core/text/duration.ts';
 import { DiskPace, type LookCause } from '../sandbox/disk/disk-pace.ts';
-import { type DiskUse, diskUse } from '../sandbox/disk/disk-use.ts';
+import { bytesOf, type DiskUse, diskUse, entriesOf, Misses } from '../sandbox/disk/disk-use.ts';
 import { foldersWithSecrets, HiddenUse, MAX_DESCRIPTORS } from '../sandbox/disk/hidden-disk-use.ts';
 import {
   filledTheDisk,
+  movedTooMuch,
   outOfDisk,
   outOfFiles,
   timedOut,
@@ -44,6 +45,7 @@ export class BuildLimits implements AsyncDisposable {
   readonly #ended = new AbortController();
   readonly #room: DiskRoom;
   readonly #hidden = new HiddenUse();
+  readonly #misses = new Misses();
   readonly #startedAt: number;
   readonly #timers: NodeJS.Timeout[];
   readonly #watching: Promise<void>;
@@ -109,7 +111,11 @@ export class BuildLimits implements AsyncDisposable {
    */
   async #weighAll(cause: LookCause): Promise<void> {
     const { folder } = this.#options;
-    const { bytes, entries } = await diskUse(folder, this.#ended.signal);
+    const { signal } = this.#ended;
+    const both = await Promise.all([bytesOf([folder], signal), entriesOf([folder], signal)]);
+    const [bytes, entries] = both.map((found) => found.get(folder));
+    if (this.#misses.add(bytes === undefined || entries === undefined)) this.#limit.abort(movedTooMuch());
+    if (bytes === undefined || entries === undefined) return;
     void this.#hidden.look([folder], cause);
     if (this.#hidden.isCrowded(folder)) this.#limit.abort(tooManyOpenFiles(MAX_DESCRIPTORS));
     const hidden = this.#hidden.of(folder);

@@ -86,14 +86,15 @@ export interface Exit {
 /**
  * Why the server ended a process for its disk use. The process passed a limit, all processes of its tool together made
  * too many files or wrote too many bytes, or the disk was nearly full. `open-files`: the process held so many files
- * open that its deleted files could not be found.
+ * open that its deleted files could not be found. `moving`: it moved files and folders all the time, so that they could not
+ * be measured.
  */
 export type DiskEnd =
   | {
       readonly kind: 'bytes' | 'entries' | 'bytes-of-tool' | 'entries-of-tool' | 'open-files';
       readonly limit: number;
     }
-  | { readonly kind: 'room' };
+  | { readonly kind: 'room' | 'moving' };
 
 export interface SandboxProcess {
   /** The standard output and standard error of the command, interleaved. Callers must consume this stream. */

@@ -38,6 +38,8 @@ function diskWords(end: DiskEnd): string {
       return `the processes of this tool made more than ${end.limit} files and folders together`;
     case 'open-files':
       return `its processes made room for more than ${end.limit} open files together, mapped far too many files, or kept others from seeing which files it has mapped`;
+    case 'moving':
+      return 'it moved files and folders all the time, so that their size could not be measured';
     case 'room':
       return 'it was filling the disk of this server, which is nearly full';
   }
@@ -58,6 +60,8 @@ function diskHint(end: DiskEnd): string {
       return 'Write fewer files to /tmp, /workspace and home: all processes of a tool together may have a quarter of the files that the disk of this server can hold.';
     case 'open-files':
       return 'Close files and connections that the process no longer needs, or let it start fewer child processes.';
+    case 'moving':
+      return 'Move or rename fewer files and folders at the same time in /tmp, /workspace and home.';
     case 'room':
       return 'Write less to /tmp, /workspace and home, and tell the operator that the disk is nearly full.';
   }

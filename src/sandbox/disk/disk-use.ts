@@ -12,34 +12,83 @@ export interface DiskUse {
 /** The limits of a folder's disk use. 0 means no limit. */
 export type DiskLimits = DiskUse;
 
+// Shell commands that measure the folders `$@`, a line for each. `du` and `find` walk by file descriptors and follow no
+// symbolic links, so they are safe while a tool's code changes a folder. Files that vanish meanwhile do not matter. But if
+// a folder is moved while they are below it, they leave the walk. `du` then prints no line for the whole, and `find`
+// does not come back to the top (`-depth`). Other programs for this purpose count the files that they have found.
+const BYTES = 'du -skx "$@"';
+const ENTRIES = `find "$@" -xdev -depth -printf '%d %H\\n' | awk '
+  { top = substr($0, index($0, " ") + 1); count[top]++ }
+  $1 == 0 { print count[top], top }'`;
+
 /**
- * Measures the disk use of a folder. `du` and `find` walk by file descriptors and follow no symbolic links, so they are
- * safe while a tool's code changes the folder. Files that vanish during the measurement do not matter.
+ * The measurement of all folders together may take so many seconds. If it takes longer, each folder is measured alone, in
+ * so many seconds, `AT_ONCE` at the same time. Otherwise a tool could make the measurement endless for all: whoever looks
+ * for a name in a folder waits while a program renames files there.
  */
+const [TOGETHER_SECONDS, ALONE_SECONDS, AT_ONCE] = [10, 10, 16];
+const IN_TIME = `measure=$1; shift
+all=$(timeout ${TOGETHER_SECONDS} /bin/sh -c "$measure" sh "$@")
+[ $? = 124 ] || { printf '%s\\n' "$all"; exit; }
+count=0
+for folder; do
+  ( one=$(timeout ${ALONE_SECONDS} /bin/sh -c "$measure" sh "$folder"); [ $? = 124 ] || printf '%s\\n' "$one" ) &
+  count=$((count + 1))
+  [ $((count % ${AT_ONCE})) = 0 ] && wait
+done
+wait`;
+
+/** Measures the disk use of a folder that no program changes. */
 export async function diskUse(folder: string, signal: AbortSignal): Promise<DiskUse> {
-  const [bytes, entries] = await Promise.all([bytesOf([folder], signal), entriesOf([folder], signal)]);
-  return { bytes: bytes.get(folder) ?? 0, entries: entries.get(folder) ?? 0 };
+  const measure = async (script: string) => await counts('/bin/sh', ['-c', script, 'sh', folder], signal);
+  const [bytes, entries] = await Promise.all([measure(BYTES), measure(ENTRIES)]);
+  return { bytes: (bytes[0]?.count ?? 0) * 1024, entries: entries[0]?.count ?? 0 };
 }
 
-/** Returns how many bytes each folder takes on disk. The result leaves out folders that do not exist. */
+/**
+ * Returns how many bytes each folder takes on disk. The result leaves out folders that do not exist, and folders whose
+ * measurement a program prevents by moving files and folders (`Misses`).
+ */
 export async function bytesOf(folders: readonly string[], signal: AbortSignal): Promise<Map<string, number>> {
-  if (folders.length === 0) return new Map();
-  const lines = await du(['-s', '-k', '-x', ...folders], signal);
+  const lines = await inTime(BYTES, folders, signal);
   return new Map(lines.map(({ count, path }) => [path, count * 1024]));
 }
 
 /**
- * Counts the files and folders below each folder, including the folder itself. The result leaves out folders that do
- * not exist. Takes a quarter of the time of `du --inodes`.
+ * Counts the files and folders below each folder, including the folder itself. The result leaves out the same folders as
+ * `bytesOf`.
  */
 export async function entriesOf(
   folders: readonly string[],
   signal: AbortSignal,
 ): Promise<Map<string, number>> {
-  if (folders.length === 0) return new Map();
-  const script = 'find "$@" -xdev -printf "%H\\n" | uniq -c';
-  const lines = await counts('/bin/sh', ['-c', script, 'sh', ...folders], signal);
+  const lines = await inTime(ENTRIES, folders, signal);
   return new Map(lines.map(({ count, path }) => [path, count]));
+}
+
+async function inTime(measure: string, folders: readonly string[], signal: AbortSignal): Promise<Counted[]> {
+  if (folders.length === 0) return [];
+  return await counts('/bin/sh', ['-c', IN_TIME, 'sh', measure, ...folders], signal);
+}
+
+/** How many measurements in a row, and over how many milliseconds, must miss a folder before its program has to end. */
+const [MAX_MISSES, MISSES_MS] = [3, 10_000];
+
+/**
+ * Counts the measurements in a row that have missed a folder, because a program moves files and folders in it all the
+ * time, or because the machine is slow. Honest programs move a folder rarely just when it is measured.
+ */
+export class Misses {
+  #count = 0;
+  #since = 0;
+
+  /** Records whether a measurement missed the folder. @returns true if the program must end. */
+  add(isMissed: boolean): boolean {
+    if (!isMissed) this.#count = 0;
+    else if (this.#count === 0) this.#since = performance.now();
+    if (isMissed) this.#count += 1;
+    return this.#count >= MAX_MISSES && performance.now() - this.#since >= MISSES_MS;
+  }
 }
 
 /** Runs `du` with these arguments, see du(1). @returns the lines that `du` prints. */

@@ -2,7 +2,7 @@ import { setTimeout as wait } from 'node:timers/promises';
 import type { DiskRoom } from '../../../core/disk/disk-space.ts';
 import type { Log } from '../../../core/log/log.ts';
 import { DiskPace, type LookCause } from '../../../sandbox/disk/disk-pace.ts';
-import { bytesOf, type DiskLimits, type DiskUse, entriesOf } from '../../../sandbox/disk/disk-use.ts';
+import { bytesOf, type DiskLimits, type DiskUse, entriesOf, Misses } from '../../../sandbox/disk/disk-use.ts';
 import { foldersWithSecrets, HiddenUse, MAX_DESCRIPTORS } from '../../../sandbox/disk/hidden-disk-use.ts';
 import { useWhileStopped } from '../../../sandbox/disk/stopped-disk-use.ts';
 import { lastOfLarge } from '../../../sandbox/process/last-of-large.ts';
@@ -38,8 +38,10 @@ const SLOW_MS = 10_000;
  * The shortest time between two searches for processes that may hide deleted files from this server, in milliseconds.
  */
 const SECRETS_MS = 2000;
-/** The shortest time between two measurements for which sandboxes are stopped, in milliseconds. */
+/** The shortest time between two measurements for which sandboxes are stopped because the disk is full, in milliseconds. */
 const STOPPED_MS = 30_000;
+/** The shortest time between two measurements for which sandboxes are stopped because of `#lostBytes`, in milliseconds. */
+const LOST_MS = 10 * 60_000;
 /**
  * The pause after a check lasts at least this many times as long as the check, unless the disk fills quickly or is
  * nearly full.
@@ -66,6 +68,7 @@ interface Watched extends WatchedFolder {
    */
   readonly before: Record<keyof DiskUse, Sample>;
   grew: 'fast' | 'slowly' | 'not';
+  readonly misses: Misses;
 }
 
 interface Sample {
@@ -88,6 +91,9 @@ export class DiskWatch {
   #secretive: ReadonlySet<string> = new Set();
   #nextSearchAt = 0;
   #nextStopAt = 0;
+  #nextLostAt = 0;
+  /** The free bytes of the disk and the bytes of the watched folders together, when all bytes were last known. */
+  #known: { readonly free: number; readonly used: number } | null = null;
   #slowTurnAt = Number.NEGATIVE_INFINITY;
   /**
    * Since when each search has found processes that may hide deleted files, but never the same process as the search
@@ -101,8 +107,8 @@ export class DiskWatch {
 
   /**
    * Watches the folder of a process. Calls `onOver` once if the process must end, because its folder or all folders of
-   * its tool together exceed a limit, it can hold too many files open, or the disk is nearly full. Disposing the result
-   * ends the watch.
+   * its tool together exceed a limit, it can hold too many files open or moves them all the time, or the disk is nearly
+   * full. Disposing the result ends the watch.
    */
   watch(place: WatchedFolder, onOver: (end: DiskEnd) => void): Disposable {
     const use = { bytes: 0, entries: 0 };
@@ -110,7 +116,8 @@ export class DiskWatch {
     const startedAt = performance.now();
     const nothing: Sample = { value: 0, at: startedAt };
     const before = { bytes: nothing, entries: nothing };
-    this.#watched.set(place.folder, { ...place, toolNumber, onOver, use, startedAt, before, grew: 'not' });
+    const watched = { ...place, toolNumber, onOver, use, startedAt, before, misses: new Misses() };
+    this.#watched.set(place.folder, { ...watched, grew: 'not' });
     if (!this.#isLooking) void this.#look();
     return { [Symbol.dispose]: () => void this.#watched.delete(place.folder) };
   }
@@ -133,6 +140,7 @@ export class DiskWatch {
         const { limits } = this.#options;
         if (limits.entries > 0) this.#keepShares('entries', space.entries * MAX_PART);
         if (limits.bytes > 0) this.#keepShares('bytes', Math.max(limits.bytes, space.bytes * MAX_PART));
+        if (limits.bytes > 0 && this.#lostBytes(space.freeBytes) > limits.bytes) void this.#endHiding();
       } catch (error) {
         // Log nothing if the last process has ended: measuring then fails because its folder no longer exists.
         if (this.#watched.size > 0) log.error({ err: error }, 'cannot measure the disk use of processes');
@@ -153,7 +161,8 @@ export class DiskWatch {
    * Measures all watched folders and ends processes that exceed a limit. If `cause` is `bytes` or `entries` (inodes),
    * measures only these.
    *
-   * @returns how long measuring the folders took, in milliseconds.
+   * @returns how long measuring the folders took, in milliseconds. Much less if a folder could not be measured: that has
+   * mostly waited, and is soon tried again.
    */
   async #weigh(cause: LookCause): Promise<number> {
     const folders = [...this.#watched.keys()];
@@ -166,6 +175,7 @@ export class DiskWatch {
     // In the background, measure deleted files that are still open. This is slow if a process has many open files, so
     // the next check adds the result.
     void this.#hidden.look(folders, cause);
+    let wasMissed = false;
     for (const watched of this.#watched.values()) {
       const { folder, use } = watched;
       const hidden = this.#hidden.of(folder);
@@ -179,12 +189,38 @@ export class DiskWatch {
         if (named[measure] !== undefined && startedAt - watched.before[measure].at >= GROWN_MS)
           watched.before[measure] = { value: now[measure], at: startedAt };
       watched.use = now;
-      const end: DiskEnd | null = this.#hidden.isCrowded(folder)
-        ? { kind: 'open-files', limit: MAX_DESCRIPTORS }
-        : this.#passed(now);
+      const isMissed =
+        (bytes?.has(folder) === false || entries?.has(folder) === false) && folders.includes(folder);
+      wasMissed ||= isMissed;
+      const end: DiskEnd | null = watched.misses.add(isMissed)
+        ? { kind: 'moving' }
+        : this.#hidden.isCrowded(folder)
+          ? { kind: 'open-files', limit: MAX_DESCRIPTORS }
+          : this.#passed(now);
       if (end !== null) this.#end(watched, end);
     }
-    return tookMs;
+    return wasMissed ? tookMs / REST : tookMs;
+  }
+
+  /**
+   * How many more bytes the disk has lost than the watched folders have gained. Builds use them, or a process moves its
+   * files all the time so that the measurements miss them.
+   */
+  #lostBytes(free: number): number {
+    const used = [...this.#watched.values()].reduce((sum, { use }) => sum + use.bytes, 0);
+    const lost = this.#known === null ? -1 : this.#known.free - free - (used - this.#known.used);
+    if (lost < 0) this.#known = { free, used };
+    return lost;
+  }
+
+  /** Measures all folders while their sandboxes are stopped, and ends the processes that exceed the limit of bytes. */
+  async #endHiding(): Promise<void> {
+    if (performance.now() < this.#nextLostAt) return;
+    this.#nextLostAt = performance.now() + LOST_MS;
+    this.#known = null;
+    const { bytes: limit } = this.#options.limits;
+    for (const { watched, hidden } of await this.#hiddenByMoving('bytes'))
+      if (watched.use.bytes + hidden > limit) this.#end(watched, { kind: 'bytes', limit });
   }
 
   #passed({ bytes, entries }: DiskUse): DiskEnd | null {
@@ -253,16 +289,24 @@ export class DiskWatch {
   }
 
   /**
-   * Stops each sandbox for a moment, at most every `STOPPED_MS`, and measures its disk use.
-   *
-   * @returns the process with the largest disk use that the other checks have missed. Null if they have missed nothing
-   * that counts as much (`isMuch`).
+   * Returns the process with the largest disk use that the other checks have missed, at most every `STOPPED_MS`. Null if
+   * they have missed nothing that counts as much (`isMuch`).
    */
   async #mostMoving(measure: 'bytes' | 'entries'): Promise<Watched | null> {
     if (performance.now() < this.#nextStopAt) return null;
     this.#nextStopAt = Infinity;
-    const uses = await useWhileStopped([...this.#watched.keys()]).catch(() => new Map<string, DiskUse>());
+    const [most] = await this.#hiddenByMoving(measure);
     this.#nextStopAt = performance.now() + STOPPED_MS;
+    return most?.watched ?? null;
+  }
+
+  /**
+   * Stops each sandbox for a moment and measures it.
+   *
+   * @returns the processes with much disk use that the other checks have missed. The one that hides most comes first.
+   */
+  async #hiddenByMoving(measure: 'bytes' | 'entries'): Promise<{ watched: Watched; hidden: number }[]> {
+    const uses = await useWhileStopped([...this.#watched.keys()]).catch(() => new Map<string, DiskUse>());
     const moving = [...uses].flatMap(([folder, { bytes, entries }]) => {
       const watched = this.#watched.get(folder);
       if (watched === undefined) return [];
@@ -271,7 +315,7 @@ export class DiskWatch {
       const hidden = measure === 'bytes' ? bytes - watched.use.bytes : entries - watched.use.entries;
       return isMuch({ bytes: 0, entries: 0, [measure]: hidden }) ? [{ watched, hidden }] : [];
     });
-    return moving.sort((a, b) => b.hidden - a.hidden)[0]?.watched ?? null;
+    return moving.sort((a, b) => b.hidden - a.hidden);
   }
 
   #growing(how: Watched['grew'], measure: 'bytes' | 'entries'): Watched[] {

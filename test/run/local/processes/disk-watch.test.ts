@@ -175,6 +175,51 @@ while True:${untilFull}
   assert.deepEqual(await endOf(0, python(renaming), 1024 * MIB), { kind: 'room' });
 });
 
+/** A program that moves deep folders from one folder to another all the time, while other files of it grow. */
+const movingDeep = `
+import os, time
+for place in 'ab': os.mkdir('/tmp/' + place)
+for number in range(12):
+    deep = '/tmp/a/%d/1/2/3/4/5/6/7' % number
+    os.makedirs(deep)
+    for name in range(200): open(deep + '/%d' % name, 'w').close()
+for number in range(12):
+    if os.fork() == 0:
+        while True:
+            os.rename('/tmp/a/%d' % number, '/tmp/b/%d' % number)
+            os.rename('/tmp/b/%d' % number, '/tmp/a/%d' % number)
+time.sleep(600)`;
+
+test('threat 152: a process that moves deep folders all the time, so that its disk use cannot be measured, is ended', {
+  skip: SmallDisk.whyNot,
+}, async () => {
+  assert.deepEqual(await endOf(0, python(movingDeep), 1024 * MIB), { kind: 'moving' });
+});
+
+test('threat 152: a process whose folder has another name whenever it is measured is ended if it hides more than run_disk', {
+  skip: SmallDisk.whyNot,
+}, async () => {
+  // Between many other names, the folder has another name when its turn comes.
+  const renaming = `
+import os, time
+open('/tmp/one', 'w').close()
+top = os.open('/tmp', os.O_RDONLY)
+for name in range(12000): os.link('/tmp/one', '/tmp/%d' % name)
+os.mkdir('/tmp/m0')
+folder = os.open('/tmp/m0', os.O_RDONLY)
+if os.fork() == 0:
+    count = 0
+    while True:
+        os.rename('m%d' % count, 'm%d' % (count + 1), src_dir_fd=top, dst_dir_fd=top)
+        count += 1
+time.sleep(5)
+for number in range(60):
+    with os.fdopen(os.open('%d' % number, os.O_CREAT | os.O_WRONLY, dir_fd=folder), 'wb') as file: file.write(bytes(${MIB}))
+    time.sleep(0.2)
+time.sleep(600)`;
+  assert.deepEqual(await endOf(0, python(renaming), 20 * MIB), { kind: 'bytes', limit: 20 * MIB });
+});
+
 for (const folder of ['/tmp', '/workspace'])
   test(`threat 60: deleted files in ${folder} count towards the disk limit, even if the process hides them by PR_SET_DUMPABLE from a server that is not root`, {
     skip: SmallDisk.whyNot || (folder === '/workspace' && noOverlay),
