@@ -4,13 +4,13 @@ import { type OwnBuildpacks, ownIds } from '../../buildpack-api/own-buildpacks.t
 import { type BuildVolume, type MountedSecrets, mountsOf, volumesOf } from './build-volumes.ts';
 import { ownBuildpackOptions, withOwnBuildpackFolder } from './own-buildpacks-script.ts';
 
-/** The steps of a build, in order. Each runs in a container of its own. */
-export const PHASES = ['fetch', 'detect', 'build', 'export'] as const;
+/** The steps of a build, in order. Each runs in a container of its own. The container `build` detects first. */
+export const PHASES = ['fetch', 'build', 'export'] as const;
 export type Phase = (typeof PHASES)[number];
 /** The steps of a rebase, which runs no code of a tool. */
 const REBASE_PHASES: readonly Phase[] = ['export'];
-/** The steps of an inspection, which ends when the buildpacks are known. */
-const INSPECTION_PHASES: readonly Phase[] = ['fetch', 'detect'];
+/** The steps of an inspection, whose container `build` only detects. */
+const INSPECTION_PHASES: readonly Phase[] = ['fetch', 'build'];
 
 export function phasesOf(job: Pick<BuildJob, 'rebaseOf' | 'isInspection'>): readonly Phase[] {
   if (job.isInspection) return INSPECTION_PHASES;
@@ -68,11 +68,10 @@ export interface BuildJob {
   readonly startedAt: number;
 }
 
-/** The volumes that each phase sees. The phases that run buildpacks do not see the registry's credential. */
+/** The volumes that each phase sees. The phase `build`, which runs buildpacks, does not see the registry's credential. */
 const VOLUMES: Readonly<Record<Phase, readonly BuildVolume[]>> = {
   fetch: ['workspace', 'source', 'layers', 'control', 'registry'],
-  detect: ['workspace', 'layers (read-only)', 'control (read-only)', 'detected', 'platform'],
-  build: ['workspace', 'layers', 'control (read-only)', 'detected (read-only)', 'platform'],
+  build: ['workspace', 'layers', 'control (read-only)', 'detected', 'platform'],
   export: ['workspace', 'layers', 'control', 'detected (read-only)', 'registry', 'about'],
 };
 
@@ -197,21 +196,16 @@ function commandOf(job: BuildJob, phase: Phase): string[] {
       const restoring = job.useCache && !job.isInspection ? [ownIds(job.own).join(' '), ...restorer] : [];
       return ['/bin/bash', '-c', FETCH_SCRIPT, 'bash', FETCH, ...analyzer, '--', ...restoring];
     }
-    case 'detect':
-      return withOwnBuildpackFolder(
-        job.own,
-        lifecycle(
-          'detector',
-          ...[...telling, ...app, ...platform, ...control('analyzed', 'group', 'plan')],
-          ...ownBuildpackOptions(job.own, phase),
-        ),
-      );
-    case 'build':
-      return lifecycle(
-        'builder',
-        ...[...telling, ...app, ...platform, ...control('analyzed', 'group', 'plan')],
-        ...ownBuildpackOptions(job.own, phase),
-      );
+    case 'build': {
+      const step = (program: 'detector' | 'builder') => [
+        ...lifecycle(program, ...telling, ...app, ...platform, ...control('analyzed', 'group', 'plan')),
+        ...ownBuildpackOptions(job.own, program),
+      ];
+      const detector = withOwnBuildpackFolder(job.own, step('detector'));
+      if (job.isInspection) return detector;
+      const words = [String(detector.length), ...detector, ...step('builder')];
+      return ['/bin/bash', '-c', BUILD_SCRIPT, 'bash', ...words];
+    }
     case 'export':
       if (job.rebaseOf !== null) {
         const flags = ['-no-color', ...user, ...registry, '-report', '/dev/termination-log'];
@@ -277,6 +271,22 @@ shift
   for id in $1; do printf '[[group]]\\nid = "%s"\\nversion = "0"\\napi = "0.10"\\n' "$id"; done
 } >${EARLIER_BUILDPACKS}
 shift
+exec "$@"`;
+
+/** The first line of the output of the container `build`. */
+export const BEGINNING_OF_DETECTOR = 'Starting detector...';
+
+/**
+ * Runs the detector and then the builder, in one container for the same reason as above. Exits with the status of the
+ * program that failed. The arguments are the number of words of the detector's command line, this command line, and the
+ * command line of the builder.
+ */
+const BUILD_SCRIPT = `
+echo '${BEGINNING_OF_DETECTOR}'
+count=$1
+shift
+"\${@:1:$count}" || exit
+shift "$count"
 exec "$@"`;
 
 /**

@@ -2,13 +2,12 @@ import type { V1Volume, V1VolumeMount } from '@kubernetes/client-node';
 
 /**
  * The volumes that a container of a build may mount. A file in `control` names the images that are read with the
- * registry's credential, so no code of a tool may write to `control`. Detection may run a tool's code, so it writes to
- * `detected`.
+ * registry's credential, so no code of a tool may write to `control`. The phase `build` runs a tool's code, so its
+ * detector writes to `detected`.
  */
 export type BuildVolume =
   | 'workspace'
   | 'layers'
-  | 'layers (read-only)'
   | 'control'
   | 'control (read-only)'
   | 'detected'

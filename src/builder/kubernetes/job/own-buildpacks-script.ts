@@ -51,9 +51,9 @@ exec "$@"`;
  * The options that tell the lifecycle where `SCRIPT` has put the buildpacks: the folder with those of the image and of
  * the tool and, for the detector only, the order file. Empty if the tool brings no buildpacks.
  */
-export function ownBuildpackOptions(own: OwnBuildpacks, phase: 'detect' | 'build'): string[] {
+export function ownBuildpackOptions(own: OwnBuildpacks, program: 'detector' | 'builder'): string[] {
   if (isEmpty(own)) return [];
-  return ['-buildpacks', FOLDER, ...(phase === 'detect' ? ['-order', ORDER] : [])];
+  return ['-buildpacks', FOLDER, ...(program === 'detector' ? ['-order', ORDER] : [])];
 }
 
 /**

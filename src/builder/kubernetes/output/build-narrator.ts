@@ -6,12 +6,12 @@ import { ownIds } from '../../buildpack-api/own-buildpacks.ts';
 import { LastLines } from '../../failure-reason.ts';
 import { parseReference } from '../../registry/image-reference.ts';
 import type { PreparedSource } from '../../source/prepared-source.ts';
-import type { BuildJob, Phase } from '../job/build-job.ts';
+import { BEGINNING_OF_DETECTOR, type BuildJob, type Phase } from '../job/build-job.ts';
 import type { ContainerEnd } from '../job/build-pod.ts';
 import type { KubernetesBuilderConfig } from '../kubernetes-builder-config.ts';
-import { BuildOutput } from './build-output.ts';
+import { BEGINNING_OF_BUILDER, BuildOutput } from './build-output.ts';
 import { DetectionOutput } from './detection-output.ts';
-import { phaseFailed } from './job-failures.ts';
+import { DETECTION, PHASE_WORDS, phaseFailed } from './job-failures.ts';
 
 // The exit statuses of the lifecycle's detector if no group of buildpacks fits:
 // https://github.com/buildpacks/lifecycle/blob/v0.21.0/platform/exit.go
@@ -25,8 +25,11 @@ export class BuildNarrator {
   readonly #buildMs: number;
   readonly #registryHost: string;
   readonly #isInspection: boolean;
+  readonly #guard: BuildLimits;
   readonly #detection = new DetectionOutput();
   readonly #output: BuildOutput;
+  /** The program that wrote the last line of the phase `build`. Null before the first line. */
+  #program: 'detector' | 'builder' | null = null;
   readonly #reached = new Set<Phase>();
   /** The last lines that the running phase has printed. */
   readonly #lastLines = new LastLines();
@@ -40,6 +43,7 @@ export class BuildNarrator {
   }) {
     const { progress, guard, source, config, job } = options;
     this.#progress = progress;
+    this.#guard = guard;
     this.#source = source;
     this.#buildMs = config.build_time;
     this.#limits = {
@@ -59,31 +63,52 @@ export class BuildNarrator {
   enter(phase: Phase): void {
     this.#reached.add(phase);
     this.#lastLines.clear();
+    if (phase === 'build') this.#guard.enter(DETECTION);
     if (phase === 'export') this.#progress.step('Storing the image');
   }
 
   /** Reads a line of the output of a phase. @param text - The line, with secrets masked. */
   line(phase: Phase, text: string): void {
+    if (phase === 'build') this.#readBuild(text);
     this.#lastLines.add(text);
-    if (phase === 'detect') this.#detection.read(text);
-    if (phase === 'build') this.#output.read(text);
   }
 
   /** Reports the end of a phase. @throws DeployError if the phase failed. */
   ended(phase: Phase, end: ContainerEnd): void {
-    if (phase === 'build') this.#output.end();
     const isWell = end.exitCode === 0;
-    if (phase === 'detect' && isWell) this.#sayDetected();
-    if (isWell) return;
-    if (phase === 'detect') this.#failDetection(end);
-    if (phase === 'build') this.#output.fail(end, this.#limits);
-    throw phaseFailed({
-      phase,
-      end,
-      lines: this.#lastLines.all,
-      registryHost: this.#registryHost,
-      limits: this.#limits,
-    });
+    if (phase !== 'build') {
+      if (isWell) return;
+      throw phaseFailed({
+        phase,
+        end,
+        lines: this.#lastLines.all,
+        registryHost: this.#registryHost,
+        limits: this.#limits,
+      });
+    }
+    if (this.#program === 'builder') {
+      this.#output.end();
+      if (!isWell) this.#output.fail(end, this.#limits);
+    } else if (!isWell) this.#failDetection(end);
+    else if (this.#isInspection) this.#sayDetected();
+  }
+
+  /**
+   * The output of the builder follows the output of the detector. If the node has dropped the beginning of the log, the
+   * rest counts as output of the builder.
+   */
+  #readBuild(text: string): void {
+    const isCut = this.#program === null && !this.#isInspection && text !== BEGINNING_OF_DETECTOR;
+    const isBuilder = isCut || (text === BEGINNING_OF_BUILDER && this.#detection.hasResults);
+    if (isBuilder && this.#program !== 'builder') {
+      if (!isCut) this.#sayDetected();
+      this.#guard.enter(PHASE_WORDS.build);
+      this.#lastLines.clear();
+      this.#program = 'builder';
+    }
+    this.#program ??= 'detector';
+    if (this.#program === 'detector') this.#detection.read(text);
+    else this.#output.read(text);
   }
 
   #sayDetected(): void {

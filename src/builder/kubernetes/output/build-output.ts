@@ -7,7 +7,7 @@ import type { ContainerEnd } from '../job/build-pod.ts';
 
 // The lines that the lifecycle prints around the output of buildpacks. They come from cmd/lifecycle/cli/command.go,
 // phase/builder.go and buildpack/build.go in https://github.com/buildpacks/lifecycle/tree/v0.21.0
-const START = 'Starting builder...';
+export const BEGINNING_OF_BUILDER = 'Starting builder...';
 const BUILDPACK = /^Running build for buildpack ([^\s@]+)@[^\s@]+$/;
 const BEGIN = 'Running build command';
 const END = 'Processing layers';
@@ -59,7 +59,7 @@ export class BuildOutput {
       return;
     }
     if (!this.#isOutput) {
-      if (text === START) this.#before = null;
+      if (text === BEGINNING_OF_BUILDER) this.#before = null;
       this.#error = ERROR.exec(text)?.[1] ?? this.#error;
       this.#isOutput = text === BEGIN;
       this.#before?.push(text);

@@ -31,6 +31,11 @@ export class DetectionOutput {
   #isResults = false;
   #group: string[] = [];
 
+  /** True if the last section of the output so far has the results of the detections. The detector prints it last. */
+  get hasResults(): boolean {
+    return this.#isResults;
+  }
+
   /** Reads the next line of the output. @param text - The line, with secrets masked. */
   read(text: string): void {
     const output = OUTPUT.exec(text);

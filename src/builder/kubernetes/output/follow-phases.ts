@@ -75,7 +75,7 @@ async function follow(phase: Phase, options: PhasesOptions): Promise<ContainerEn
     ({ text }) => {
       const bytes = Buffer.from(`${text}\n`);
       lines.write(bytes);
-      if (phase === 'build' || phase === 'detect') guard.hear(bytes.length);
+      if (phase === 'build') guard.hear(bytes.length);
     },
     signal,
   );

@@ -10,19 +10,21 @@ import type { ContainerEnd } from '../job/build-pod.ts';
 /** The names of the steps of a build in messages. */
 export const PHASE_WORDS: Readonly<Record<Phase, string>> = {
   fetch: 'fetching the source',
-  detect: 'detection',
   build: 'the build',
   export: 'storing the image',
 };
 
 const NOT_YOURS = 'This is not your tool’s fault: push again.';
 
+/** The name of the first part of the step `build` in messages. */
+export const DETECTION = 'detection';
+
 /** The name of the step in messages while a build waits because its namespace is full. */
 export const ROOM_WORDS = 'waiting for other builds to end';
 
 /** The error of a failed step that runs no buildpack. */
 export function phaseFailed(options: {
-  readonly phase: Exclude<Phase, 'detect' | 'build'>;
+  readonly phase: Exclude<Phase, 'build'>;
   readonly end: ContainerEnd;
   /** The last lines of the step's output, with secrets masked. */
   readonly lines: readonly string[];

@@ -1,6 +1,10 @@
 import assert from 'node:assert/strict';
+import { mkdtempDisposable, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { test } from 'node:test';
 import type { V1Container } from '@kubernetes/client-node';
+import { execa } from 'execa';
 import { type BuildJob, buildJob, PHASES } from '../../../../src/builder/kubernetes/job/build-job.ts';
 
 const job: BuildJob = {
@@ -58,7 +62,7 @@ test('a build with a buildpack of the tool has the same rights as any other buil
   };
   const rest = (change: Partial<BuildJob>) =>
     JSON.parse(JSON.stringify(buildJob({ ...job, ...change })), (_key, value) =>
-      ['fetch', 'detect', 'build'].includes(value?.name) ? { ...value, command: null } : value,
+      ['fetch', 'build'].includes(value?.name) ? { ...value, command: null } : value,
     );
   assert.deepEqual(rest({ own }), rest({}));
 });
@@ -76,24 +80,53 @@ test('a rebase runs one container without the source, config vars or buildpacks 
   );
 });
 
-test('only the fetch phase of a build sees the source’s token, and only phases with buildpacks see config vars', () => {
+test('only the fetch phase of a build sees the source’s token, and only the build phase sees config vars', () => {
   const seeing = (volume: string) => PHASES.filter((phase) => seesVolume(containersOf().get(phase), volume));
   assert.deepEqual(seeing('source'), ['fetch']);
-  assert.deepEqual(seeing('platform'), ['detect', 'build']);
+  assert.deepEqual(seeing('platform'), ['build']);
 });
 
-for (const [phase, allowed] of [
-  // In these phases, a config var such as LD_LIBRARY_PATH can run code of the tool. The code must not change the volume
-  // `control`, which names the images that other phases read with the registry's credential.
-  ['detect', ['workspace', 'detected']],
-  ['build', ['workspace', 'layers']],
-] as const) {
-  test(`threat 64: the build phase ${phase}, which can run code of the tool, writes only to the volumes ${allowed.join(' and ')}`, () => {
-    const mounts = containersOf().get(phase)?.volumeMounts ?? [];
-    const written = mounts.filter(({ readOnly }) => readOnly !== true).map(({ name }) => name);
-    assert.deepEqual(written, allowed);
-  });
+// A config var such as LD_LIBRARY_PATH can run code of the tool in the phase `build`. The code must not change the volume
+// `control`, which names the images that other phases read with the registry's credential.
+test('threat 64: the phase build, which can run code of the tool, writes only to workspace, layers and detected', () => {
+  const mounts = containersOf().get('build')?.volumeMounts ?? [];
+  const written = mounts.filter(({ readOnly }) => readOnly !== true).map(({ name }) => name);
+  assert.deepEqual(written, ['workspace', 'layers', 'detected']);
+});
+
+/** Runs the command of the container `build`, with these scripts in place of the detector and the builder. */
+async function runBuild(programs: { readonly detector: string; readonly builder: string }) {
+  await using folder = await mkdtempDisposable(join(tmpdir(), 'lifecycle-'));
+  for (const [name, script] of Object.entries(programs))
+    await writeFile(join(folder.path, name), `#!/bin/bash\n${script}\n`, { mode: 0o755 });
+  const [program = '', ...words] = containersOf().get('build')?.command ?? [];
+  const here = words.map((word) => word.replace('/cnb/lifecycle', folder.path));
+  const { stdout, exitCode } = await execa(program, here, { reject: false });
+  return { lines: stdout.split('\n'), exitCode };
 }
+
+test('the container build runs the detector and then the builder, each with its own options', async () => {
+  const { lines, exitCode } = await runBuild({
+    detector: 'echo detector "$#" "$@"',
+    builder: 'echo builder "$@"',
+  });
+  assert.equal(exitCode, 0);
+  assert.equal(lines[0], 'Starting detector...');
+  assert.match(
+    lines[1] ?? '',
+    /^detector \d+ -no-color .*-group \/detected\/group.toml -plan \/detected\/plan.toml$/,
+  );
+  assert.match(lines[2] ?? '', /^builder -no-color .*-plan \/detected\/plan.toml$/);
+});
+
+test('the container build exits with the status of a detector that fails, without running the builder', async () => {
+  const { lines, exitCode } = await runBuild({ detector: 'exit 20', builder: 'echo builder' });
+  assert.deepEqual({ lines, exitCode }, { lines: ['Starting detector...'], exitCode: 20 });
+});
+
+test('the container build exits with the status of a builder that fails', async () => {
+  assert.equal((await runBuild({ detector: 'true', builder: 'exit 51' })).exitCode, 51);
+});
 
 test('each build phase mounts the volumes of the files analyzed.toml, group.toml and plan.toml that its command names', () => {
   for (const [phase, { command = [], volumeMounts = [] }] of containersOf()) {
@@ -101,7 +134,7 @@ test('each build phase mounts the volumes of the files analyzed.toml, group.toml
     for (const path of paths) {
       const mount = volumeMounts.find(({ mountPath }) => path.startsWith(`${mountPath}/`));
       assert.ok(mount !== undefined, `${phase} does not see ${path}`);
-      if (phase === 'fetch' || phase === 'restore') assert.equal(mount.readOnly, !path.includes('analyzed'));
+      if (phase === 'fetch') assert.equal(mount.readOnly, !path.includes('analyzed'));
     }
   }
 });
@@ -138,7 +171,7 @@ test('the Job of a build ends by itself without a server, is not retried, and is
 test('a build with no-cache reads nothing of an earlier build, but still writes the cache', () => {
   const containers = containersOf({ useCache: false });
   const words = (phase: string) => containers.get(phase)?.command ?? [];
-  assert.deepEqual([...containers.keys()], ['fetch', 'detect', 'build', 'export']);
+  assert.deepEqual([...containers.keys()], ['fetch', 'build', 'export']);
   assert.ok(words('fetch').includes('-skip-layers'));
   assert.ok(!words('fetch').includes('-previous-image'));
   assert.ok(words('export').includes('-cache-image'));
@@ -158,8 +191,9 @@ test('if the registry needs no login, no credential is mounted in a build', () =
   assert.ok(!spec?.volumes?.some(({ name }) => name === 'registry'));
 });
 
-test('the Job that only inspects a source fetches the source and detects buildpacks, and has no phase that builds or makes an image', () => {
+test('the Job that only inspects a source fetches the source and runs the detector, but neither the builder nor the exporter', () => {
   const { spec } = buildJob({ ...job, isInspection: true }).spec.template;
   const names = [...(spec?.initContainers ?? []), ...(spec?.containers ?? [])].map(({ name }) => name);
-  assert.deepEqual(names, ['fetch', 'detect']);
+  assert.deepEqual(names, ['fetch', 'build']);
+  assert.match(spec?.containers[0]?.command?.join(' ') ?? '', /^\/cnb\/lifecycle\/detector (?!.*builder)/);
 });
