@@ -12,12 +12,16 @@ const ERRORS = [
   /^(?:Uncaught |Caused by: |Exception in thread "[^"]*" )?(?:[\w$]+(?:\.|::))*(?:[A-Z]\w*(?:Error|Exception|Exit|NotFound)|ImproperlyConfigured)(?: \[\w+\])?:/,
   /^Error: \S|^\[cause\]: \S|^node: \S+: not found$/,
   /^(?:PHP )?(?:Fatal error|Parse error): /i,
-  /^panic: |^thread '[^']*' .*panicked at|^fatal error: /,
+  /^panic: |^thread '[^']*' .*panicked at|^fatal error: |^Fatal Python error: /,
   // Perl and Ruby.
-  /^Can't locate \S+ in @INC|^Can't open perl script|cannot load such file -- | \(LoadError\)$|^syntax error at /,
+  /^Can't locate \S+ in @INC|^Error while loading \S+: |^Can't open perl script|cannot load such file -- | \(LoadError\)$|^syntax error at /,
   // A file is missing or cannot be run: messages of shells, Python, env and the dynamic linker.
   /^(?:\/bin\/)?(?:ba|da)?sh: .*(?:not found|No such file or directory|Permission denied|cannot execute)/,
   /: can't open file |^env: .*No such file or directory|^error while loading shared libraries: |: error while loading shared libraries: /,
+  // Programs that do not know an option: getopt(3) and uWSGI.
+  /^\S+: (?:unrecognized|unknown|invalid) option\b|^\[strict-mode\] unknown config directive: /,
+  // lighttpd, if the program of `fastcgi.server` ends. The line begins with the time.
+  /\(gw_backend\.c\.\d+\) (?=.*\b(?:failed to start|child exited|terminated by signal)\b)/,
   // Servers that cannot load the program or listen on the port.
   /^Error: class uri |^Failed to (?:find|parse) |^ERROR: +(?:Error loading|\[Errno)|^(?:[\w.-]+: )?error: +\S/i,
 ];
@@ -28,6 +32,9 @@ const ERRORS = [
  */
 const EXCEPTION = /^\S(?:.{0,200}[\s:])?(?:[A-Z]\w*)?(?:Error|Exception)(?: \[\w+\])?: \S/;
 
+/** Matches errors of argparse and click about an option without a value, and captures the option. */
+const NO_VALUE =
+  /\berror: argument (\S+): (?:expected one argument|invalid \w+ value: '')|Error: Option '(\S+)' requires an argument|Error: Invalid value for '([^']+)': ''/;
 /**
  * Matches errors of a program that could not write to a folder. If `mkdir` of Node.js with the option `recursive` may
  * not write, its error is ENOENT.
@@ -60,7 +67,7 @@ export function lastError(lines: readonly string[]): string | null {
     cut.map((line) => line.trim()).findLast((line) => ERRORS.some((error) => error.test(line))) ??
     cut.findLast((line) => EXCEPTION.test(line));
   if (found === undefined) return null;
-  const text = found.replace(/^(?:\[cause\]|Caused by): /, '').replaceAll(/\s+/g, ' ');
+  const text = found.replace(/^(?:\[cause\]|Caused by|[-\d]{10} [:\d]{8}): /, '').replaceAll(/\s+/g, ' ');
   return text.length <= MAX_LENGTH ? text : `${text.slice(0, MAX_LENGTH - 1)}…`;
 }
 
@@ -81,6 +88,13 @@ export function beginsError(line: string): boolean {
  * @param isFolderReadOnly - True if tools of this server cannot write to the folders of their releases.
  */
 export function errorHint(error: string, isFolderReadOnly = false): string | null {
+  if (/^Fatal Python error: |No module named 'encodings'/.test(error))
+    return 'The tool names the folder of a Python that is not here. Remove the variable PYTHONHOME, or `home` or `virtualenv` from the settings of uWSGI, and push again.';
+  const option = firstGroup(NO_VALUE, error);
+  if (option !== undefined)
+    return `The command gives ${option} no value. If the value is a variable, such as $WEB_CONCURRENCY, set the variable (config set TOOL NAME=VALUE), or write the value into the command, and push again.`;
+  if (/attempted relative import/.test(error))
+    return 'The file uses imports such as `from . import x`, so it must be started as a part of its package, from the folder above: for example `python -m PACKAGE.MODULE` or `gunicorn PACKAGE.MODULE:app` in the Procfile.';
   const python = /No module named '?([\w.]+)/.exec(error)?.[1]?.split('.')[0];
   if (python !== undefined)
     return (
@@ -98,7 +112,9 @@ export function errorHint(error: string, isFolderReadOnly = false): string | nul
   const settings = /^node: (\S+): not found$/.exec(error)?.[1];
   if (settings !== undefined)
     return `${settings} is not in the repository, and should not be if it has passwords. Write --env-file-if-exists instead of --env-file, set the variables with config set TOOL NAME=VALUE, and push again.`;
-  const perl = /^Can't locate (\S+)\.pm in @INC/.exec(error)?.[1]?.replaceAll('/', '::');
+  const perl = /^(?:Error while loading \S+: )?Can't locate (\S+)\.pm in @INC/
+    .exec(error)?.[1]
+    ?.replaceAll('/', '::');
   if (perl !== undefined)
     return `Add ${perl} to the cpanfile, or its Debian package to an Aptfile, and push again.`;
   const library = /loading shared libraries: (\S+):/.exec(error)?.[1];

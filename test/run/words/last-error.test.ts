@@ -38,6 +38,68 @@ unable to load app 0 (mountpoint='') (callable not found or import error)
     hint: /module requests to/,
   },
   {
+    name: 'gunicorn with an option whose variable is not set',
+    output: `usage: gunicorn [OPTIONS] [APP_MODULE]
+gunicorn: error: argument -w/--workers: expected one argument`,
+    error: 'gunicorn: error: argument -w/--workers: expected one argument',
+    hint: /^The command gives -w\/--workers no value\. .*config set TOOL NAME=VALUE/,
+  },
+  {
+    name: 'uvicorn with an option whose variable is empty',
+    output: `Usage: uvicorn [OPTIONS] APP
+Try 'uvicorn --help' for help.
+
+Error: Invalid value for '--port': '' is not a valid integer.`,
+    error: "Error: Invalid value for '--port': '' is not a valid integer.",
+    hint: /^The command gives --port no value\./,
+  },
+  {
+    name: 'a file that is started outside of its package',
+    output: `Traceback (most recent call last):
+  File "/workspace/src/app.py", line 1, in <module>
+    from . import monitor
+ImportError: attempted relative import with no known parent package`,
+    error: 'ImportError: attempted relative import with no known parent package',
+    hint: /must be started as a part of its package/,
+  },
+  {
+    name: 'a Python that is told to use the folder of another one',
+    output: `Could not find platform independent libraries <prefix>
+Python path configuration:
+  PYTHONHOME = '/data/project/x/venv'
+Fatal Python error: init_fs_encoding: failed to get the Python codec of the filesystem encoding
+Python runtime state: core initialized
+ModuleNotFoundError: No module named 'encodings'`,
+    error: "ModuleNotFoundError: No module named 'encodings'",
+    hint: /Remove the variable PYTHONHOME/,
+  },
+  {
+    name: 'uWSGI with an unknown setting in strict mode',
+    output: `[uWSGI] getting INI configuration from uwsgi.ini
+[strict-mode] unknown config directive: wsgi-fil`,
+    error: '[strict-mode] unknown config directive: wsgi-fil',
+  },
+  {
+    name: 'a program with an unknown option',
+    output: "uwsgi: unrecognized option '--http-soket'\nusage: uwsgi",
+    error: "uwsgi: unrecognized option '--http-soket'",
+  },
+  {
+    name: 'plackup without a module',
+    output:
+      "Error while loading /workspace/app.psgi: Can't locate Dancer2.pm in @INC (you may need to install the Dancer2 module) at /workspace/app.psgi line 1.",
+    error:
+      "Error while loading /workspace/app.psgi: Can't locate Dancer2.pm in @INC (you may need to install the Dancer2 module) at /workspace/app.psgi line 1.",
+    hint: /^Add Dancer2 to the cpanfile/,
+  },
+  {
+    name: 'lighttpd whose FastCGI program ends',
+    output: `2026-11-30 10:00:00: (server.c.1909) server started (lighttpd/1.4.79)
+2026-11-30 10:00:00: (gw_backend.c.575) child exited with status 2 /workspace/app.fcgi
+2026-11-30 10:00:00: (gw_backend.c.1655) [ERROR]: spawning gw failed.`,
+    error: '(gw_backend.c.575) child exited with status 2 /workspace/app.fcgi',
+  },
+  {
     name: 'Node without a module',
     output: `node:internal/modules/cjs/loader:1228
   throw err;
@@ -192,9 +254,8 @@ Node.js v24.1.0`,
   },
   {
     name: 'a program with wrong arguments',
-    output:
-      'usage: gunicorn [OPTIONS] [APP_MODULE]\ngunicorn: error: argument -w/--workers: expected one argument',
-    error: 'gunicorn: error: argument -w/--workers: expected one argument',
+    output: 'usage: gunicorn [OPTIONS] [APP_MODULE]\ngunicorn: error: unrecognized arguments: --worker',
+    error: 'gunicorn: error: unrecognized arguments: --worker',
   },
   {
     name: 'an error in a long line',
