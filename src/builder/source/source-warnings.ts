@@ -21,8 +21,9 @@ export async function sourceWarnings(folder: string, isWhole = true): Promise<st
   const pointers: string[] = [];
   const repositories: string[] = [];
   const links: string[] = [];
-  const hasLfs = ((await readIfSmall(folder, ['.gitattributes'])) ?? '').includes('filter=lfs');
-  for (const entry of await entriesBelow(folder)) {
+  const entries = await entriesBelow(folder);
+  const hasLfs = await usesLfs(folder, entries);
+  for (const entry of entries) {
     const path = join(entry.parentPath, entry.name);
     if (entry.isSymbolicLink() && (await leadsOut(folder, path))) links.push(relative(folder, path));
     if (isWhole && entry.isDirectory() && (await isEmpty(path))) repositories.push(relative(folder, path));
@@ -63,6 +64,15 @@ async function entriesBelow(folder: string): Promise<Dirent[]> {
     }
   }
   return found;
+}
+
+/** Whether one of the first hundred .gitattributes files, in any folder, has a filter for Git LFS. */
+async function usesLfs(folder: string, entries: readonly Dirent[]): Promise<boolean> {
+  for (const { parentPath, name } of entries.filter(({ name }) => name === '.gitattributes').slice(0, 100)) {
+    const parts = relative(folder, join(parentPath, name)).split('/');
+    if ((await readIfSmall(folder, parts))?.includes('filter=lfs') === true) return true;
+  }
+  return false;
 }
 
 function named(paths: readonly string[]): string {

@@ -258,6 +258,18 @@ test('threat 41: submodules, LFS pointers and links to outside of the source cau
   assert.match(warnings[2] ?? '', /absolute, folder\/outside\.$/);
 });
 
+test('threat 41: a pointer of Git LFS causes a warning if the .gitattributes is in the folder of the file', async () => {
+  const source = await sourceOf({ 'app.py': '' });
+  await mkdir(join(source, 'assets'));
+  await writeFile(join(source, 'assets/.gitattributes'), '*.png filter=lfs diff=lfs merge=lfs -text\n');
+  await writeFile(
+    join(source, 'assets/map.png'),
+    'version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 1\n',
+  );
+  const [warning = ''] = await sourceWarnings(source);
+  assert.match(warning, /LFS.*: assets\/map\.png\./);
+});
+
 test('a git repository inside the repository of a tool causes a warning, unless .slugignore may have emptied its folder', async () => {
   const source = await sourceOf({ 'app.py': '' });
   await mkdir(join(source, 'libraries/inner'), { recursive: true });
