@@ -73,7 +73,7 @@ async function answerOf(
   return answer;
 }
 
-test('a push that could not start does not hold up work that waits until its tool has no push under way', {
+test('a push that failed at its start does not hold up work that waits until no push to the tool is under way', {
   timeout: 20_000,
 }, async () => {
   const { services } = open('broken', { hints: () => assert.fail('the store is locked') });

@@ -87,7 +87,7 @@ test('over HTTP, a command is answered 200, a wrong command line 400, and a comm
   }
 });
 
-test('over HTTP, a command with exit status 2 and only standard error is answered 400', async (context) => {
+test('over HTTP, a command that prints only errors and exits with 2 is answered 400', async (context) => {
   const run: Run = async ({ err }) => {
     await err(' !     No such command.\n');
     return 2;

@@ -97,7 +97,7 @@ test('rust: a tool that has a Procfile and waits for no requests gets no web pro
   await assert.rejects(readFile(join(source.layers, 'launch.toml')), { code: 'ENOENT' });
 });
 
-test('rust: if rustup cannot be reached, the installed version takes the place of an older one, with a warning', {
+test('rust: if rustup cannot be reached, the installed version is used in place of the older version that the tool asks for, with a warning', {
   skip,
 }, async () => {
   await using source = await ASource.of({

@@ -187,7 +187,7 @@ for (const { name, text, says } of [
   });
 }
 
-test('tools are added with maintainers, listed and removed', async () => {
+test('`tool add` adds a tool with maintainers, `tool list` lists it, and `tool remove` removes it', async () => {
   const office = new Office();
   office.revoke = () => '';
   await office.type(['user', 'add', 'alice']);

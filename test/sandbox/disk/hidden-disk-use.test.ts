@@ -133,7 +133,7 @@ for (const uid of [0, 65_534]) {
   );
 
   test(
-    `threat 112: a program whose open, deleted file was in a folder is taken for a program that hides files (uid of the server: ${uid})`,
+    `threat 112: a program that keeps a deleted file of a deleted folder open is taken for a program that hides files (uid of the server: ${uid})`,
     {
       skip: !isRoot,
     },

@@ -339,7 +339,7 @@ for (const { name, files, said } of [
   });
 }
 
-test('an import of a module that Python has removed is refused; config.py.example counts as an example of config.py, but djangoo_app.txt is no list of packages for djangoo', async () => {
+test('an import of a module that Python has removed is refused, and so is an import of config if the repository has only config.py.example', async () => {
   const removed = await webOf({ 'app.py': `${FLASK}import binhex\n`, 'requirements.txt': 'flask\n' }, []);
   assert.match(
     removed.output,
