@@ -334,6 +334,33 @@ test('threat 63: a read token cannot read the output of processes, which may con
   assert.equal((await desk.type(['logs', 'wikibot'])).status, 0);
 });
 
+test('threat 166: with a read token, `logs --build` shows no output of the test and release commands and of processes that failed', async () => {
+  const { desk } = busyDesk();
+  using _ = desk;
+  const credential = 'token ci (abc)';
+  const principal = { ...desk.alice, scope: 'read', credential, onlyTool: wikibot } as const;
+  const build = '-----> Building\n       Installed 3 packages\n';
+  const failed = ' !     Rollout failed: web.1 exited with code 3.\n';
+  desk.deployments.log = [
+    `${build}-----> Releasing v2\n-----> Running the release command\n       new password: 5ecret\n`,
+    '-----> Rolling out v2\n       web.1 | session 5ecret\n',
+    failed,
+  ];
+  const shown = async (id: string) =>
+    (await desk.type(['logs', 'wikibot', '--build', id], { principal })).out;
+  const hidden = ' !     The token ci (abc) may not read the output of processes, which is left out here.\n';
+  assert.equal(
+    await shown('d1'),
+    `${build}-----> Releasing v2\n-----> Running the release command\n${hidden}-----> Rolling out v2\n${failed}`,
+  );
+  assert.match((await desk.type(['logs', 'wikibot', '--build', 'd1'])).out, /5ecret[\s\S]*5ecret/);
+
+  // A restart builds nothing.
+  desk.store.addDeployment(deploymentOf('r1', { kind: 'restart' }));
+  desk.deployments.log = ['-----> Restart of v1 by alice\n       web.1 | session 5ecret\n'];
+  assert.equal(await shown('r1'), `-----> Restart of v1 by alice\n${hidden}`);
+});
+
 test('`logs --build` takes the id of a deployment or build of the tool, but no id of another tool', async () => {
   const { desk } = busyDesk();
   using _ = desk;

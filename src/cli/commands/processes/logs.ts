@@ -1,15 +1,18 @@
 import { DeployError } from '../../../core/errors.ts';
 import { outputTime } from '../../../core/fair-share/time-shares.ts';
+import type { Deployment } from '../../../core/types.ts';
 import type { LogLine, LogMatch } from '../../../run/runtime.ts';
 import type { Output, ToolCommand, ToolContext } from '../../command.ts';
 import { lists } from '../../command-line/list-command.ts';
 import { inBatches } from '../../command-line/output-batches.ts';
 import { timeOf } from '../../command-line/parse-time.ts';
 import { countOf } from '../../command-line/parse-words.ts';
-import { json, oneLineOfLog } from '../../command-line/printing.ts';
+import { json, oneLineOfLog, warning } from '../../command-line/printing.ts';
 import { UsageError } from '../../command-line/usage-error.ts';
 import { findDeployment } from '../../find-deployment.ts';
 
+/** How lines of a deployment's log begin: those with details and output, and the step after the build. */
+const [DETAIL, RELEASING] = ['       ', '-----> Releasing v'];
 const lineCount = { min: 1, max: 10_000, byDefault: 100, typed: '-n' };
 
 export const logsCommand: ToolCommand = {
@@ -148,11 +151,46 @@ async function buildLog(context: ToolContext, id: string): Promise<number> {
   }
   const deployment = findDeployment(context, id);
   let isEmpty = true;
-  for await (const text of services.deployments.follow(deployment.id, { isColoured: false, signal })) {
+  const log = services.deployments.follow(deployment.id, { isColoured: false, signal });
+  for await (const text of context.principal.scope === 'read'
+    ? withoutOutput(log, context, deployment)
+    : log) {
     isEmpty = false;
     await out(text);
   }
   if (isEmpty && deployment.endedAt !== null && !signal.aborted)
     await out(`The log of deployment ${deployment.id} is no longer kept.\n`);
   return 0;
+}
+
+/**
+ * Leaves out the output of processes from the log of a deployment, for somebody who may only read. After the build, a
+ * log has the whole output of the test and release commands, and the last output of processes that failed. In a log,
+ * all output follows seven spaces, so this function leaves out all such lines from the beginning of the release on.
+ *
+ * @param log - The log, in chunks of whole lines.
+ */
+async function* withoutOutput(
+  log: AsyncIterable<string>,
+  { principal }: Pick<ToolContext, 'principal'>,
+  { kind }: Pick<Deployment, 'kind'>,
+): AsyncGenerator<string> {
+  let hasBegun = kind !== 'push' && kind !== 'redeploy';
+  let isTold = false;
+  for await (const text of log) {
+    let shown = '';
+    for (const line of text.split(/(?<=\n)/)) {
+      if (hasBegun && line.startsWith(DETAIL)) {
+        if (!isTold)
+          shown += warning(
+            `The ${principal.credential} may not read the output of processes, which is left out here.`,
+          );
+        isTold = true;
+        continue;
+      }
+      if (line.startsWith(RELEASING)) hasBegun = true;
+      shown += line;
+    }
+    if (shown !== '') yield shown;
+  }
 }
