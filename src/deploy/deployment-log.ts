@@ -135,9 +135,10 @@ export class DeploymentLogs {
    * too old.
    *
    * @param mayGo - True if the log of this deployment may be deleted. Called only for logs beyond these limits.
+   * @param now - The time by which logs are old. 0 if no log counts as old.
    */
-  async dropOld(tool: ToolName, mayGo: (id: string) => boolean): Promise<void> {
-    const oldest = this.#days === 0 ? 0 : Date.now() - this.#days * DAY_MS;
+  async dropOld(tool: ToolName, mayGo: (id: string) => boolean, now: number): Promise<void> {
+    const oldest = this.#days === 0 ? 0 : now - this.#days * DAY_MS;
     const folder = dirname(this.path(tool, 'any'));
     const names = existsSync(folder) ? await readdir(folder) : [];
     // Sort the ids, and so the logs by time, because each id begins with the time at which it was made.

@@ -1,5 +1,6 @@
 import { setTimeout as wait } from 'node:timers/promises';
 import type { CleanUpHold } from '../core/concurrency/clean-up-hold.ts';
+import { SteadyTime } from '../core/steady-time.ts';
 import type { DeployContext } from './deploy-context.ts';
 import type { DeploymentLogs } from './deployment-log.ts';
 import { mayLogGo } from './retention.ts';
@@ -15,7 +16,10 @@ export interface OldLogsOptions extends Pick<DeployContext, 'store' | 'runtime' 
 const HOUR_MS = 60 * 60 * 1000;
 const DAY_MS = 24 * HOUR_MS;
 
-/** Deletes old logs of all tools, at the start and every hour, also those of tools that are not deployed any more. */
+/**
+ * Deletes old logs of all tools, an hour after the start and then every hour, also those of tools that are not deployed
+ * any more.
+ */
 export class OldLogs implements AsyncDisposable {
   readonly #closing = new AbortController();
   readonly #work: Promise<void>;
@@ -31,8 +35,9 @@ export class OldLogs implements AsyncDisposable {
 
   async #repeat(options: OldLogsOptions): Promise<void> {
     const { signal } = this.#closing;
+    const time = new SteadyTime();
     while (!signal.aborted) {
-      await dropOldLogs(options, Date.now(), signal).catch((err: unknown) =>
+      await dropOldLogs(options, time.now(), signal).catch((err: unknown) =>
         options.log.error(
           { err },
           'cannot list the tools whose logs are old; the server tries again in an hour',
@@ -53,7 +58,7 @@ export async function dropOldLogs(
     if (signal.aborted) return;
     await cleanUp
       .unlessHeld(async () => {
-        await logs.dropOld(name, (id) => mayLogGo(store, name, id));
+        await logs.dropOld(name, (id) => mayLogGo(store, name, id), now);
         await runtime.dropOldLogs(name, now - days * DAY_MS);
       })
       .catch((err: unknown) => log.warn({ err, tool: name }, 'cannot delete old logs of a tool'));

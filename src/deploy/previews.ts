@@ -5,6 +5,7 @@ import { untilAborted } from '../core/concurrency/until-aborted.ts';
 import { DeployError } from '../core/errors.ts';
 import type { ToolName } from '../core/names.ts';
 import { PREVIEW_BRANCHES, previewBranch, previewName, previewTool } from '../core/preview-names.ts';
+import { SteadyTime } from '../core/steady-time.ts';
 import type { ToolLimits } from '../core/tool-limits.ts';
 import type { Deployment } from '../core/types.ts';
 import { parkedRef } from '../git/push/truthful-push.ts';
@@ -34,6 +35,8 @@ export interface ToolPreviewsOptions
   readonly cleanUp: Pick<CleanUpHold, 'unlessHeld'>;
   /** Deletes the folders of a tool in the data folder that the builder does not delete. */
   readonly removeFolders: (tool: ToolName) => Promise<void>;
+  /** The time by which previews are old. By default, that of the system. */
+  readonly time?: SteadyTime;
 }
 
 const DAY_MS = 24 * 60 * 60 * 1000;
@@ -55,6 +58,7 @@ export class ToolPreviews implements Previews, AsyncDisposable {
   /** The clean-ups that run after deployments of previews. */
   readonly #cleanUps = new Map<ToolName, Promise<unknown>>();
   readonly #closing = new AbortController();
+  readonly #time: SteadyTime;
   readonly #copying = new ConcurrencyLimit(COPIES_AT_ONCE);
   /** Lets each person have one copy at a time, so that nobody waits behind all previews of somebody else. */
   readonly #copyingOf = new KeyedConcurrencyLimit(1);
@@ -63,6 +67,7 @@ export class ToolPreviews implements Previews, AsyncDisposable {
 
   constructor(options: ToolPreviewsOptions) {
     this.#options = options;
+    this.#time = options.time ?? new SteadyTime();
   }
 
   get days(): number {
@@ -207,8 +212,9 @@ export class ToolPreviews implements Previews, AsyncDisposable {
     await this.#ending;
   }
 
-  async #endOld(now = Date.now()): Promise<void> {
+  async #endOld(): Promise<void> {
     const { store, log, days } = this.#options;
+    const now = this.#time.now();
     for (const { name, tool, usedAt, isEnding } of store.previews()) {
       if (this.#closing.signal.aborted) return;
       try {

@@ -68,12 +68,13 @@ export async function applyRetention(options: RetentionOptions, deployment: Depl
 }
 
 /**
- * Deletes old copies of releases, old logs and old rows of the store. Keeps the log of a build whose artifact is kept,
+ * Deletes old copies of releases, surplus logs and old rows of the store. Keeps the log of a build whose artifact is kept,
  * of a deployment that has not ended, and of a deployment that the store does not know.
  */
 async function dropOldRecords({ store, logs }: RetentionOptions, tool: ToolName): Promise<void> {
   store.dropOldCopies(tool);
-  await logs.dropOld(tool, (id) => mayLogGo(store, tool, id));
+  // `OldLogs` deletes the logs that are too old.
+  await logs.dropOld(tool, (id) => mayLogGo(store, tool, id), 0);
   store.dropOldRows(tool, Date.now());
 }
 
