@@ -5,13 +5,14 @@ import { connect } from 'node:net';
 import { type TestContext, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { readingTime } from '../../src/core/fair-share/reading-time.ts';
+import { requestTime } from '../../src/core/fair-share/request-time.ts';
 import type { Gateway } from '../../src/run/runtime.ts';
-import { openDoor } from '../support/http/http-door.ts';
+import { type DoorOverrides, openDoor } from '../support/http/http-door.ts';
 import { collect } from '../support/http/http-raw.ts';
 
 type Serve = (request: IncomingMessage, response: ServerResponse) => unknown;
 
-async function openTool(context: TestContext, serve: Serve) {
+async function openTool(context: TestContext, serve: Serve, config: DoorOverrides['config'] = {}) {
   const gateway: Gateway = {
     toolOf: () => 'one',
     serve: (_tool, request, response) => void serve(request, response),
@@ -21,7 +22,7 @@ async function openTool(context: TestContext, serve: Serve) {
       socket.pipe(socket);
     },
   };
-  const { port } = await openDoor(context, { gateway });
+  const { port } = await openDoor(context, { gateway, config });
   const socket = connect(port, '127.0.0.1');
   socket.on('error', () => {});
   context.after(() => socket.destroy());
@@ -106,3 +107,25 @@ test('bytes after an HTTP upgrade are passed on unchanged', async (context) => {
     got = Buffer.concat([got, ...((await once(socket, 'data', limit)) as [Buffer])]);
   assert.ok(got.subarray(got.indexOf('\r\n\r\n') + 4).equals(sent));
 });
+
+for (const [title, proxies, mustWait] of [
+  ['of a trusted proxy do not wait, because it serves many clients', ['127.0.0.1'], false],
+  ['of one network that come too fast wait', [], true],
+] as const)
+  test(`threat 155: requests ${title}`, async (context) => {
+    const socket = await openTool(context, (_request, response) => response.end(), {
+      trusted_proxies: [...proxies],
+    });
+    const before = requestTime.waitMs('127.0.0.1');
+    const requests = 3000;
+    const last = head('GET /', 'Connection: close\r\n');
+    socket.write(head('GET /', '').repeat(requests) + last);
+    let most = 0;
+    const watch = setInterval(() => {
+      most = Math.max(most, requestTime.waitMs('127.0.0.1'));
+    }, 20);
+    const { text } = await collect(socket, 30_000);
+    clearInterval(watch);
+    assert.equal(text.match(/HTTP\/1\.1 200/g)?.length, requests + 1);
+    assert.equal(most > 0, mustWait, `${before} ms at first, ${most} ms at most`);
+  });

@@ -1,6 +1,7 @@
 import type { IncomingMessage } from 'node:http';
 import type { Socket } from 'node:net';
 import { readingTime } from './reading-time.ts';
+import { requestTime } from './request-time.ts';
 
 /**
  * How many bytes are read at once outside the body of an HTTP message. The number is small, because a larger piece
@@ -47,6 +48,10 @@ export class PacedReading {
   readonly #socket: Socket;
   readonly #push: Socket['push'];
   readonly #key: string;
+  /** True if the bytes between two bodies are requests of the network `#key`, which `RequestTime` paces. */
+  readonly #hasTurns: boolean;
+  /** When the next request may begin. Null if that was not decided yet. */
+  #turnAt: number | null = null;
   /** The key that pays for reading the current request or answer, or for all bytes if the connection is not HTTP. */
   #messageKey: string;
   #body: Body | null = null;
@@ -63,14 +68,20 @@ export class PacedReading {
     return PacedReading.#all.get(socket);
   }
 
-  /** Begins to pace the reading of a connection. @param key - The key that pays for the bytes that arrive. */
-  static begin(socket: Socket, key: string): void {
-    PacedReading.#all.set(socket, new PacedReading(socket, key));
+  /**
+   * Begins to pace the reading of a connection.
+   *
+   * @param key - The key that pays for the bytes that arrive.
+   * @param hasTurns - True if the bytes are requests of one network, `key`. They then also wait for their turn.
+   */
+  static begin(socket: Socket, key: string, { hasTurns = false } = {}): void {
+    PacedReading.#all.set(socket, new PacedReading(socket, key, hasTurns));
   }
 
-  private constructor(socket: Socket, key: string) {
+  private constructor(socket: Socket, key: string, hasTurns: boolean) {
     this.#socket = socket;
     this.#key = key;
+    this.#hasTurns = hasTurns;
     this.#messageKey = key;
     this.#push = socket.push.bind(socket);
     const read = socket._read.bind(socket);
@@ -149,7 +160,7 @@ export class PacedReading {
       const delayMs = readingTime.waitMs(this.#payer);
       // A connection that has just passed bytes on waits longer than other connections of its key, so they take turns.
       if (delayMs > 0) this.#passSoon(Math.min(delayMs, MAX_WAIT_MS) + (hasPassed ? 1 : 0));
-      if (delayMs > 0 || this.#socket.isPaused()) break;
+      if (delayMs > 0 || this.#socket.isPaused() || !this.#isTurn()) break;
       hasPassed = true;
       const before = this.#messages;
       const piece = this.#nextPiece();
@@ -158,12 +169,28 @@ export class PacedReading {
       this.#adapt(piece.length, (this.#body?.chunks.length ?? 0) - chunks);
       // If several requests began in this piece, the next piece waits for the next round of the event loop: the work
       // for them is charged to their key first.
-      if (this.#messages > before + 1) this.#passSoon();
+      if (this.#messages > before + 1) {
+        if (this.#hasTurns) requestTime.waitMs(this.#key, this.#messages - before - 1);
+        this.#passSoon();
+      }
       if (this.#isWaiting) break;
     }
     const body = this.#body;
     if (body !== null && body.chunks.length > 0) this.#count(0, () => this.#handOn(body));
     return wantsMore && this.#held.length === 0;
+  }
+
+  /** Whether the next request may begin. If not, the connection goes on at its turn. */
+  #isTurn(): boolean {
+    if (!this.#hasTurns || this.#body !== null || this.#isOpaque) return true;
+    const now = performance.now();
+    this.#turnAt ??= now + requestTime.waitMs(this.#key);
+    if (this.#turnAt > now) {
+      this.#passSoon(Math.ceil(this.#turnAt - now));
+      return false;
+    }
+    this.#turnAt = null;
+    return true;
   }
 
   #adapt(bytes: number, chunks: number): void {

@@ -167,7 +167,7 @@ export interface Work {
 }
 
 /** The processor time of the whole process, because the kernel's figure for one thread may be 4 ms old. */
-function usedMs(): number {
+export function usedMs(): number {
   const { user, system } = process.cpuUsage();
   return (user + system) / 1000;
 }

@@ -43,7 +43,7 @@ export class Connections {
     // Without an address, the client has already disconnected.
     if (remoteAddress === undefined) return void socket.destroy();
     const name = nameOf(socket);
-    const network = this.#isProxy(remoteAddress) ? null : networkOf(remoteAddress);
+    const network = this.isProxy(remoteAddress) ? null : networkOf(remoteAddress);
     const connection: Connection = { socket, network, requests: 0, hasSpoken: false };
     this.#all.set(name, connection);
     this.#setIdle(connection, true);
@@ -123,7 +123,8 @@ export class Connections {
     if (this.#all.get(name) === connection) this.#all.delete(name);
   }
 
-  #isProxy(remoteAddress: string): boolean {
+  /** Whether this is the address of a trusted proxy, which serves many clients. */
+  isProxy(remoteAddress: string): boolean {
     return this.#options.trustedProxies.check(plainAddress(remoteAddress));
   }
 }

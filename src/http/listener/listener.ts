@@ -124,7 +124,7 @@ export function createListener(options: ListenerOptions): Listener {
     options.onUpgrade(request, socket, head);
   });
   server.on('connection', (socket) => connections.add(socket));
-  server.on(tls === null ? 'connection' : 'secureConnection', readAtPace);
+  server.on(tls === null ? 'connection' : 'secureConnection', (socket) => readAtPace(socket, connections));
 
   const watchEnd = () => {
     if (tls !== null) alarmIfOver(tls, log);
@@ -172,8 +172,9 @@ export function createListener(options: ListenerOptions): Listener {
   };
 }
 
-function readAtPace(socket: Socket): void {
-  PacedReading.begin(socket, networkOf(socket.remoteAddress ?? ''));
+function readAtPace(socket: Socket, connections: Connections): void {
+  const { remoteAddress = '' } = socket;
+  PacedReading.begin(socket, networkOf(remoteAddress), { hasTurns: !connections.isProxy(remoteAddress) });
   // Add and remove a `data` listener. Until one was added, Node's HTTP parser reads directly from the operating system,
   // past PacedReading.
   const nobody = () => {};
