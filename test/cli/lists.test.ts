@@ -334,7 +334,7 @@ test('threat 63: a read token cannot read the output of processes, which may con
   assert.equal((await desk.type(['logs', 'wikibot'])).status, 0);
 });
 
-test('threat 166: with a read token, `logs --build` shows no output of the test and release commands and of processes that failed', async () => {
+test('threat 166: with a read token, `logs --build` shows no output of test commands, release commands or failed processes', async () => {
   const { desk } = busyDesk();
   using _ = desk;
   const credential = 'token ci (abc)';
