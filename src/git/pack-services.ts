@@ -7,7 +7,7 @@ export interface ReceiveRequest {
   readonly principal: Principal;
   /**
    * True over SSH, where git first sends the ref advertisement. False over HTTP, where an earlier request got the
-   * advertisement, and if `isArchive`.
+   * advertisement. Also false if `isArchive` is true.
    */
   readonly hasAdvertisement: boolean;
   /** True if the server itself pushes a commit of files that a person has sent without git. */

@@ -118,7 +118,7 @@ describe('process types that do not start by themselves', () => {
     assert.deepEqual(await upIn(name), ['web.1']);
   });
 
-  test('a worker that an earlier version of the server started with web keeps running after a redeploy, a push and a rollback, until scale ends it', async () => {
+  test('if an earlier version of the server started a worker together with web, the worker keeps running after a redeploy, a push and a rollback, until scale ends it', async () => {
     const { name, tree } = await liveTool(server, 'existing', tool('one'));
     await server.kill('SIGTERM');
     makeEarlier(join(server.folder, 'data/store.sqlite'), 'worker');

@@ -7,7 +7,7 @@ import { hashPassword } from './password-hash.ts';
 export interface FirstDirectory {
   readonly path: string;
   readonly userName: string;
-  /** The lines of the .pub files in the user's ~/.ssh. Lines that are not usable keys are left out. */
+  /** All lines of the .pub files in the user's ~/.ssh. The new file gets only those that are usable SSH keys. */
   readonly keyLines: readonly string[];
   readonly password: string;
   /** The name of a tool that the user maintains. Null if the file gets no tool. */
@@ -18,7 +18,7 @@ export interface FirstDirectory {
 export interface FirstDirectoryMade {
   readonly uid: string;
   readonly keys: number;
-  /** For each key that was left out, a message that says why. */
+  /** For each line of a .pub file that the new file does not get as a key, a message that says why. */
   readonly leftOut: readonly string[];
 }
 

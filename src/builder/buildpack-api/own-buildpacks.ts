@@ -18,16 +18,16 @@ export interface OwnBuildpack extends DescribedBuildpack {
   readonly path: string;
 }
 
-/** The buildpacks that a tool brings in its repository, by their place in the order of the build. */
+/** The buildpacks that a tool brings in its repository and names in project.toml, in three groups. */
 export interface OwnBuildpacks {
-  /** The buildpacks of `pre.group`, which build before all others. */
+  /** The buildpacks that project.toml lists in `pre.group`. They build before all others. */
   readonly first: readonly OwnBuildpack[];
   /**
-   * The buildpacks of `group`. They build directly before the server's buildpack `procfile`, or after all buildpacks of
+   * The buildpacks that project.toml lists in `group`. They build directly before the server's buildpack `procfile`, or after all buildpacks of
    * the server if a group has no `procfile`.
    */
   readonly beforeProcfile: readonly OwnBuildpack[];
-  /** The buildpacks of `post.group`, which build after all others. */
+  /** The buildpacks that project.toml lists in `post.group`. They build after all others. */
   readonly last: readonly OwnBuildpack[];
   /** A warning about the names of buildpacks in project.toml that have no effect. Empty if all have an effect. */
   readonly warnings: readonly string[];

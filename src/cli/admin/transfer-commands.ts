@@ -199,7 +199,7 @@ function checked(text: string | null): string {
   throw new DeployError(
     'BAD_PASSPHRASE',
     `the passphrase is empty, has more than one line, or has more than ${MAX_PASSPHRASE_BYTES} bytes`,
-    'Nothing was done. Give one line of text.',
+    'Nothing was done. Give a passphrase of one line.',
   );
 }
 

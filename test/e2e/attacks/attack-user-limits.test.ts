@@ -50,7 +50,7 @@ test('if tools have users of their own and the server is not root, the server’
   assert.match(stdout, /is whole/);
 });
 
-test('threat 64: the tools’ users may read an artifact of an earlier server, but only the server’s user can list the folders above the artifact', async () => {
+test('threat 64: the system users of tools may read an artifact that was built before tools had such users, but only the server’s user can list the folders above it', async () => {
   const data = await mkdtemp(join(tmpdir(), 'earlier-'));
   const artifact = join(data, 'artifacts/hello/20260101-secret');
   await mkdir(artifact, { recursive: true });

@@ -213,7 +213,7 @@ test('a web process that loses its first request is healthy when it answers a la
   });
 });
 
-test('a web process that never answers is refused within seconds after health_time', async () => {
+test('a web process that never answers counts as unhealthy a few seconds after health_time is over', async () => {
   await withServer(
     () => {},
     async (port) => {

@@ -136,7 +136,8 @@ export class ClusterMaintenance {
     const { tool } = release;
     this.#on.add(tool);
     const now = live.optionsOf(tool);
-    // A rollout may have gone live since the pod was started, so apply the page of the rollout that is live now.
+    // The maintenance page comes from the image of a release. Another rollout may have gone live since the pod of the
+    // page was started, so show the page of the release that is live now.
     if (now !== null)
       await applyObject(cluster, maintenanceDeployment({ ...now.rollout, ...now }), { signal });
     await makeWay(parts, tool, namespace, signal);

@@ -32,7 +32,7 @@ export class LiveRollouts {
   readonly #live = new Map<string, ReleaseOptions>();
   /** Moving the requests of a tool and restoring its deleted objects take turns. The keys are tools. */
   readonly #turns = new Map<string, ConcurrencyLimit>();
-  /** The releases of rollouts that are starting, live or draining. */
+  /** The releases of rollouts that are starting, live or draining. The keys are the ids of the rollouts. */
   readonly #releases = new Map<string, Release>();
   readonly #begun = new Map<string, Set<string>>();
   /** The ids of rollouts that are starting and may go live. */

@@ -228,7 +228,7 @@ for (const folder of ['/tmp', '/workspace'])
     assert.deepEqual(end, { kind: 'bytes', limit: 20 * MIB });
   });
 
-test('threat 83: a program whose file cannot be read is ended if it fills the disk, even if the server is not root', {
+test('threat 83: a program that may be executed but not read is ended if it fills the disk, even if the server is not root', {
   skip: SmallDisk.whyNot,
 }, async () => {
   const closed =
