@@ -128,6 +128,8 @@ async function measureTree(
 // This limit is well below PATH_MAX of Linux (4096), because a checkout puts the path of its folder before each path.
 const MAX_PATH_BYTES = 1024;
 const MAX_NAME_BYTES = 255;
+/** An entry of `git ls-tree` that is longer has a path that is too long: mode, type, id and size take less than this. */
+const MAX_ENTRY = MAX_PATH_BYTES + 200;
 
 class TreeCount {
   files = 0;
@@ -144,6 +146,8 @@ class TreeCount {
     const entries = (this.#rest + chunk.toString('latin1')).split('\0');
     this.#rest = entries.pop() ?? '';
     for (const entry of entries) this.#add(entry);
+    // git accepts names of a hundred megabytes. To collect such a name would block the server for minutes.
+    if (this.#rest.length > MAX_ENTRY) this.#tooLong ??= this.#rest.slice(this.#rest.indexOf('\t') + 1);
   }
 
   #add(entry: string): void {
