@@ -5,6 +5,9 @@ source "$CNB_BUILDPACK_DIR/lib/other_language.sh"
 
 top=$PWD
 
+# The files that may name the jobs of the tool
+job_files=("$top"/toolforge.yaml "$top"/{,toolforge/,.toolforge/}{,cron}jobs.yaml "$top"/{jobs.yml,toolforge-jobs.yaml})
+
 # Matches a byte order mark or nothing. Some editors on Windows write the mark at the start of a file
 bom=$'(\xef\xbb\xbf)?'
 
@@ -51,7 +54,8 @@ runs_node() {
   local programs='(^|[[:space:];&|"'\''(])(node|nodejs|npm|npx|yarn|pnpm)([[:space:];&|"'\'')]|$)'
   grep -qsE "^$bom"'type:[[:space:]]*["'\'']?node' service.template "$top/service.template" && return
   [[ -f $top/Procfile ]] && LC_ALL=C tr -d '\000\r' <"$top/Procfile" | sed -nE "s/^$bom"'[[:space:]]*[A-Za-z0-9_-]+:(.*)/\2/p' | grep -E "$programs" >/dev/null && return
-  { grep -shE '^[[:space:]-]*command:' "$top/toolforge.yaml" "$top/jobs.yaml" || true; } | sed -E 's/^[[:space:]-]*command://' | grep -E "$programs" >/dev/null
+  grep -qsE '(^|[[:space:],{-])image:[[:space:]]*["'\'']?(tf-)?node[0-9]' "${job_files[@]}" && return
+  { grep -shE '^([^#]*[[:space:],{-])?command:' "${job_files[@]}" || true; } | sed -E 's/^[^#]*command://' | grep -E "$programs" >/dev/null
 }
 
 # Prints the first folder that has an index.html, or nothing
@@ -59,7 +63,7 @@ site_folder() { for folder in . public public_html dist docs build www htdocs; d
 
 # Matches a start script that only serves the tool while a developer works on it. If the tool also has a page or a build
 # script, the result is a web site, which needs no server of its own.
-development_server='^(([A-Za-z_]+=[^ ]*|cross-env|npx|yarn|run|npm|exec) +)*(react-scripts start|react-app-rewired start|craco start|vue-cli-service serve|ng serve|webpack serve|webpack-dev-server|webpack .*--watch|gatsby (develop|serve)|astro( dev| preview)?( --.*)?$|docusaurus (start|serve)|(@11ty/)?eleventy .*--serve|vitepress (dev|preview)|vuepress dev|hexo (server|s)$|parcel|vite( dev| serve| preview)?( --.*)?$|live-server|lite-server|snowpack dev|gulp|grunt)( |$)'
+development_server='^(([A-Za-z_]+=[^ ]*|cross-env|npx|yarn|run|npm|exec) +)*(react-scripts start|react-app-rewired start|craco start|vue-cli-service serve|ng serve|webpack serve|webpack-dev-server|webpack .*--watch|gatsby (develop|serve)|astro( dev| preview)?( --.*)?$|docusaurus (start|serve)|(@11ty/)?eleventy .*--serve|vitepress (dev|preview)|vuepress dev|hexo (server|s)$|parcel|vite( dev| serve| preview)?( --.*)?$|wrangler( pages)? dev|(netlify|vercel) dev|live-server|lite-server|snowpack dev|gulp|grunt)( |$)'
 
 # Matches what a program for Node contains if it waits for connections
 waits_for_connections='listen *\(|createServer|process\.env\.PORT|process\.env\[.PORT.\]'

@@ -21,8 +21,11 @@ has_manifest_of_another() {
   return 1
 }
 
-# Tells whether the source is a PHP tool
-is_php() {
+# Tells whether the source is a PHP tool. The jobs of a tool in another language, or of a web site, may run PHP too.
+is_php() { has_php_pages || runs 'php[0-9.]*|[^[:space:]]+\.php' || jobs_in php; }
+
+# Tells whether the files say that PHP serves pages, or that the whole tool is written in PHP
+has_php_pages() {
   local folder file
   for folder in $usual_roots; do [[ -f $folder/index.php ]] && return 0; done
   for file in service.template public_html/service.template; do has_line "$file" '^type:[[:space:]]*["'\'']?php' && return 0; done

@@ -29,6 +29,13 @@ runs() {
   return 1
 }
 
+# jobs_in LANGUAGE: tells whether a job of the tool names an image of the language, such as php8.2 or tf-php74
+jobs_in() {
+  local file
+  for file in toolforge.yaml $(jobs_file); do has_line "$file" "(^|[[:space:],{-])image:[[:space:]]*[\"']?(tf-)?$1[0-9]" && return; done
+  return 1
+}
+
 # first_line FILE: prints the first line of a file without NUL and CR, at most 300 bytes. Prints nothing if the file
 # cannot be read.
 first_line() { LC_ALL=C head -c 300 "$1" 2>/dev/null | tr -d '\000\r' | sed -n 1p; }

@@ -41,6 +41,26 @@ test('the procfile buildpack takes part without a Procfile if a tool with a jobs
   }
 });
 
+for (const { buildpack, file, command, image } of [
+  { buildpack: 'python', file: 'bot/task.py', command: 'python3 bot/task.py', image: 'tf-python39' },
+  { buildpack: 'php', file: 'bot/task.php', command: 'cd bot && php -f task.php', image: 'php8.2' },
+  { buildpack: 'node', file: 'bot/task.js', command: 'node bot/task.js', image: 'node18' },
+]) {
+  test(`the buildpack ${buildpack} takes part in a bot in a folder if a job runs its language or has an image of it`, async () => {
+    for (const [jobs, code] of [
+      [`- name: a\n  command: ${command}\n  image: bookworm\n`, PASS],
+      [`- name: a\n  image: "${image}"\n  command: ./run.sh\n`, PASS],
+      [`- {name: a, command: ./run.sh, image: ${image}}\n`, PASS],
+      ['- name: a\n  command: ./run.sh\n  image: tool-php8/tool-php8:latest\n', FAIL],
+    ] as const) {
+      for (const name of ['jobs.yaml', 'toolforge-jobs.yaml']) {
+        await using bot = await ASource.of({ [name]: jobs, [file]: '', 'run.sh': '' });
+        assert.equal((await bot.run(buildpack, 'detect')).code, code, jobs);
+      }
+    }
+  });
+}
+
 test('paths of Heroku’s buildpacks are removed from commands of a Procfile, because the programs are in PATH', async () => {
   await using source = await ASource.of({
     Procfile:

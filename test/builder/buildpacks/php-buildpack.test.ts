@@ -174,6 +174,7 @@ test('php: the files of a bot at the top of the source are not served as pages i
     [bot, false],
     [{ ...bot, 'index.php': page }, true],
     [{ ...bot, 'service.template': 'type: php8.2\n' }, true],
+    [{ 'index.html': '', 'bot/run.php': page, 'jobs.yaml': '- command: php bot/run.php\n' }, false],
   ] as const) {
     await using source = await ASource.of(files);
     assert.equal((await source.run('php', 'build')).code, 0);

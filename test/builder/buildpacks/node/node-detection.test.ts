@@ -119,6 +119,26 @@ const ROWS: readonly [what: string, files: Files, said: readonly string[]][] = [
   ['a Procfile that runs a file with node in its name', { Procfile: 'web: ./node-like.sh\n' }, []],
   ['a job that runs Node', { 'x.js': '', 'jobs.yaml': '- name: a\n  command: node x.js\n' }, ['node 24']],
   [
+    'a web site with a job that runs Node',
+    { 'index.html': '', 'update.js': '', 'jobs.yaml': '- name: a\n  command: node update.js\n' },
+    ['node 24', 'static site (index.html)'],
+  ],
+  [
+    'a web site with a component of toolforge.yaml that runs Node',
+    { 'index.html': '', 'toolforge.yaml': 'components: {a: {run: {command: node a.js, schedule: "@daily"}}}\n' },
+    ['node 24', 'static site (index.html)'],
+  ],
+  [
+    'a page of a server that toolforge.yaml starts with Node',
+    { 'index.html': '', 'toolforge.yaml': 'components:\n  a:\n    run:\n      command: node a.js\n      port: 8000\n' },
+    ['node 24'],
+  ],
+  [
+    'a development server of another platform beside a page',
+    { 'public_html/index.html': '', 'package.json': json({ ...LINTERS, scripts: { start: 'wrangler dev --test' } }) },
+    [ASIDE, 'static site (public_html/index.html)'],
+  ],
+  [
     'package.json and service.template in www/js, the folder of webservice',
     { 'www/js/package.json': json(SERVER), 'www/js/service.template': 'type: node18\n' },
     ['node 18 (service.template)', 'npm'],
