@@ -7,7 +7,7 @@ import { DeployError } from '../../core/errors.ts';
 import { PacedReading } from '../../core/fair-share/paced-reading.ts';
 import { alarm, calm } from '../../core/log/alarms.ts';
 import type { Log } from '../../core/log/log.ts';
-import { networkOf } from '../../core/network/ip-address.ts';
+import { networkOf, plainAddress } from '../../core/network/ip-address.ts';
 import { cannotListen } from '../../core/network/listen-error.ts';
 import { createServer, createTlsServer } from '../../core/network/node-http.ts';
 import { expectContinue } from '../body.ts';
@@ -172,9 +172,13 @@ export function createListener(options: ListenerOptions): Listener {
   };
 }
 
+const LOOPBACK: ReadonlySet<string> = new Set(['127.0.0.1', '::1']);
+
 function readAtPace(socket: Socket, connections: Connections): void {
   const { remoteAddress = '' } = socket;
-  PacedReading.begin(socket, networkOf(remoteAddress), { hasTurns: !connections.isProxy(remoteAddress) });
+  // A proxy on the same machine serves many people, even if no setting names it.
+  const servesMany = LOOPBACK.has(plainAddress(remoteAddress)) || connections.isProxy(remoteAddress);
+  PacedReading.begin(socket, networkOf(remoteAddress), { hasTurns: !servesMany });
   // Add and remove a `data` listener. Until one was added, Node's HTTP parser reads directly from the operating system,
   // past PacedReading.
   const nobody = () => {};
