@@ -37,7 +37,7 @@ export interface StateOptions {
   readonly log: Log;
   /** The person for whom the first start makes a user. */
   readonly owner: { readonly userName: string; readonly homeFolder: string };
-  /** The value of PATH for git. */
+  /** The value of the environment variable PATH for git. */
   readonly path: string;
   /** Replaces the back ends that the settings choose, for callers that start a server from code. */
   readonly backEnds?: Pick<BackEnds, 'builder' | 'runtime'>;

@@ -16,9 +16,9 @@ const MAX_ENTRIES = 10_000;
 
 interface Failures {
   count: number;
-  /** When the last failure was. */
+  /** When the last failure was, by the clock `now`. */
   at: number;
-  /** Until this time, further tries are refused. */
+  /** Until this time, by the clock `now`, the server refuses further tries. */
   until: number;
 }
 

@@ -31,7 +31,9 @@ export interface Services {
   readonly audit: Audit;
   readonly followers: Followers;
   readonly cleanUp: CleanUpHold;
-  /** The limits of a tool for which the operator has set no other limits. */
+  /**
+   * The limits that the settings give all tools. They apply to a tool unless the operator has set others for that tool.
+   */
   readonly limits: ToolLimits;
   readonly repositoryBytes: (tool: ToolName) => Promise<number>;
   /** The branch whose pushes are deployed, such as `main`. */

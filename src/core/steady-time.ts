@@ -1,5 +1,8 @@
 const HOUR_MS = 60 * 60 * 1000;
-/** Somebody who asks every hour may ask a little early. */
+/**
+ * A look at the clock counts as an hour old up to this much earlier, because a caller that looks every hour may look a
+ * little early.
+ */
 const SLACK_MS = 60 * 1000;
 
 /** What a clock showed: `offsetMs` is the time of day minus the time since the start of this process, `atMs`. */
@@ -15,7 +18,7 @@ interface Look {
 export class SteadyTime {
   readonly #clock: () => number;
   readonly #sinceStart: () => number;
-  /** The looks at the clock in the last hour, and the newest one before. */
+  /** The looks at the clock in the last hour, and the newest look before that hour. */
   #looks: readonly Look[] = [];
 
   /**
@@ -30,8 +33,8 @@ export class SteadyTime {
   /**
    * Looks at the clock.
    *
-   * @returns the earliest time of day that one of the looks in the last hour, or the newest one before, gives for now. 0
-   * if no look was an hour ago.
+   * @returns the present time of day in milliseconds since 1970. Each remembered look gives a time, which is right if
+   * the clock was right at that look. Returns the earliest of these times, or 0 if no look was an hour ago.
    */
   now(): number {
     const atMs = this.#sinceStart();

@@ -21,7 +21,10 @@ import { sweepRepository } from './repository-clean-up.ts';
 import { RepositoryRoom } from './repository-room.ts';
 import { RepositoryTurns } from './repository-turns.ts';
 
-/** How many packs git unpacks at the same time. A small pack can make git use 320 MiB of memory. */
+/**
+ * How many packs of one person, and of one deploy token, git unpacks at the same time. A small pack can make git use
+ * 320 MiB of memory.
+ */
 const MAX_UNPACKING = { ofPerson: 4, ofToken: 2 };
 
 /** How many tags a tool may have. Each push reads the names of all refs, which blocks this process. */
@@ -282,8 +285,8 @@ export class GitPackServices implements PackServices {
   }
 
   /**
-   * Deletes the temporary refs of a push that `submit` refused, then throws the refusal. Such a push makes no
-   * deployment, so nothing needs these refs.
+   * Deletes the temporary refs of a push that the server refused, then throws `error`, the refusal. Such a push makes
+   * no deployment, so nothing needs these refs.
    */
   async #refused(tool: ToolName, id: string, error: unknown): Promise<never> {
     // A failure to delete the refs is only logged, because the client must be told why its push was refused.

@@ -1,7 +1,7 @@
 import { toolName } from '../core/names.ts';
 
 export interface HostNameOptions {
-  /** Tools answer at `TOOL.domain`. */
+  /** The domain below which tools have their web addresses: the host of a tool is `TOOL.domain`. */
   readonly domain: string;
   /**
    * Returns the server's own origin, which is known once the server listens. The addresses of tools have the scheme and

@@ -15,7 +15,7 @@ import { TrustedSandbox } from './trusted-sandbox.ts';
 
 export interface Choice {
   readonly sandbox: Sandbox;
-  /** The resources that control groups limit. */
+  /** The resources that control groups limit on this machine: any of `memory`, `pids` and `cpu`. */
   readonly limited: readonly string[];
   /**
    * Says why tools are not isolated although the setting `sandbox` is `auto`, and which command enables isolation.

@@ -20,7 +20,10 @@ export interface UserEntry {
   readonly uid: string;
   readonly password: PasswordHash | null;
   readonly keys: readonly PublicKey[];
-  /** The problems of lines that are not usable keys. The other keys of the user still count. */
+  /**
+   * For each line among the user's keys in the file that is not a usable key, the reason. Logins with the other keys
+   * work.
+   */
   readonly badKeys: readonly KeyProblem[];
   readonly isDisabled: boolean;
 }

@@ -18,7 +18,7 @@ import { hashPassword } from './password-hash.ts';
 
 export interface UserChange {
   readonly name: string;
-  /** Public keys, each as the line of a .pub file. Empty lines and comments are skipped. */
+  /** Public keys, each as the line of a .pub file. `addUser` skips empty lines and comments. */
   readonly keyLines?: readonly string[];
   readonly password?: string;
 }
@@ -29,7 +29,7 @@ export const HEADER = ` The users of this server, and the tools with their maint
  To disable a user or a tool, add the line \`disabled: true\`.`;
 const NEW_DIRECTORY = `${HEADER.replace(/^/gm, '#')}\n\nusers:\ntools:\n`;
 
-/** The codes of errors of a file that is missing, damaged or read-only. */
+/** The error codes for a directory file that is missing, damaged or read-only. */
 const UNUSABLE: ReadonlySet<string> = new Set(['NO_DIRECTORY', 'DIRECTORY_BROKEN', 'DIRECTORY_FILE']);
 
 /** NIST SP 800-63B, 5.1.1.2: at least eight characters, of any kind. */
@@ -41,7 +41,7 @@ export interface UserChanged {
   /** False if the user existed before. */
   readonly isNew: boolean;
   readonly addedKeys: readonly PublicKey[];
-  /** Keys of the change that the user had before. */
+  /** Those keys of the change that the user already had. */
   readonly knownKeys: readonly PublicKey[];
   readonly isPasswordSet: boolean;
 }

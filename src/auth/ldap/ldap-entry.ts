@@ -36,7 +36,7 @@ export class LdapEntry {
     return parts.length === 1 ? (parts[0]?.value ?? null) : null;
   }
 
-  /** The public keys of `sshPublicKey` in base64. Values that are not usable keys are left out. */
+  /** The public keys of `sshPublicKey` in base64. Leaves out values that are not usable keys. */
   keys(): Set<string> {
     const keys = this.values('sshPublicKey').map(readKeyLine);
     return new Set(keys.flatMap((key) => (typeof key === 'string' ? [] : [key.blob.toString('base64')])));

@@ -52,7 +52,7 @@ export class LdapPeople {
     return dn.parentKey === this.#baseKey;
   }
 
-  /** The people with these distinguished names. Names without an entry are left out. */
+  /** The people with these distinguished names. The list has nobody for a name without an entry. */
   async byDns(dns: readonly ReadDn[], signal: AbortSignal): Promise<LdapPerson[]> {
     const wanted = new Set(dns.map((dn) => dn.key));
     const entries = await chunkByChunk(dns, async (chunk) => {

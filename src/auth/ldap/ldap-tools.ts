@@ -39,7 +39,7 @@ export class LdapTools {
     this.#log = log;
   }
 
-  /** The tools with these names. A name without a group, or with several groups, is left out. */
+  /** The tools with these names. The list has no tool for a name without a group, or with several groups. */
   async named(names: readonly ToolName[], signal: AbortSignal): Promise<LdapTool[]> {
     return await chunkByChunk(names, async (chunk) => {
       const [groups, accounts] = await Promise.all([

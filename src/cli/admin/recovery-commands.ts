@@ -19,7 +19,7 @@ interface RecoveryCommand extends CommandShape {
 }
 
 interface RecoveryContext {
-  /** PATH for git. */
+  /** The value of the environment variable PATH for git. */
   readonly path: string;
   /** Standard output. `backup -` writes its archive there. */
   readonly stdout: Writable;

@@ -31,7 +31,10 @@ export interface List<Item> extends Pick<ToolCommand, 'name' | 'summary' | 'deta
   readonly none?: (tool: ToolName) => string;
   readonly heads: readonly string[];
   readonly row: (item: Item) => readonly string[];
-  /** Returns lines that follow the table. `items` has what `noted` has returned for each item. */
+  /**
+   * Returns lines that follow the table. `items` has one number for each item of the list, which `noted` has returned
+   * for that item.
+   */
   readonly notes?: (items: readonly number[], context: ToolContext) => string;
   readonly noted?: (item: Item) => number;
   /** Returns the objects that the flag `--json` prints, one for each item of a piece. */

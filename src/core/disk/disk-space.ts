@@ -7,7 +7,7 @@ const RESERVE_PART = 0.05;
 const MAX_RESERVE_BYTES = 512 * 1024 * 1024;
 const MAX_RESERVE_ENTRIES = 20_000;
 
-/** The free space of a disk. */
+/** The space of a disk: its size, and what is free. */
 export interface DiskSpace {
   readonly freeBytes: number;
   /** The size of the file system in bytes. */

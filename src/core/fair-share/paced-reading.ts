@@ -17,7 +17,7 @@ const FIRST_BODY_BYTES = 16 * 1024;
 const MAX_BODY_BYTES = 64 * 1024;
 /**
  * Each chunk costs time and memory. So chunks that are smaller than this on average are joined. After a chunk that is
- * smaller than this, `pump` waits as soon as its target is full.
+ * smaller than this, `pump`, which copies git's input and output, waits as soon as its target is full.
  */
 export const SMALL_CHUNK_BYTES = 1024;
 

@@ -23,8 +23,8 @@ export class PersonLimit {
   readonly #nameOf: (uid: string) => string;
 
   /**
-   * @param waiting - How many pieces of work of a person may wait, and as many of a token before they count for the
-   * person. By default, any number.
+   * @param waiting - How many pieces of work of a person may wait. The same number applies to one deploy token, before
+   * its work waits as work of the person. By default, any number.
    * @param nameOf - The name under which a person is counted. By default, the user name.
    */
   constructor(

@@ -27,7 +27,10 @@ export function withoutPercents(text: Uint8Array, isForm: boolean): Decoded | nu
   return out.decoded;
 }
 
-/** The bytes that letters stand for after a backslash. Any other character stands for itself. */
+/**
+ * For a letter after a backslash, the byte that the two stand for, such as 10 for `\n`. Any other character stands for
+ * itself.
+ */
 const LETTERS: ReadonlyMap<number, number> = new Map(
   Object.entries({ b: 8, f: 12, n: 10, r: 13, t: 9 }).map(([letter, byte]) => [letter.charCodeAt(0), byte]),
 );

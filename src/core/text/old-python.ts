@@ -1,4 +1,4 @@
-/** Modules that Python had and has removed, by the first version without them. */
+/** Modules that Python has removed. Each key is the first version of Python without the modules in its list. */
 const REMOVED: Readonly<Record<string, readonly string[]>> = {
   '3.11': ['binhex'],
   '3.12': ['asynchat', 'asyncore', 'distutils', 'imp', 'smtpd'],

@@ -1,4 +1,4 @@
-/** The factors of the suffixes of a Kubernetes quantity. */
+/** For each suffix of a Kubernetes quantity: the factor that it stands for. */
 const FACTORS: Readonly<Record<string, number>> = {
   m: 1e-3,
   '': 1,

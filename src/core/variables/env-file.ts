@@ -13,7 +13,8 @@ const EXPORT = /export[ \t]+/y;
 /** What may follow a closing quote on its line. */
 const REST = /[ \t]*(?:#[^\n]*)?(?=\n|$)/y;
 /**
- * What a backslash and a character mean between double quotes. A backslash before any other character stays as it is.
+ * For a character after a backslash, what the two stand for between double quotes. A backslash before any other
+ * character stays as it is.
  */
 const ESCAPES: Readonly<Record<string, string>> = {
   n: '\n',

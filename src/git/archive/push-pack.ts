@@ -12,7 +12,7 @@ export interface OwnPush {
   readonly command: RefCommand;
   /** The options of `git push -o`. */
   readonly options: readonly string[];
-  /** The file with the objects. Null if the repository has all of them. */
+  /** The pack file with the objects of the commit that the repository lacks. Null if the repository has all of them. */
   readonly pack: string | null;
 }
 

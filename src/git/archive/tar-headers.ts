@@ -86,9 +86,10 @@ export class LongNames {
   }
 
   /**
-   * Returns the header with what was collected, and forgets what was collected.
+   * Returns the header with the path, the link target and the size that the long headers before it gave, and forgets
+   * these.
    *
-   * @throws DeployError `NOT_AN_ARCHIVE` if it is damaged.
+   * @throws DeployError `NOT_AN_ARCHIVE` if the size of the entry is no number.
    */
   apply(header: BlockHeader): BlockHeader {
     const name = this.#path ?? header.name;

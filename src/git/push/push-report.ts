@@ -79,7 +79,7 @@ function outcomeStatus(fate: Fate, other: string, { outcome, hasOptions }: Repor
       return { ref, reason: fate.kind === 'store' ? 'atomic push failure' : outcome.reason, options: [] };
     case 'detached':
       // The deploy branch has not moved yet. So the report names the temporary ref, or refuses the ref if the client
-      // reads no options.
+      // does not read options of report-status-v2.
       return hasOptions
         ? { ref, reason: null, options: instead }
         : { ref, reason: `accepted as ${outcome.id}`, options: [] };

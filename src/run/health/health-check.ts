@@ -11,7 +11,10 @@ export interface HealthCheck {
   readonly outsidePort: number;
   /** The value of the process's environment variable PORT. */
   readonly insidePort: number;
-  /** The health check path. If null, the process is healthy with any status for `GET /`. */
+  /**
+   * The path of the health check, which must answer with a status from 200 to 399. If null, any status of `GET /`
+   * counts as healthy.
+   */
   readonly path: string | null;
   /** The Host header that the health check sends. */
   readonly host: string;
@@ -30,8 +33,8 @@ export interface HealthCheck {
   readonly lastLines?: () => Promise<readonly string[]>;
   readonly signal: AbortSignal;
   /**
-   * Called while the process is not healthy: for a new problem at the earliest 5 s after the start or the last call,
-   * and for an unchanged problem every `againMs`.
+   * Called while the process is not healthy. A new problem is reported at the earliest 5 s after the start or the last
+   * call, an unchanged problem every `againMs`.
    */
   readonly onSeen: (seen: Seen) => void;
 }

@@ -201,7 +201,8 @@ export class LocalRuntime implements Runtime, Gateway {
     this.#backgroundWork.closing.throwIfAborted();
     // If a deployment has already made a rollout live, there is nothing to resume.
     if (this.#live.has(release.tool)) return;
-    // These two calls can throw. They come before the switch, so that the next attempt finds no live rollout.
+    // These two calls can throw. They come before `#switchTo`, so that after an error the tool has no live rollout, and
+    // the next call of `resume` tries again.
     const why = whyUnusable(release.artifact, this.#options.sandbox.mode);
     const next = this.#newRollout(release, toolNumber, replicas);
     this.#switchTo(next);

@@ -158,8 +158,8 @@ async function deploy(
 }
 
 /**
- * Returns the limits of the file that the tool has now. A limit is missing if an operator of this server had set
- * another value before.
+ * Returns those limits of the imported file that now apply to the tool. A limit is missing if an operator of this
+ * server had set another value for the tool before.
  */
 function takenLimits({ services }: CommandContext, tool: ToolName, ofFile: Partial<ToolLimits>) {
   const own = services.store.ownLimits(tool);

@@ -17,7 +17,7 @@ import type { LostNamespaces } from './lost-namespaces.ts';
 import { type PresentObject, PresentObjects } from './present-objects.ts';
 import { Gaps, type Missing } from './restore-objects.ts';
 
-/** What `Drift` knows about one live rollout. */
+/** The findings of the class `Drift` about the live rollout of one tool. */
 interface ToolDrift {
   readonly rolloutId: string;
   notes: readonly (ProcessNote & { readonly at: number })[];

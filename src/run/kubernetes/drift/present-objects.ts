@@ -14,7 +14,7 @@ export interface PresentObject {
 export interface PresentObjectsListener {
   /** Called if an object exists or has changed. */
   readonly onState: (object: PresentObject) => void;
-  /** Called if an object has been deleted. */
+  /** Called with the last known state of an object that has been deleted. */
   readonly onGone: (object: PresentObject) => void;
 }
 

@@ -43,7 +43,7 @@ const AGAIN = 'Type the command again. If it fails again, tell the operator.';
  */
 export class ClusterMaintenance {
   readonly #on = new Set<string>();
-  /** The beginning, the end and the clean-up of a tool's maintenance take turns. */
+  /** For one tool, beginning, ending and cleaning up a maintenance run one after the other. The keys are tools. */
   readonly #turns = new KeyedConcurrencyLimit(1);
 
   isOn(tool: string): boolean {
@@ -121,8 +121,8 @@ export class ClusterMaintenance {
     const { parts } = live;
     const work = async () => {
       if (this.#on.has(place.tool)) return;
-      // If an earlier server could not move the requests, the Service still selects the page. Then keep the page until
-      // the next start.
+      // If the Service still selects the page, the requests could not be moved to the live rollout yet. Then keep the
+      // page until the next start.
       const traffic = await trafficOf(parts, place.tool, place.namespace, parts.closing);
       if (traffic?.isPage !== true || live.of(place.tool) === null) await removePage(parts, place);
     };

@@ -16,8 +16,8 @@ import { WatchedPod } from './watched-pod.ts';
 
 export interface OneOffParts extends ObjectParts {
   /**
-   * The label value of the one-off commands that the server has started since its own start. Each start of the
-   * server uses another value.
+   * The value of the label `ONE_OFF_LABEL` for the one-off commands that this run of the server starts. Each start of
+   * the server uses another value.
    */
   readonly serverRun: string;
   readonly log: Log;

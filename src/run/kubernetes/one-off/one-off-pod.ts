@@ -19,7 +19,7 @@ export interface OneOffPodOptions {
   readonly rollout: Rollout;
   readonly oneOff: OneOff;
   readonly config: ManifestConfig;
-  /** The value of `ONE_OFF_LABEL` since the last start of the server. */
+  /** The value of `ONE_OFF_LABEL` for this run of the server. Each start of the server uses another value. */
   readonly serverRun: string;
   /**
    * Random hexadecimal digits. The container prints `markBytes(mark)` before the output of the command and, without a

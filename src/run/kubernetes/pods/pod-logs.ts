@@ -19,7 +19,10 @@ export interface PodLogsOptions {
 
 /** How long lines of a pod are gathered before they are written to the tool's log together, in milliseconds. */
 const GATHER_MS = 20;
-/** How many of the newest log lines are compared to find where an earlier server stopped. */
+/**
+ * How many of the newest lines in the tool's log are read to find where an earlier server stopped copying a pod's
+ * output.
+ */
 const LOOKED_AT = 1000;
 
 /**
@@ -86,7 +89,8 @@ export class PodLogs {
 
   /**
    * Returns a function that tells whether a line of the pod is newer than the last line of the process in the tool's
-   * log. Lines with the same time as that last line are counted, so that none is written twice.
+   * log. Of the pod's lines with the same time as that last line, as many count as old as the log has with this time.
+   * So no line is written twice.
    */
   async #after(toolLog: ToolLog, process: string): Promise<(line: ContainerLine) => boolean> {
     const query = { process, lines: LOOKED_AT, follow: false, signal: this.#options.signal };
