@@ -11,7 +11,7 @@ may_serve() {
 }
 
 # choose_web FOLDER NAME…: defines the web process, unless the Procfile does. FOLDER has the commands. If there are
-# several, the first NAME that is a command counts, or else a command named web or server. Warns if no command counts
+# several, chooses the first NAME that is a command, or else a command named web or server. Warns if none can be chosen
 # and there is no Procfile.
 choose_web() {
   local folder=$1 name web='' commands

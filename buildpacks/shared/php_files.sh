@@ -3,7 +3,8 @@
 # shellcheck source=text.sh
 source "$CNB_BUILDPACK_DIR/lib/text.sh"
 
-# The folders that PHP tools usually serve. The first folder with a page counts. The top comes last.
+# The folders that PHP tools usually serve. The first folder with a page is served. The top folder of the source comes
+# last.
 usual_roots='public public_html htdocs web www html docroot webroot .'
 
 # has_php FOLDER: tells whether there are PHP files in the folder itself

@@ -6,13 +6,14 @@ source "$CNB_BUILDPACK_DIR/lib/text.sh"
 # The files of a Python tool, for has_other_manifest. PHP files count only if they are the first page of a site.
 python_manifests='requirements.txt|pyproject.toml|Pipfile|setup.py|*.py|!(*index).php'
 
-# Prints every file that says which packages to install, with its installer: `pip requirements.txt`. The first line
-# counts. The order is Heroku's. Files without versions come last.
+# Prints every file that says which packages to install, with its installer: `pip requirements.txt`. Only the file of
+# the first line is used. The order is Heroku's. Files without versions come last.
 package_files() {
   local file
   [[ -f Pipfile.lock ]] && echo "pipenv Pipfile.lock"
   for file in requirements.txt www/python/src/requirements.txt; do [[ -f $file ]] && echo "pip $file"; done
-  # If a tool has moved from poetry to uv or back, both lock files may exist. pyproject.toml shows which one counts.
+  # If a tool has moved from poetry to uv or back, both lock files may exist. pyproject.toml shows which of them is in
+  # use.
   if [[ -f uv.lock ]] && ! has_line pyproject.toml '^\[tool\.poetry'; then echo "uv uv.lock"; fi
   [[ -f poetry.lock ]] && echo "poetry poetry.lock"
   if [[ -f uv.lock ]] && has_line pyproject.toml '^\[tool\.poetry'; then echo "uv uv.lock"; fi

@@ -119,9 +119,7 @@ const START_OF_PROCESS = /fork|spawn|pthread_create|BlockingIOError/;
 const NO_RESOURCE = ['Resource temporarily unavailable', 'EAGAIN'];
 const LOOK_ABOVE = 'Look for the first error in the lines above, correct it, commit and push again.';
 const CORRECT_IT = 'Correct this, commit and push again.';
-/**
- * The hint if the buildpack printed why it failed and that sentence already says what to do, by naming the operator.
- */
+/** The hint if the buildpack itself printed why it failed, in a sentence that tells people to ask the operator. */
 const THEN_PUSH = 'Then push again.';
 const TOO_LARGE = /File size limit exceeded|File too large|\bEFBIG\b/;
 const NO_SPACE = /No space left on device|Disk quota exceeded/;

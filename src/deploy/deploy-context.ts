@@ -42,7 +42,9 @@ export interface DeployPlan {
   readonly rebaseOf: Artifact | null;
   /** The release to restart. Null if the deployment makes a new release. */
   readonly restartOf: Release | null;
-  /** The numbers and sizes of processes that are stored when the deployment goes live. Null if they stay the same. */
+  /**
+   * For a `scale` that changes a size: the numbers and sizes of processes that it sets. Null for all other deployments.
+   */
   readonly scaled: { readonly asked: Replicas; readonly sizes: Sizes } | null;
   /** The branch that moves to the release's commit. Null means the deploy branch at the time of the move. */
   readonly branchRef: string | null;

@@ -73,7 +73,7 @@ export class DeploymentLog {
     this.#pending.push(text);
   }
 
-  /** Writes the lines that came in one turn of the event loop to the file. If that fails, the lines are lost. */
+  /** Writes to the file the lines that came in one turn of the event loop. If that fails, the lines are lost. */
   #flush(): void {
     if (this.#pending.length === 0 || this.#isEnded) return;
     const text = this.#pending.join('');

@@ -17,8 +17,8 @@ const HOUR_MS = 60 * 60 * 1000;
 const DAY_MS = 24 * HOUR_MS;
 
 /**
- * Deletes old logs of all tools, an hour after the start and then every hour, also those of tools that are not deployed
- * any more.
+ * Deletes the old logs of all tools, even of tools that are not deployed any more. Does so an hour after the start of
+ * the server, and then every hour.
  */
 export class OldLogs implements AsyncDisposable {
   readonly #closing = new AbortController();

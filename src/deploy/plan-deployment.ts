@@ -241,8 +241,8 @@ async function checkBase(repositories: Repositories, push: ParkedPush, live: Rel
   const { ref } = await readDeployBranch(repositories, tool);
   const [name, liveName] = [branchName(branchRef), branchName(ref)];
   const versionAndCommit = `v${live.version} (${short(live.commit)})`;
-  // Do not compare the branches for a push to a preview, because `ref` is the deploy branch of the preview's tool in
-  // the dry run of such a push.
+  // Do not compare the branches for a push to a preview: in the dry run of such a push, `ref` is not the deploy branch
+  // of the preview, but of the tool that the preview belongs to.
   if (name !== liveName && previewBranch === undefined) {
     // The pushed branch is new. A push of a new branch looks the same with and without force, so the server refuses it.
     throw new DeployError(

@@ -55,7 +55,7 @@ export class ToolPreviews implements Previews, AsyncDisposable {
   readonly #options: ToolPreviewsOptions;
   /** Makes the pushes to a preview and its end wait for each other. */
   readonly #turns = new PerToolQueue();
-  /** The clean-ups that run after deployments of previews. */
+  /** For each preview: the clean-up that runs after its deployments. */
   readonly #cleanUps = new Map<ToolName, Promise<unknown>>();
   readonly #closing = new AbortController();
   readonly #time: SteadyTime;
@@ -77,9 +77,9 @@ export class ToolPreviews implements Previews, AsyncDisposable {
   /**
    * Queues a push to a preview, whose `branchRef` is the branch of the preview. Makes the preview if there is none.
    *
-   * @throws DeployError `PREVIEW_NAME` if another tool has the name; `TOO_MANY_PREVIEWS` if a new preview would be one
-   * too many; `BUILD_LIMIT` if no build
-   * may start now; `COPY_TIME` if the copy of the commit takes too long; the errors of `Deployments.submit`.
+   * @throws DeployError `PREVIEW_NAME` if another tool has the name; `TOO_MANY_PREVIEWS` if the tool already has as
+   * many previews as it may have; `BUILD_LIMIT` if no build may start now; `COPY_TIME` if the copy of the commit takes
+   * too long; the errors of `Deployments.submit`.
    */
   async submit(push: ParkedPush): Promise<Ticket> {
     const { repositories, line } = this.#options;
@@ -144,7 +144,7 @@ export class ToolPreviews implements Previews, AsyncDisposable {
   }
 
   /**
-   * Ends a preview because a push deletes its branch. If the preview cannot be ended, its branch comes back.
+   * Ends a preview because a push deletes its branch. If the preview cannot be ended, restores its branch.
    *
    * @param hadBranch - True if git has deleted the branch. A preview that has not been live has no branch.
    * @param assertMay - Checks that the person may still deploy the tool. @throws DeployError if not.

@@ -102,7 +102,7 @@ export class ToolRenames {
     try {
       await letGo(from);
       const refs = await this.#refsOf(to);
-      // Nothing else of this process runs from here until the folders have moved.
+      // No other code of this server runs from here until the folders have moved, because nothing here awaits.
       this.#assertFree(renaming, refs);
       clearFolders(config.data, to);
       beginRenaming(config.data, renaming);

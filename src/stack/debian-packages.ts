@@ -7,7 +7,10 @@ import type { Progress } from '../core/progress.ts';
 import type { PackageList } from './package-list.ts';
 import { BOUND, explainApt, PROGRAMS } from './stack-faults.ts';
 
-/** The keys of Debian, from the package debian-archive-keyring. The trees have this file too. */
+/**
+ * The file with the public keys that prove Debian's packages, from the package debian-archive-keyring. The trees of a
+ * stack have this file too.
+ */
 export const KEYRING = '/usr/share/keyrings/debian-archive-keyring.gpg';
 /** The packages of every tree that mmdebstrap makes with its variant `minbase`, as patterns of apt-patterns(7). */
 const MINBASE = ['?essential', '?priority(required)', 'apt'];
@@ -87,7 +90,7 @@ export async function fetchPackages(
   return fetched;
 }
 
-/** Debian's sources of a release, with its updates and security updates. */
+/** The package sources of a Debian release, with its updates and security updates, as lines of sources.list(5). */
 function sourcesOf(mirror: string, suite: string): string {
   const source = (address: string, release: string) =>
     `deb [signed-by=${KEYRING}] ${address} ${release} main\n`;

@@ -93,7 +93,7 @@ async function withTrees(options: MakeOptions, use: (trees: string) => Promise<S
   const { data, list, mirror, progress } = options;
   await assertCanMake();
   const begun = Date.now();
-  // The users of tools must be able to read the trees, so the folders below are open to all.
+  // The system users of tools must be able to read the trees, so everybody may read the folders that are made below.
   process.umask(0o022);
   const folder = join(stacksFolder(data), 'making');
   const trees = join(folder, 'trees');

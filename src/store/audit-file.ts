@@ -30,15 +30,15 @@ export const REFUSALS: AuditLimits = {
   kept: MAX_REFUSED_FILES,
 };
 /**
- * The limits of `excess.log`. People who have filled their share of `audit.log` get this file, so that they never fill
- * the whole `audit.log`.
+ * The limits of `excess.log`. The file gets the events of people who have filled their share of `audit.log`, so that
+ * nobody fills the whole `audit.log`.
  */
 export const EXCESS: AuditLimits = { name: 'excess', fileBytes: MAX_REFUSED_BYTES, kept: MAX_REFUSED_FILES };
 
 /**
- * Appends events to the audit log, `audit.log` in the data folder, one JSON line each, refused logins to `refused.log`,
- * and the events of people who have filled their share of `audit.log` to `excess.log`. A file is opened for each line,
- * so that logrotate can move it at any time.
+ * Appends each event as one JSON line to a file in the data folder: a refused login to `refused.log`, an event of a
+ * person who has filled their share of `audit.log` to `excess.log`, and every other event to `audit.log`. The file is
+ * opened for each line, so that logrotate can move it at any time.
  */
 export function auditFile(
   dataFolder: string,

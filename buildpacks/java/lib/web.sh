@@ -14,8 +14,8 @@ archives() {
 # its module matches the extended regular expression $signs
 serves() { [[ $1 =~ (^|[^a-z])(web|server|api|app) ]] || grep -rqsE "$signs" "./${1%%"$output"/*}src"; }
 
-# choose_program: sets $web to the program that serves, and $another to another executable archive, if there is one. Of
-# several archives, one that serves counts.
+# choose_program: sets $web to the program that serves, and $another to another executable archive, if there is one. If
+# there are several archives, takes one that serves.
 choose_program() {
   local archive file
   web='' another=''

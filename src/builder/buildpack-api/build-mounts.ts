@@ -18,7 +18,7 @@ const targets = {
   layers: '/layers',
   buildpacks: '/cnb/buildpacks',
   platform: '/platform',
-  /** A folder for each detection, which writes its build plan and its output there. */
+  /** Has one folder for each detection, into which the detection writes its build plan and its output. */
   detected: '/cnb/detected',
   /** Build plans, which the server writes during the build. The code of the build can only read them. */
   plans: '/cnb/plans',

@@ -103,8 +103,9 @@ async function readIfThere(path: string): Promise<string | null> {
 
 /**
  * Copies the buildpacks into a folder of `parent` that is named after their content, and deletes everything else in
- * `parent`. The copy is needed for two reasons. If tools have users of their own, these users may not be able to
- * reach the installation. And an upgrade of this server must not change the buildpacks during a build.
+ * `parent`. The copy is needed for two reasons. If tools have system users of their own, these may be unable to reach
+ * the folder in which the server is installed. And an upgrade of this server must not change the buildpacks during a
+ * build.
  */
 export async function copyBuildpacks(source: string, parent: string): Promise<string> {
   const name = await contentName(source);

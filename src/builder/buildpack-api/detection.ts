@@ -173,8 +173,8 @@ interface EndedDetection {
   /** The exit status. Null if the sandbox ended before the detection. */
   readonly status: number | null;
   /**
-   * The end of the sandbox in which this and other detections ran, with all its lines except the exit statuses of
-   * detections.
+   * How the sandbox ended in which this and other detections ran. `lastLines` has the lines that the sandbox printed,
+   * except those with the exit statuses of detections.
    */
   readonly whole: StepEnd;
 }

@@ -8,9 +8,9 @@ import { addEnvFolder, addLayerFolders, type Environment, escapeId } from './lay
  * @see https://github.com/buildpacks/spec/blob/main/platform.md#launch-environment
  */
 export async function launchEnvironment(options: {
-  /** The artifact's layers on this machine. */
+  /** The folder with the artifact's layers, as a path on this machine. */
   readonly layersFolder: string;
-  /** The path of the artifact's layers as the process sees it. */
+  /** The same folder, as the path that the process sees. */
   readonly layersPath: string;
   /** The ids of the buildpacks, such as `toolforge/python`, in the order in which they built. */
   readonly buildpacks: readonly string[];

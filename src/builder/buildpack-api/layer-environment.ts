@@ -5,8 +5,8 @@ import { hasEntry, listPlainFolder, readPlainFile } from '../source/safe-files.t
 export type Environment = Record<string, string>;
 
 /**
- * Pairs of a folder of a layer and a variable: the path of the folder is put before the value of the variable. `build`
- * counts during a build, `launch` at run time.
+ * Pairs of a folder of a layer and a variable: the path of the folder is put before the value of the variable. The
+ * pairs in `build` are for builds, those in `launch` for running processes.
  */
 const folderVariables = {
   build: [
@@ -30,9 +30,7 @@ const MAX_LENGTH = 6 * 1024 * 1024;
 /** The suffixes of the files of an `env` folder. Each suffix is an action on a variable. */
 const ACTIONS: ReadonlySet<string> = new Set(['override', 'default', 'prepend', 'append']);
 
-/**
- * For each environment, how many characters it has got from `env` folders so far. More than `MAX_LENGTH` are refused.
- */
+/** For each environment: how many characters `addEnvFolder` has read for it so far. Above `MAX_LENGTH`, it throws. */
 const readFor = new WeakMap<Environment, number>();
 /** Each file counts as this many characters in addition to its text, because reading an empty file takes time, too. */
 const FILE_LENGTH = 1024;

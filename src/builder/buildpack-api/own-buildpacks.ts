@@ -23,8 +23,8 @@ export interface OwnBuildpacks {
   /** The buildpacks that project.toml lists in `pre.group`. They build before all others. */
   readonly first: readonly OwnBuildpack[];
   /**
-   * The buildpacks that project.toml lists in `group`. They build directly before the server's buildpack `procfile`, or after all buildpacks of
-   * the server if a group has no `procfile`.
+   * The buildpacks that project.toml lists in `group`. They build directly before the server's buildpack `procfile`. If
+   * a group of the server's order.toml has no `procfile`, they build after all buildpacks of that group.
    */
   readonly beforeProcfile: readonly OwnBuildpack[];
   /** The buildpacks that project.toml lists in `post.group`. They build after all others. */

@@ -15,9 +15,9 @@ const MARK = 'complete';
 const ID = /^[A-Za-z0-9][-A-Za-z0-9]{0,99}$/;
 
 /**
- * The folders of artifacts, `artifacts/TOOL/ID`, and of build caches, `cache/TOOL`, in the data folder. Every user can
- * pass through the folders above an artifact, but only the server can list them. Only the server can enter `cache`. If
- * each tool has a uid of its own, an artifact belongs to the uid of its tool.
+ * The folders of artifacts, `artifacts/TOOL/ID`, and of build caches, `cache/TOOL`, in the data folder. Every user of
+ * this machine can pass through the folders above an artifact, but only the server can list them. Only the server can
+ * enter `cache`. If each tool has a uid of its own, an artifact belongs to the uid of its tool.
  */
 export class Artifacts {
   readonly #data: string;

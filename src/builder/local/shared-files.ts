@@ -70,8 +70,8 @@ export class SharedFiles {
    * copy if it does not exist yet. A file stays as it is if it has more than `MAX_FILE_BYTES` or has holes. It also
    * stays if it needs a new copy and the disk is nearly full. Once the layers of the build have more than `MAX_ENTRIES`
    * files and folders, this layer and all later ones stay as they are. If `shared` is full, a new copy replaces one of
-   * the tool with the most copies. If no tool has clearly more copies than this one, the file stays as it is. Call this
-   * only when no process can change the layer any more.
+   * the tool with the most copies. If no tool has clearly more copies than the tool of this layer, the file stays as it
+   * is. Call this only when no process can change the layer any more.
    *
    * @param options - `toolNumber`: the number of the tool to which new copies are counted. `earlier`: the folder of
    *   this layer in an earlier artifact, if `saysSame` is true for the two layers, otherwise null. A file that
@@ -111,7 +111,8 @@ export class SharedFiles {
 
   /**
    * Deletes the copies to which no artifact has a link any more, and unfinished copies that are older than an hour.
-   * Makes the server the owner of all other copies, because earlier versions of the server left some to a tool.
+   * Makes the server the owner of all other copies, because earlier versions of the server made a tool the owner of
+   * some.
    */
   async sweep(): Promise<void> {
     const { uid, gid } = serverUser();

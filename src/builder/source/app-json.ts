@@ -12,9 +12,11 @@ const MAX_BYTES = 256 * 1024;
 const MAX_QUANTITY = 1000;
 const MAX_TYPES = 100;
 const MAX_VARIABLES = 100;
-/** The most bytes of all names and values of `env` together. The store keeps them with each release. */
+/**
+ * The most bytes of all names and values of `env` in app.json together, because the store keeps them with each release.
+ */
 const MAX_VARIABLE_BYTES = 32 * 1024;
-/** The most characters of a description. A longer one is cut. */
+/** The most characters of the `description` of a variable in `env`. A longer description is cut. */
 const MAX_DESCRIPTION = 200;
 const process = z.looseObject({ quantity: z.int().min(0).max(MAX_QUANTITY).default(1) });
 const value = z
@@ -30,7 +32,7 @@ const variable = z.union([
     description: z.string().nullish().catch(null),
   }),
 ]);
-/** Keys that belong to Heroku alone, and change nothing here. */
+/** Keys of app.json that only Heroku uses. They change nothing here. */
 const withoutEffect = ['addons', 'buildpacks', 'image'];
 const tests = z.looseObject({ test: z.looseObject({ scripts: z.looseObject({ test: z.string() }) }) });
 const MAX_TEST_BYTES = 4096;
@@ -38,7 +40,7 @@ const MAX_TEST_BYTES = 4096;
 export interface AppJson {
   /** How many processes of each type run, as `formation` says. */
   readonly formation: Replicas;
-  /** The values of `env`. A config var of the same name, if it is set, counts instead. */
+  /** The values of `env`. If a config var of the same name is set, the config var is used instead. */
   readonly variables: Readonly<Record<string, string>>;
   /** The names of the config vars that are to be random secrets if they are not set. */
   readonly secrets: readonly string[];

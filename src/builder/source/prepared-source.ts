@@ -20,10 +20,14 @@ import { readToolforgeYaml } from './toolforge/toolforge-yaml.ts';
 /** The files of a commit, ready to be built. */
 export interface PreparedSource extends ProcessRequests {
   readonly folder: string;
-  /** A line for people about the files that .slugignore and project.toml removed. Null if neither names files. */
+  /**
+   * A line for people about the files that were removed because .slugignore or project.toml names them. Null if neither
+   * names files.
+   */
   readonly leftOut: string | null;
   /**
-   * The build's variables from app.json and project.toml. A config var of the same name, if it is set, counts instead.
+   * The build's variables from app.json and project.toml. If a config var of the same name is set, the config var is
+   * used instead.
    */
   readonly buildVariables: Readonly<Record<string, string>>;
   /** The repository's own buildpacks, which project.toml names. */

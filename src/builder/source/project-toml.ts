@@ -20,7 +20,7 @@ export interface ProjectToml {
 /**
  * Reads what a project descriptor says about builds: `exclude` and the variables, in the present form
  * (`[io.buildpacks]`) and the earlier one (`[build]`). The buildpack `apt` reads `[apt]`, and `readOwnBuildpacks` reads
- * the groups of buildpacks.
+ * the lists of buildpacks.
  *
  * @see https://github.com/buildpacks/spec/blob/main/extensions/project-descriptor.md
  */

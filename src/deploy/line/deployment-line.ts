@@ -454,7 +454,7 @@ export class DeploymentLine implements Deployments {
 
   /**
    * Checks once more, when the turn comes, that the person may deploy the tool. For a promotion, also checks that they
-   * may read its source. They may have lost the right while they waited.
+   * may read the tool whose release is promoted. They may have lost these rights while they waited.
    */
   async #assertStillMay(entry: Entry): Promise<void> {
     const { principal, deployment, cancelling } = entry;

@@ -65,7 +65,7 @@ export async function joinedVerdict(
 /**
  * Returns the result for a push whose commit another deployment deploys or has deployed. If the commit is live, deletes
  * the push's temporary ref and runs `withUpdates`: the tags of an atomic push, and moves of the deploy branch. If git
- * refuses `withUpdates`, the push is refused.
+ * refuses `withUpdates`, the result says that the push has failed, although the commit is live.
  */
 async function withOtherRefs(
   repositories: Repositories,

@@ -20,8 +20,8 @@ export class Turns {
   readonly #places: WaitingPlaces;
   readonly #running = new Map<ToolName, Entry>();
   /**
-   * The count `#endings` when the last deployment of each tool and each person ended. A lower count comes earlier in
-   * the rotation (`#inRotation`). Cleared when no deployment waits.
+   * The value of `#endings` when the last deployment of a tool or person ended. The keys are those of `toolKey` and
+   * `personKey`. A lower value comes earlier in the rotation (`#inRotation`). Cleared when no deployment waits.
    */
   readonly #endedAt = new Map<string, number>();
   /** How many deployments have ended since this server started. */

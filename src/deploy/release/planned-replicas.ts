@@ -12,8 +12,8 @@ const STAYS_UP = /bot|celery|clock|consum|daemon|listen|queue|sidekiq|stream|wor
 
 /**
  * Returns how many processes of each type a release must run: the numbers that `scale` stored, or the release's own,
- * and at most `maxReplicas`. Named commands beyond `processTypes` do not run. A process type without a number of its
- * own runs if a release of an earlier server version ran it.
+ * and at most `maxReplicas`. Named commands beyond `processTypes` do not run. A named command goes on running if the
+ * live release runs it only because an earlier version of this server started every process type: see `replicasKept`.
  */
 export function plannedReplicas(context: Limited, release: Release): Replicas {
   const replicas = askedReplicas(context, release);
@@ -76,7 +76,7 @@ export function warnOfTooMany(context: Limited, release: Release, progress: Prog
 
 /**
  * Prints which process types do not start by themselves, and how to start them. Also names those that go on running
- * only because a release of an earlier server version ran them.
+ * only because an earlier version of this server started every process type: see `replicasKept`.
  */
 export function sayNamedCommands(context: Limited, release: Release, progress: Progress): void {
   const { store } = context;
@@ -84,7 +84,7 @@ export function sayNamedCommands(context: Limited, release: Release, progress: P
   const set = store.replicas(tool);
   for (const type of Object.keys(replicasKept(liveOf(store, release), release))) {
     if (countOf(set, type) === undefined)
-      progress.line(`${type} goes on running, as before; to end it: \`scale ${tool} ${type}=0\``);
+      progress.line(`the process ${type} goes on running, as before; to end it: \`scale ${tool} ${type}=0\``);
   }
   const replicas = plannedReplicas(context, release);
   const scheduled = new Set(

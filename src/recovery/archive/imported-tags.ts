@@ -52,7 +52,7 @@ export async function finishTags(
       if (text !== null) await makeNoted({ store, repositories, log }, text);
       await rm(path, { recursive: true, force: true });
     } catch (err) {
-      // The folder stays, so the next start tries again.
+      // Keep the scratch folder of this import, so that the next start of the server tries again to make the tags.
       log.error(
         { err, tags: text?.slice(0, 10_000) },
         'cannot make the tags of an import that was interrupted',

@@ -134,7 +134,8 @@ async function fenceAround(folder: string): Promise<string[] | null> {
 }
 
 /**
- * Refuses an unpacked archive with entries that `backUp` never writes, such as devices. Call this before any use.
+ * Refuses an unpacked archive with entries that `backUp` never writes, such as devices. Call this before anything reads
+ * the unpacked files.
  *
  * @throws DeployError `BAD_ARCHIVE` if there are any.
  */

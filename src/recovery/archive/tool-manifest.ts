@@ -27,7 +27,7 @@ const MAX_TYPES = 1000;
 const MAX_VERSION = 99_999_999;
 const [MAX_WORDS, LATEST] = [2000, Date.UTC(2200)];
 
-/** Text for a terminal and for a list: without control characters. */
+/** A text that a terminal or a list may show, so it has no control characters. */
 const words = z
   .string()
   .max(MAX_WORDS)

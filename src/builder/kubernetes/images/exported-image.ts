@@ -34,7 +34,10 @@ const layersLabel = z.object({
     .nullish(),
 });
 
-/** How many buildpacks of an image are kept, and how many characters of each. A build can write any labels. */
+/**
+ * How many buildpacks `readLabels` returns at most, and how many characters of each, because a build can write any
+ * labels.
+ */
 const MAX_BUILDPACKS = 50;
 const MAX_BUILDPACK_CHARACTERS = 200;
 

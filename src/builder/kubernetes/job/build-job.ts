@@ -149,7 +149,8 @@ function container(job: BuildJob, phase: Phase): V1Container {
       capabilities: { drop: ['ALL'] },
     },
     resources: {
-      // Requests are an eighth of the limits: most builds need little, and a node can run several.
+      // The container requests only an eighth of its limits, because most builds need little, so a node can run
+      // several.
       requests: {
         cpu: `${Math.ceil(cpuMillis / 8)}m`,
         memory: String(Math.ceil(memoryBytes / 8)),

@@ -78,8 +78,8 @@ export type FollowedJob = Pick<
 >;
 
 /**
- * Returns the facts with which a server follows a Job that an earlier server made. Of this Job, the server knows the
- * name and the id of its build.
+ * Returns the facts with which a server follows a Job that an earlier server made. `name` is the name of the Job, and
+ * `id` is the id of its build.
  */
 export function followedJob(
   config: KubernetesBuilderConfig,

@@ -26,7 +26,7 @@ export class SettingsFile {
   readonly #lines: ReadonlyMap<string, number>;
   readonly #options: SettingsFileOptions;
   readonly #warnings: string[] = [];
-  /** The names of the components in which each key has no effect. */
+  /** The keys of the file that have no effect. Each is mapped to the names of the components that have the key. */
   readonly #unused = new Map<string, string[]>();
 
   private constructor(
