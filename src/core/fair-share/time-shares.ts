@@ -29,6 +29,8 @@ export class TimeShares {
   #debtMs = 0;
   #paidAt = performance.now();
   #isServing = false;
+  /** When work must stop to begin at once in this round of the event loop. Null if none has begun in this round. */
+  #sliceEnd: number | null = null;
   /** How many milliseconds recent work took by the clock, and in how many of them this process used a processor. */
   #passedMs = RECENT_MS;
   #processorMs = RECENT_MS;
@@ -47,7 +49,7 @@ export class TimeShares {
           reject(error);
         }
       };
-      if (!this.#isServing && this.#isFree()) {
+      if (!this.#isServing && this.#isFree() && this.#isInSlice()) {
         this.#do(key, run);
         return;
       }
@@ -72,7 +74,8 @@ export class TimeShares {
   async #serve(): Promise<void> {
     this.#isServing = true;
     while (this.#waiting.size > 0) {
-      if (!this.#isFree()) await wait(Math.ceil(this.#debtMs / this.#options.part));
+      if (this.#isFree()) await nextTurn();
+      else await wait(Math.ceil(this.#debtMs / this.#options.part));
       // The clock ends the slice, too, because on a machine that is busy with other programs, work adds hardly any
       // debt.
       const end = performance.now() + this.#options.sliceMs;
@@ -81,10 +84,24 @@ export class TimeShares {
         // Lets the key that was just served add more work before the next key is chosen.
         await null;
       } while (this.#waiting.size > 0 && performance.now() < end && this.#isFree());
-      await nextTurn();
     }
     this.#usedMs.clear();
     this.#isServing = false;
+  }
+
+  /**
+   * Whether work may still begin at once in this round of the event loop. The clock decides, for the same reason as in
+   * `#serve`.
+   */
+  #isInSlice(): boolean {
+    const now = performance.now();
+    if (this.#sliceEnd === null) {
+      this.#sliceEnd = now + this.#options.sliceMs;
+      setImmediate(() => {
+        this.#sliceEnd = null;
+      });
+    }
+    return now < this.#sliceEnd;
   }
 
   #next(): void {

@@ -62,6 +62,23 @@ test('threat 55: on a machine that is busy with other programs, waiting backgrou
   assert.ok(most < 10, `${most} pieces of work without a pause`);
 });
 
+test('threat 113: on a machine that is busy with other programs, pieces of background work in a row let the server serve requests in between', async () => {
+  const shares = new TimeShares({ part: 0.25, sliceMs: 4 });
+  // The program sleeps here instead of working, as if others had the processor.
+  const sleep = (ms: number) => void Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, ms);
+  for (let count = 0; count < 5; count += 1) await shares.run('one', () => sleep(100));
+  await wait(500);
+  let turns = 0;
+  const turn = () => {
+    turns += 1;
+    next = setImmediate(turn);
+  };
+  let next = setImmediate(turn);
+  for (let count = 0; count < 10; count += 1) await shares.run('one', () => sleep(5));
+  clearImmediate(next);
+  assert.ok(turns >= 9, `${turns}`);
+});
+
 test('threat 55: a tool that makes much background work for the server leaves other tools their share of the time', async () => {
   const shares = new TimeShares({ part: 0.5, sliceMs: 4 });
   const end = AbortSignal.timeout(2000);
