@@ -7,7 +7,7 @@ import { pushSeen, smallTree } from '../work.ts';
 
 const MEGABYTES = 64;
 const LINE = 'A line of output that a build prints, which is neither short nor long, as builds print them.';
-/** From the first time to the third, 122 MiB more are printed. At most a fifth of them may stay in memory. */
+/** After the first build, two more builds print 122 MiB. At most a fifth of them may stay in memory. */
 const MAX_GROWTH_MIB = 24;
 
 /** Measures how much memory the server needs to pass the output of a build to the client. */

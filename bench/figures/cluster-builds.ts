@@ -31,7 +31,7 @@ export const clusterBuilds: Figure = {
     }
     await using there = await ClusterServer.start(await scriptBuilderImage(), {
       TOOLFORGE_PUSH_CONCURRENT_DEPLOYMENTS: String(MANY),
-      // So that a small node has room for all of them.
+      // With these sizes, a small node has room for all builds.
       TOOLFORGE_PUSH_BUILD_CPU: '400',
       TOOLFORGE_PUSH_BUILD_MEMORY: '512',
       TOOLFORGE_PUSH_POD_CPU_RESERVED: '5m',

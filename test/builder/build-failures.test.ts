@@ -37,7 +37,7 @@ test('if a build fails after a warning of a buildpack, the warning is not the re
   );
 });
 
-test('a long ` !` sentence of a buildpack is not cut, because it says what to do, and the hint names no other lines', () => {
+test('if the reason of a failed build step is a long ` !` line of a buildpack, it is not cut, because it says what to do', () => {
   const lastLines = ['-----> Installing', ` !     ${'The file a.lock is old. '.repeat(12)}Make it again.`];
   const { message, hint } = stepFailed(
     { name: 'pip', code: 1, signal: null, isOutOfMemory: false, lastLines },
@@ -91,7 +91,7 @@ for (const [line, hint] of [
   });
 }
 
-test('if a buildpack refuses a tool with a ` !` line, the hint is not taken from the lines above, unless they name a missing library', () => {
+test('if a buildpack refuses a tool with a ` !` line, earlier lines of its output do not decide the hint, unless they name a missing library', () => {
   const hint = (...lastLines: string[]) =>
     stepFailed({ name: 'python', code: 1, signal: null, isOutOfMemory: false, lastLines }, limits).hint;
   const dns =

@@ -15,7 +15,7 @@ before(async () => {
 after(() => rm(root, { recursive: true, force: true }));
 
 for (const file of ['...toml', '..toml', '.toml']) {
-  test(`threat 66: the layer file ${file} is refused, because its layer would have an empty name or the name . or ..`, async () => {
+  test(`threat 66: a file ${file} among the layers fails the build, because its layer would have an empty name or the name . or ..`, async () => {
     const folder = await mkdtemp(join(root, 'layers-'));
     await mkdir(join(folder, 'test_x'));
     await writeFile(join(folder, 'test_x', file), '[types]\nlaunch = true\n');

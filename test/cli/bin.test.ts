@@ -77,7 +77,7 @@ test('before the first start, `user add` makes the data folder and the user dire
 });
 
 for (const kept of ['store.sqlite', 'repositories', 'releases', 'backups']) {
-  test(`if directory.yaml is lost but ${kept} is left, the command user add makes no new directory.yaml`, async () => {
+  test(`if directory.yaml is lost but ${kept} is left, the command \`user add\` makes no new directory.yaml`, async () => {
     const data = newFolder();
     writeFileSync(join(data, kept), '');
     const { exitCode, stderr } = await bin(data, ['user', 'add', 'alice']);

@@ -164,7 +164,7 @@ for (const { name, input } of [
   { name: 'longer than 32 KiB', input: Buffer.alloc(32 * 1024 + 3, 'x') },
   { name: 'not UTF-8', input: Buffer.from([0x61, 0xff, 0xfe]) },
 ]) {
-  test(`the command \`config\` set refuses a value that is ${name}`, async () => {
+  test(`the command \`config set\` refuses a value that is ${name}`, async () => {
     using desk = newDesk();
     const { status, err } = await desk.type(['config', 'set', 'wikibot', 'KEY', '-'], { input });
     assert.equal(status, 1);
@@ -183,7 +183,7 @@ for (const words of [
   ['-'],
   [],
 ]) {
-  test(`the command \`config\` set wikibot ${words.join(' ')} is a usage error, and the message repeats no value`, async () => {
+  test(`the command \`config set wikibot ${words.join(' ')}\` is a usage error, and the message repeats no value`, async () => {
     using desk = newDesk();
     const { status, out, err } = await desk.type(['config', 'set', 'wikibot', ...words]);
     assert.equal(status, 2);

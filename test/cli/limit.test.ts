@@ -38,7 +38,7 @@ for (const [words, says] of [
   ['colour=red', /NAME is one of memory, builds, replicas, repository/],
   ['memory', /A limit is NAME=VALUE/],
 ] as const) {
-  test(`the command \`limit\` wikibot builds=5 ${words} is refused and changes nothing`, async () => {
+  test(`the command \`limit wikibot builds=5 ${words}\` is refused and changes nothing`, async () => {
     const { desk, asOperator } = limitDesk();
     using _ = desk;
     const refused = await asOperator(`limit wikibot builds=5 ${words}`);

@@ -98,7 +98,7 @@ for (const { name, line, change, status, says } of [
     says: /no deploy token “nothing”/,
   },
 ] as const) {
-  test(`the command token ${line[0]} is refused: ${name}`, async () => {
+  test(`the command \`token ${line[0]}\` is refused: ${name}`, async () => {
     const { desk, list } = office();
     using _ = desk;
     const answer = await desk.type(['token', ...line], { principal: { ...desk.alice, ...change } });

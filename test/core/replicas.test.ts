@@ -116,7 +116,7 @@ for (const { name, live, next, kept } of [
     kept: '',
   },
 ]) {
-  test(`if an earlier version of this server made the live release, the next release keeps these process types running: ${name}`, () => {
+  test(`an earlier version of this server started every process type; after such a release, the next release keeps these types running: ${name}`, () => {
     assert.equal(replicasLine(replicasKept(live === null ? null : release(live), release(next))), kept);
   });
 }

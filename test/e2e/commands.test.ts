@@ -133,7 +133,7 @@ describe('commands', { concurrency: 3 }, () => {
     );
   });
 
-  test('the command redeploy builds the tool again, restart does not, and after both commands the tool is live', async () => {
+  test('the command `redeploy` builds the tool again, `restart` does not, and after both commands the tool is live', async () => {
     const { name } = await newTool();
     const again = await server.command('redeploy', name);
     assert.equal(again.exitCode, 0, again.stderr);
@@ -151,7 +151,7 @@ describe('commands', { concurrency: 3 }, () => {
     assert.match(none.stderr, /V2 of [\w-]+ has no process type “worker”\. It has web/i);
   });
 
-  test('after the command `stop`, the address of a tool answers 503 and says that the tool is stopped, until restart starts the tool again', async () => {
+  test('after the command `stop`, the address of a tool answers 503 and says that the tool is stopped, until `restart` starts the tool again', async () => {
     const { name, first } = await newTool();
     assert.equal((await server.command('stop', name)).exitCode, 0);
     const stopped = await server.get(name);
@@ -183,7 +183,7 @@ describe('commands', { concurrency: 3 }, () => {
     assert.equal((await server.get(name)).body, 'one');
   });
 
-  test('if a process crashes after its release went live, the commands ps and releases and the next push show the crash', async () => {
+  test('if a process crashes after its release went live, the commands `ps` and `releases` and the next push show the crash', async () => {
     const files = webTool('one');
     const crashing = `import http.server, os
 class Crash(http.server.BaseHTTPRequestHandler):
@@ -215,7 +215,7 @@ http.server.HTTPServer(('', int(os.environ['PORT'])), Crash).serve_forever()
     assert.match(found.stdout, /web\.1: no luck today$/);
   });
 
-  test('the command cancel ends the running deployment: its push is rejected with this reason, and main does not move', async () => {
+  test('the command `cancel` ends the running deployment: its push is rejected with this reason, and main does not move', async () => {
     const { name, tree, first } = await newTool();
     const slow = await tree.commit('slow', webTool('slow', 'echo busy; sleep 100'));
     const pushing = tree.push();

@@ -58,7 +58,7 @@ describe('process types that do not start by themselves', () => {
     await until(async () => (await upIn('named')).length === 1, 'the end of the worker');
   });
 
-  test('a tool without web that keeps nothing running is live as a set of commands and schedules', async () => {
+  test('a tool that has no web process and keeps no other process running goes live as a set of commands and schedules', async () => {
     const { name, tree } = await liveTool(server, 'set', webTool('one'));
     await tree.commit('two', {
       Procfile: 'migrate: echo migrated\nupdate: python3 -c "print(1)"\n',
@@ -83,7 +83,7 @@ describe('process types that do not start by themselves', () => {
     );
   });
 
-  test('formation in app.json keeps process types running, but a number that scale set wins over formation', async () => {
+  test('the numbers of processes in `formation` of app.json run, but a number that the command `scale` has set wins', async () => {
     const formation = { worker: { quantity: 2, size: 'standard-1x' }, workr: {} };
     const { name, tree } = await liveTool(server, 'formation', tool('one'));
     await tree.commit('two', { 'app.json': JSON.stringify({ formation }, null, 2) });
@@ -107,7 +107,7 @@ describe('process types that do not start by themselves', () => {
     );
   });
 
-  test('a scale that would keep more process types running than process_types allows is refused', async () => {
+  test('the command `scale` is refused if more process types would run than the setting process_types allows', async () => {
     const { name } = await liveTool(server, 'many', tool('one'));
     const refused = await server.command('scale', name, 'worker=1', 'migrate=1', 'reset-database=1');
     assert.equal(refused.exitCode, 1);
@@ -118,7 +118,7 @@ describe('process types that do not start by themselves', () => {
     assert.deepEqual(await upIn(name), ['web.1']);
   });
 
-  test('if an earlier version of the server started a worker together with web, the worker keeps running after a redeploy, a push and a rollback, until scale ends it', async () => {
+  test('if an earlier version of the server started a worker together with web, the worker keeps running after a redeploy, a push and a rollback, until the command `scale` ends it', async () => {
     const { name, tree } = await liveTool(server, 'existing', tool('one'));
     await server.kill('SIGTERM');
     makeEarlier(join(server.folder, 'data/store.sqlite'), 'worker');

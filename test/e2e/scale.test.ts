@@ -99,7 +99,7 @@ describe('scale', () => {
     );
   });
 
-  test('later pushes, rollbacks, restarts and the next start of the server keep the numbers of processes that scale set', async () => {
+  test('later pushes, rollbacks, restarts and the next start of the server keep the numbers of processes that the command `scale` has set', async () => {
     const { name, tree } = await newTool();
     succeeded(await server.command('scale', name, 'web=2'));
     await tree.commit('two', withWorker('two'));
@@ -119,7 +119,7 @@ describe('scale', () => {
     assert.deepEqual(await asked(name), { web: [2, 2], worker: [3, 3] });
   });
 
-  test('a tool with zero web processes answers 503 with this reason, and answers with its own page again after scale web=1', async () => {
+  test('a tool with zero web processes answers 503 with this reason, and answers with its own page again after the command `scale` with web=1', async () => {
     const { name } = await newTool();
     succeeded(await server.command('scale', name, 'web=0'));
     const page = await server.get(name);
@@ -138,7 +138,7 @@ describe('scale', () => {
     assert.equal((await server.get(name)).body, 'one');
   });
 
-  test('a memory or processor size that scale sets counts for new processes, also after a restart, until scale sets it back with web=1:default', async () => {
+  test('a memory or processor size that the command `scale` sets counts for new processes, also after a restart, until web=1:default resets it', async () => {
     const { name } = await newTool({
       ...withWorker('one'),
       // The limit of a process for its data is 768 MiB more than its memory.
@@ -175,7 +175,7 @@ describe('scale', () => {
     assert.match(noUnit.stderr, /asks for less than 16 MiB of memory\. Write a unit/);
   });
 
-  test('the command `scale` for a stopped tool starts no process, but the next restart starts the number of processes that scale set', async () => {
+  test('the command `scale` for a stopped tool starts no process, but the next `restart` starts the number of processes that `scale` has set', async () => {
     const { name } = await newTool();
     succeeded(await server.command('stop', name));
     const kept = await server.command('scale', name, 'web=2');
@@ -186,7 +186,7 @@ describe('scale', () => {
     assert.deepEqual(await names(name), ['web.1', 'web.2']);
   });
 
-  test('if a process that the command `scale` starts crashes, scale fails, the old process continues, and the recorded number does not change', async () => {
+  test('if a process that the command `scale` starts crashes, `scale` fails, the old process continues, and the recorded number does not change', async () => {
     const script = webTool('one')['server.py'] ?? '';
     const { name } = await newTool({
       ...webTool('one'),
@@ -201,7 +201,7 @@ describe('scale', () => {
     assert.equal((await server.get(name)).body, 'one');
   });
 
-  test('a scale above max_replicas or of an unknown process type is refused with advice, and makes no deployment', async () => {
+  test('the command `scale` above max_replicas, or for an unknown process type, is refused with advice, and makes no deployment', async () => {
     const { name } = await newTool(withWorker('one'));
     const many = await server.command('scale', name, 'web=4');
     assert.equal(many.exitCode, 1);

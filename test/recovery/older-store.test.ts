@@ -123,7 +123,7 @@ test('threat 87: `start-over store` reads the releases of a tool without a repos
   await using _place = await left.start(3);
 });
 
-test('threat 87: with a lost repository, an old store and a torn copy of the newest release, the start is refused; `start-over releases` uses the release before', async () => {
+test('threat 87: with a lost repository, an old store and a torn copy of the newest release, the server refuses to start; `start-over releases` uses the release before', async () => {
   const left = await Left.make();
   await left.bringOldStore();
   await left.loseRepository();
@@ -148,7 +148,7 @@ test('threat 87: a live release that is missing in the store and in the refs is 
   assert.equal(await place.ref('refs/heads/main'), left.commits[2]);
 });
 
-test('threat 87: if neither the store nor a copy has the live release, the start is refused; `start-over releases` uses the newest known release', async () => {
+test('threat 87: if neither the store nor a copy has the live release, the server refuses to start; `start-over releases` uses the newest known release', async () => {
   const left = await Left.make();
   left.change('UPDATE tools SET live_version = 7');
   await assert.rejects(left.start(3), { code: 'DATA_DISAGREES', hint: /start-over releases.*\(v3\)/ });

@@ -126,7 +126,7 @@ test('a missing older release counts as deleted by the clean-up only if the stor
   assert.equal(forgottenBelow(known.slice(0, 99)), 0);
 });
 
-test('threat 83: a store that keeps 100 rows has the newest 100 changes of config vars and scheduled runs of a tool', () => {
+test('threat 83: with keep_history at 100, the store keeps the newest 100 changes of config vars and the newest 100 scheduled runs of a tool', () => {
   const folder = mkdtempSync(join(root, 'data-'));
   using store = withDispose(new SqliteStore(folder, key, undefined, 100));
   const run = { type: 'update', exitCode: 0, detail: '' };

@@ -35,7 +35,7 @@ for (const { name, bytes } of [
   { name: 'a cut-off key', bytes: 31 },
   { name: 'a longer file', bytes: 33 },
 ]) {
-  test(`${name} as secrets.key is refused and not replaced`, () => {
+  test(`the server refuses ${name} as secrets.key, and does not replace it`, () => {
     const folder = newFolder();
     const path = join(folder, 'secrets.key');
     writeFileSync(path, randomBytes(bytes), { mode: 0o600 });

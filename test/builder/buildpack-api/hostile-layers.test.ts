@@ -31,7 +31,7 @@ const numbered = (count: number, end: string) =>
   Array.from({ length: count }, (_, index) => `V${index}${end}`);
 
 for (const action of ['', '.append']) {
-  test(`threat 60: env files "NAME${action}" of 20 MiB together are refused, even if they take no space on disk`, async () => {
+  test(`threat 60: the server refuses env files "NAME${action}" of a layer that hold 20 MiB together, even if they take no space on disk`, async () => {
     const folder = await newFolder('one/l/env');
     const sparse = join(folder, 'sparse');
     await writeFile(sparse, '');
@@ -42,7 +42,7 @@ for (const action of ['', '.append']) {
   });
 }
 
-test('threat 60: twenty values of 1 MiB for one variable are refused, although each value replaces the one before', async () => {
+test('threat 60: the server refuses twenty values of 1 MiB that layers set for one variable, although each value replaces the one before', async () => {
   const folder = await newFolder('one');
   const file = join(folder, 'big');
   await writeFile(file, 'x'.repeat(MIB));
@@ -64,7 +64,7 @@ test('threat 60: a buildpack with more than 100 layers fails the build', async (
   await assert.rejects(readLayers(folder, 'test/x'), { code: 'BUILD_FAILED' });
 });
 
-test('threat 60: env files of many layers are refused if they hold 20 MiB together', async () => {
+test('threat 60: the server refuses the env files of many layers if they hold 20 MiB together', async () => {
   const folder = await newFolder('one');
   const file = join(folder, 'big');
   await writeFile(file, 'x'.repeat(MIB));
@@ -79,7 +79,7 @@ test('threat 60: env files of many layers are refused if they hold 20 MiB togeth
   await assert.rejects(addAll(), { code: 'NOT_PASSABLE' });
 });
 
-test('threat 60: layer files of 2.4 MB together fail the build, even if all are hard links to one file of 60 kB', async () => {
+test('threat 60: files LAYER.toml of 2.4 MB together fail the build, even if all are hard links to one file of 60 kB', async () => {
   const folder = await newFolder('test_x');
   const file = join(folder, 'big');
   await writeFile(file, `[metadata]\na = "${'x'.repeat(60_000)}"\n`);
@@ -87,7 +87,7 @@ test('threat 60: layer files of 2.4 MB together fail the build, even if all are 
   await assert.rejects(readLayers(folder, 'test/x'), { code: 'BUILD_FAILED' });
 });
 
-test('threat 60: a layer file with 20,000 keys is refused, because the server would parse it for too long', async () => {
+test('threat 60: a file LAYER.toml with 20,000 keys fails the build, because the server would parse it for too long', async () => {
   const folder = await newFolder('test_x');
   const keys = numbered(20_000, ' = 1').join('\n');
   await writeFile(join(folder, 'test_x', 'l.toml'), `[metadata]\n${keys}\n`);
@@ -109,7 +109,7 @@ test('threat 60: TOML of a buildpack with a key of 20,000 parts fails the build 
   });
 });
 
-test('threat 60: a launch.toml with thousands of processes is refused, with a short message', async () => {
+test('threat 60: a launch.toml with thousands of processes fails the build, with a short message', async () => {
   const folder = await newFolder('test_x');
   const launch = join(folder, 'test_x', 'launch.toml');
   await writeFile(launch, '[[processes]]\n'.repeat(10_000));
@@ -122,7 +122,7 @@ test('threat 60: a launch.toml with thousands of processes is refused, with a sh
   });
 });
 
-test('threat 60: thousands of env files are refused, even if they are empty and in several layers', async () => {
+test('threat 60: the server refuses thousands of env files of layers, even if the files are empty', async () => {
   const folder = await newFolder('one');
   const environment = {};
   const addAll = async () => {
@@ -135,7 +135,7 @@ test('threat 60: thousands of env files are refused, even if they are empty and 
   await assert.rejects(addAll(), { code: 'NOT_PASSABLE' });
 });
 
-test('threat 60: a folder of layers or variables with thousands of entries is refused', async () => {
+test('threat 60: the server refuses a folder of layers, or of env files, with thousands of entries', async () => {
   const folder = await newFolder('many');
   for (const name of numbered(6000, '')) await writeFile(join(folder, 'many', name), '');
   await assert.rejects(listPlainFolder(folder, ['many']), RangeError);

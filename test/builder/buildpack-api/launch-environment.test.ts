@@ -149,6 +149,6 @@ test('config vars win over variables of a build, and a config var PATH is put be
   });
 });
 
-test('a file of more than 1 MiB in a layer’s env folder is refused, because a variable of a program cannot be so large', async () => {
+test('the server refuses a file of more than 1 MiB in a layer’s env folder, because a variable of a program cannot be so large', async () => {
   await assert.rejects(environmentOf({ 'x_a/one/env/V': 'v'.repeat(2 ** 20 + 1) }), { code: 'NOT_PASSABLE' });
 });

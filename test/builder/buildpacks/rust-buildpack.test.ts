@@ -21,7 +21,7 @@ const rust = rustFolder();
 const skip = rust === null ? 'cargo and rustc are not installed' : false;
 const environment = {
   PATH: `${rust}:/usr/local/bin:/usr/bin:/bin`,
-  // Nothing answers there.
+  // Nothing answers at this address.
   RUSTUP_DIST_SERVER: 'http://127.0.0.1:9',
   CARGO_NET_OFFLINE: 'true',
 };
@@ -50,7 +50,7 @@ test('rust: the only program is the web process, is linked in target/release, an
   assert.equal(await readlink(join(source.folder, 'target/release/wikibot')), command);
   const main = join(source.folder, 'src/main.rs');
   await writeFile(main, program('two'));
-  // The objects of the first build are newer.
+  // Makes the source older than the objects of the first build.
   await utimes(main, 1_000_000_000, 1_000_000_000);
   const again = await source.run('rust', 'build', environment);
   assert.equal(again.code, 0, again.output);

@@ -91,7 +91,7 @@ test('threat 39: a shared copy of a file belongs to the server, not to the tool 
     return [uid, gid, nlink];
   };
   assert.deepEqual(await owner(), [0, 0, 2]);
-  // Earlier servers left the copy to the tool.
+  // Earlier versions of the server left the tool as the owner of the shared copy.
   await chown(join(layer, 'file'), 710_001, 710_001);
   await shared.sweep();
   assert.deepEqual(await owner(), [0, 0, 2]);

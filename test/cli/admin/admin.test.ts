@@ -158,7 +158,7 @@ for (const { name, argv, input, status, says } of [
   },
   { name: 'two user names', argv: ['alice', 'bob'], status: 2, says: /too many words/ },
 ]) {
-  test(`the command user add with ${name} is refused and changes nothing`, async () => {
+  test(`the command \`user add\` with ${name} is refused and changes nothing`, async () => {
     const office = new Office();
     const before = readFileSync(office.path, 'utf8');
     const answer = await office.type(['user', 'add', ...argv], input ?? '');
@@ -177,7 +177,7 @@ for (const { name, text, says } of [
   { name: 'an empty file', text: '\n', says: /key file is empty/ },
   { name: 'a text that is not a key', text: 'hello\n', says: /not a public key/ },
 ]) {
-  test(`the command user add refuses ${name} as a key`, async () => {
+  test(`the command \`user add\` refuses ${name} as an SSH key`, async () => {
     const office = new Office();
     writeFileSync(office.keyFile, text);
     const { status, err } = await office.type(['user', 'add', 'alice', '--key', office.keyFile]);

@@ -202,7 +202,7 @@ test('threat 59: a deleted socket file is made again by the running server, and 
   assert.equal((await long).status, 5);
 });
 
-test('if the server may delete files again before a backup is complete, the backup gets the error NOT_HELD', {
+test('if the pause in which the server deletes no files ends before a backup is complete, the backup fails with the error NOT_HELD', {
   timeout: 20_000,
 }, async () => {
   const cleanUp = new CleanUpHold();

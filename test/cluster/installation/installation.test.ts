@@ -82,7 +82,7 @@ test('a push of a tool that crashes is refused with the tool’s output, and the
   await byKey.git('reset', '--quiet', '--hard', before);
 });
 
-test('a push of a tool that listens on another port is refused and names the port, without exec rights in pods', async () => {
+test('a push of a tool that listens on another port is refused, and the reason names the port', async () => {
   const before = await byKey.head();
   const { 'server.py': server = '', ...files } = politeTool('elsewhere');
   const source = server.replace("int(os.environ['PORT'])", '5000');
@@ -96,7 +96,7 @@ test('a push of a tool that listens on another port is refused and names the por
   await byKey.git('reset', '--quiet', '--hard', before);
 });
 
-test('the commands ps, logs, stop and restart work in an installation on a cluster', async () => {
+test('the commands `ps`, `logs`, `stop` and `restart` work in an installation on a cluster', async () => {
   const command = async (...words: string[]) => {
     const { exitCode, stdout, stderr } = await installation.command(...words);
     assert.equal(exitCode, 0, `${words.join(' ')}: ${stderr}`);

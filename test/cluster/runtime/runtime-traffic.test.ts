@@ -60,7 +60,7 @@ describe('rollouts under load', { concurrency: 1 }, () => {
     assert.ok(answers > ROLLOUTS * 2 * REQUESTS_A_SECOND, `only ${answers} requests`);
   });
 
-  test('while the maintenance of a tool begins, a release goes live behind the page, and the maintenance ends, each request gets the tool or the page', async (t) => {
+  test('each request gets the tool or its maintenance page when maintenance begins, when a release goes live during maintenance, and when maintenance ends', async (t) => {
     const tool = 'mended' as ToolName;
     const page = '<h1>Back at noon</h1>';
     const [one, two] = await Promise.all(

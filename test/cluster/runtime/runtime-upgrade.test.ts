@@ -21,7 +21,7 @@ describe('objects of an earlier server version', { concurrency: 1 }, () => {
   });
   after(() => bench.close());
 
-  /** An object of an earlier version: its `name` label is the type; it has no liveness probe and no disk request. */
+  /** The object as an earlier server version made it: its label `name` is the type; no liveness probe, no disk request. */
   function asBefore<Kind extends object>(object: Kind): Kind {
     const old = structuredClone(object) as Kind & Labelled;
     const relabel = ({ labels = {} }: Labelled['metadata']) => {
@@ -42,7 +42,7 @@ describe('objects of an earlier server version', { concurrency: 1 }, () => {
     return old;
   }
 
-  test('releases of an older server are resumed and still serve with the same pods, and the next release replaces them', async () => {
+  test('a release that an earlier version of the server rolled out is resumed and still serves with the same pods, and the next release replaces it', async () => {
     const tool = 'older' as ToolName;
     const namespace = `${bench.prefix}${tool}`;
     const [one, two] = await Promise.all(

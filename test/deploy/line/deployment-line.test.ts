@@ -205,7 +205,7 @@ test('a push may join an earlier deployment of its commit if only a redeploy, a 
   assert.equal(await place.ref('refs/heads/main'), commits.three);
 });
 
-test('a push may join an earlier deployment of its commit if a push of a descendant waits in between', async () => {
+test('a push may join an earlier deployment of its commit if a push of a descendant of this commit waits in between', async () => {
   const { place, line, running, commits } = await building();
   await using _place = place;
   const four = await place.park('p4', { oldCommit: commits.three });

@@ -94,7 +94,7 @@ class Line {
   }
 }
 
-test('fairness: two tools with many waiting deployments do not hold up all others', async () => {
+test('fairness: two tools with many waiting deployments do not hold up all other tools', async () => {
   const line = new Line(3);
   line.enter('a1', 'b1', 'a2', 'b2', 'a3', 'b3', 'c1', 'd1');
   assert.equal(await line.order(), 'a1 b1 c1 d1 a2 b2 a3 b3');

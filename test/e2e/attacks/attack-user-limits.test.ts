@@ -85,7 +85,7 @@ async function processesOfTools(): Promise<string[]> {
   return [...new Set(running)];
 }
 
-test('after a server that is not root was killed, the next server ends the earlier processes of tools, and removes locked folders of tools', {
+test('after a server that is not root was killed, its next start ends the processes of tools that it left, and removes their folders, even those with mode 000', {
   skip,
 }, async () => {
   const before = await processesOfTools();

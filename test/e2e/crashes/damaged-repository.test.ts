@@ -40,7 +40,7 @@ const harms = [
 
 for (const { what, harm } of harms) {
   for (const how of ['push', 'ls-remote'] as const) {
-    test(`threat 87: if garbage gets into ${what} while the server runs, the command doctor names the file, and the next ${how} sets the file aside and succeeds`, async () => {
+    test(`threat 87: if garbage gets into ${what} while the server runs, the command \`doctor\` names the file, and the next ${how} sets the file aside and succeeds`, async () => {
       const live = await main();
       const asides = await names();
       await harm();

@@ -32,7 +32,7 @@ for (const { name, text } of [
   { name: 'a backslash at the end of a subsection', text: '[url "a\\\\"]\n\tinsteadOf = c\n' },
   { name: 'a line separator in a value', text: '[user]\n\tname = a\u2028b\n' },
 ]) {
-  test(`threat 87: a repository’s file config with ${name} is valid for git, and does not count as damaged`, async () => {
+  test(`threat 87: if the file \`config\` of a repository has ${name}, it is valid for git and does not count as damaged`, async () => {
     const path = join(folder, 'config');
     await writeFile(path, text);
     execFileSync('git', ['config', '--file', path, '--list'], { stdio: 'ignore' });
@@ -41,7 +41,7 @@ for (const { name, text } of [
 }
 
 for (const text of ['[url "a\\"]\n\tinsteadOf = c\n', '[core]\r\n\tbare = true\r\n[rem']) {
-  test(`threat 87: a repository’s file config counts as damaged if it contains ${JSON.stringify(text)}`, async () => {
+  test(`threat 87: the file \`config\` of a repository counts as damaged if it contains ${JSON.stringify(text)}`, async () => {
     const path = join(folder, 'config');
     await writeFile(path, text);
     assert.throws(() => execFileSync('git', ['config', '--file', path, '--list'], { stdio: 'ignore' }));

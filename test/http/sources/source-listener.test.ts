@@ -86,7 +86,7 @@ test('a wildcard address in sources_listen needs source_url', () => {
   }
 });
 
-test('if the address in sources_listen is in use, the start is refused with the name of the setting', async () => {
+test('if the address in sources_listen is in use, the server refuses to start and names the setting', async () => {
   const other = createServer().listen(0, '127.0.0.1');
   await once(other, 'listening');
   const { port } = other.address() as AddressInfo;

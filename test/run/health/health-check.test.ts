@@ -73,7 +73,7 @@ async function withServer(listener: RequestListener, action: (port: number) => P
   }
 }
 
-test('threat 79: a web process that listens only on another port than PORT is refused before health_time is over', async () => {
+test('threat 79: a web process that listens only on another port than PORT counts as unhealthy before health_time is over', async () => {
   const limits = { timeoutMs: 60_000, elsewhereMs: 300 };
   const { readiness } = await watch(new Listening([5000]), limits);
   assert.ok(readiness.kind === 'timed-out');
@@ -89,7 +89,7 @@ test('the message about a web process that listens on 3,000 wrong ports names fi
   );
 });
 
-test('threat 79: a web process that listens briefly on another port than PORT, and then on no port, is refused only after health_time', async () => {
+test('threat 79: a web process that listens briefly on another port than PORT, and then on no port, counts as unhealthy only after health_time', async () => {
   const process = new Listening([5000]);
   const limits = { timeoutMs: 1200, elsewhereMs: 600 };
   const watching = watch(process, limits);

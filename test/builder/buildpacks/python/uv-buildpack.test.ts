@@ -16,7 +16,7 @@ build-backend = "hatchling.build"
 const lock = '[[package]]\nname = "greeter"\nsource = { editable = "." }\n';
 const files = { 'pyproject.toml': pyproject, 'uv.lock': lock, 'greeter.py': 'x = 1\n' };
 
-/** The key of a source, or null if uv must look at the source in each build. */
+/** A text that stays the same if uv has nothing to install again; null if uv must look at the source in each build. */
 async function keyOf(source: ASource): Promise<string | null> {
   const script = 'source lib/project_key.sh; cd "$0"; project_key';
   const options = { cwd: join(productBuildpacks, 'uv'), reject: false } as const;

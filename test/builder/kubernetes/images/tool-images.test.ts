@@ -42,7 +42,7 @@ test('an image without processes cannot be an artifact, and the error says that 
   server.closeAllConnections();
 });
 
-test('if two builds made the same image, removing one deletes the image unless the other build is kept, whatever tags the image still has', async () => {
+test('if two builds made the same image, removing one build deletes the image unless the other build is kept, whatever tags the image still has', async () => {
   const deleted: string[] = [];
   const builds = new Set(['b1', 'b2', 'v1', 'latest']);
   await using server = createServer((request, response) => {

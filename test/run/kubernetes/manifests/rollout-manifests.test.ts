@@ -87,7 +87,7 @@ describe('manifests', () => {
       assert.equal(metadata.labels?.['app.kubernetes.io/instance'], metadata.name);
       assert.equal(metadata.labels?.['app.kubernetes.io/version'], 'v42');
       assert.equal(metadata.labels?.['push.toolforge.org/version'], '42');
-      // A selector cannot change, and objects of older servers have other values.
+      // The selector of an object cannot change, and objects of earlier versions of the server have other values.
       assert.deepEqual(
         Object.keys(spec?.selector.matchLabels ?? {}).filter((name) => name.startsWith('app.')),
         [],

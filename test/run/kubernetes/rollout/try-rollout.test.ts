@@ -119,7 +119,7 @@ for (const { title, processes, quotas, expected } of [
     expected: /pods: 1 more asked for, 0 of 0 in use/,
   },
 ]) {
-  test(`a dry run says whether the quota of the namespace has room only if the server can tell: ${title}`, async () => {
+  test(`a dry run says whether the quota of the namespace has room, but only if the server can tell: ${title}`, async () => {
     await using cluster = await aCluster({ quotas });
     const tried = await tryRollout(cluster.live, wanted(processes), signal);
     if (expected instanceof RegExp) {

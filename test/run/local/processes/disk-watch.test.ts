@@ -54,7 +54,7 @@ test('threat 83: if a process fills the disk with deleted files that wait in soc
   assert.deepEqual(await endOf(0, python(queueing)), { kind: 'room' });
 });
 
-test('threat 83: a process that hides files on a full disk is ended before a tool with a large log that grows slowly', {
+test('threat 83: on a full disk, the server ends a process that hides files before a process with a large log that grows slowly', {
   skip: SmallDisk.whyNot,
 }, async () => {
   const leaving = queueing.replace(
@@ -74,7 +74,7 @@ with open('/tmp/log', 'wb', 0) as log:
   assert.deepEqual(await endOf(0, python(leaving), 1024 * MIB, [logging, 2]), { kind: 'room' });
 });
 
-test('threats 139, 141: if a tool and its preview together fill more than a quarter of the disk, a process is ended, although each is below run_disk', {
+test('threats 139, 141: if a tool and its preview together fill more than a quarter of the disk, the server ends one of their processes, although each process is below run_disk', {
   skip: SmallDisk.whyNot,
 }, async () => {
   const writing = (name: string) => `
@@ -85,7 +85,7 @@ time.sleep(600)`;
   assert.match(JSON.stringify(end), /^("beside"|\{"kind":"bytes-of-tool","limit":\d+\})$/);
 });
 
-test('threat 83: a process with so many open files that the server cannot find the deleted ones among them is ended', {
+test('threat 83: the server ends a process with so many open files that the server cannot find the deleted ones among them', {
   skip: SmallDisk.whyNot,
 }, async () => {
   const crowding = `
@@ -99,7 +99,7 @@ time.sleep(600)`;
   assert.deepEqual(await endOf(0, python(crowding), 1024 * MIB), { kind: 'open-files', limit: 65_536 });
 });
 
-test('threat 104: a process with so many mapped files that the server cannot find the deleted ones among them is ended', {
+test('threat 104: the server ends a process with so many mapped files that the server cannot find the deleted ones among them', {
   skip: SmallDisk.whyNot,
 }, async () => {
   const mapping = `
@@ -114,7 +114,7 @@ time.sleep(600)`;
   assert.deepEqual(await endOf(0, python(mapping), 1024 * MIB), { kind: 'open-files', limit: 65_536 });
 });
 
-test('threat 137: a process that changes its memory all the time, so that the server cannot find its deleted files, is ended', {
+test('threat 137: the server ends a process that changes its memory all the time, so that its deleted files cannot be found', {
   skip: SmallDisk.whyNot,
 }, async () => {
   // With a low priority, the process does not keep the search from a processor. Otherwise the machine would count as
@@ -130,7 +130,7 @@ const untilFull = `
     if room.f_bavail * room.f_frsize > ${2 * MIB}:`;
 
 for (const uid of [0, PLAIN_USER])
-  test(`threat 114: if the disk is full, processes that pass deleted files to each other all the time are ended (uid of the server: ${uid})`, {
+  test(`threat 114: if the disk is full, the server ends processes that pass deleted files to each other all the time (uid of the server: ${uid})`, {
     skip: SmallDisk.whyNot,
   }, async () => {
     const handing = `
@@ -144,7 +144,7 @@ while True:${untilFull}
     assert.deepEqual(await endOf(uid, python(handing), 1024 * MIB), { kind: 'room' });
   });
 
-test('threat 115: a process with files in folders that it renames all the time is ended if the disk is full', {
+test('threat 115: if the disk is full, the server ends a process that has files in folders and renames these folders all the time', {
   skip: SmallDisk.whyNot,
 }, async () => {
   const renaming = `
@@ -190,13 +190,13 @@ for number in range(12):
             os.rename('/tmp/b/%d' % number, '/tmp/a/%d' % number)
 time.sleep(600)`;
 
-test('threat 152: a process that moves deep folders all the time, so that its disk use cannot be measured, is ended', {
+test('threat 152: the server ends a process that moves deep folders all the time, so that its disk use cannot be measured', {
   skip: SmallDisk.whyNot,
 }, async () => {
   assert.deepEqual(await endOf(0, python(movingDeep), 1024 * MIB), { kind: 'moving' });
 });
 
-test('threat 152: a process whose folder has another name whenever it is measured is ended if it hides more than run_disk', {
+test('threat 152: the server ends a process that renames a folder before each measurement, if the folder hides more than run_disk', {
   skip: SmallDisk.whyNot,
 }, async () => {
   // Between many other names, the folder has another name when its turn comes.
@@ -228,7 +228,7 @@ for (const folder of ['/tmp', '/workspace'])
     assert.deepEqual(end, { kind: 'bytes', limit: 20 * MIB });
   });
 
-test('threat 83: a program that may be executed but not read is ended if it fills the disk, even if the server is not root', {
+test('threat 83: the server ends a program that may be executed but not read if it fills the disk with deleted files, even if the server is not root', {
   skip: SmallDisk.whyNot,
 }, async () => {
   const closed =
@@ -237,7 +237,7 @@ test('threat 83: a program that may be executed but not read is ended if it fill
   assert.deepEqual(end, { kind: 'room' });
 });
 
-test('threat 83: a process that fills the disk with mapped, deleted files is ended, even if the server is not root', {
+test('threat 83: the server ends a process that fills the disk with mapped, deleted files, even if the server is not root', {
   skip: SmallDisk.whyNot,
 }, async () => {
   const mapping = hiding(`libc = ctypes.CDLL(None)

@@ -156,7 +156,7 @@ describe('What tools answer', { concurrency: 1 }, () => {
     assert.doesNotMatch(answer, /set-cookie/i);
   });
 
-  test('a request that is retried many times causes no warning of Node.js', async (t) => {
+  test('a request that the router sends to a tool again and again causes no warning of Node.js', async (t) => {
     const warnings: Error[] = [];
     const onWarning = (warning: Error) => warnings.push(warning);
     process.on('warning', onWarning);
