@@ -30,9 +30,11 @@ const NO_REPOSITORY =
   /not a git repository|setuptools-scm was unable to detect version|\.git directory is not found/;
 /** Errors of package managers that name a package or a version that does not exist. */
 const NO_PACKAGE =
-  /was not found in the package registry|there is no version of|No matching distribution|\bcode (E404|ETARGET)\b|Couldn't find (any versions for|package) "|: Package not found|ERR_PNPM_(FETCH_404|NO_MATCHING_VERSION)|no matching package named|could not be found in any version|Could not find gem/;
+  /was not found in the package registry|there is no version of|No matching distribution|\bcode (E404|ETARGET)\b|Couldn't find (any versions for|package) "|: Package not found|ERR_PNPM_(FETCH_404|NO_MATCHING_VERSION)|no matching package named|could not be found in any version|Could not find gem|Could not find artifact/;
 const CONFLICT =
   /we can conclude that your|\bcode ERESOLVE\b|ERR_PNPM_PEER_DEP_ISSUES|failed to select a version for|could not be resolved to an installable set|not find compatible versions/;
+/** What uv prints if the tool itself asks for two versions of a package. */
+const TWO_VERSIONS = /Because you require (\S{1,100})==\S{1,100} and \1==/;
 /** What webpack 4 and older, and tools on them, print on Node 17 and newer, whose OpenSSL lacks an old hash function. */
 const OLD_WEBPACK = /\bERR_OSSL_EVP_UNSUPPORTED\b|digital envelope routines::unsupported/;
 const OTHER_CONTENT =
@@ -43,8 +45,12 @@ const NO_MODULE = /Cannot find (?:module|package) '([^'./][^']{0,100})'|No modul
 const OLD_PACKAGE =
   /use_2to3 is invalid|longintrepr\.h|\bImpImporter\b|\bSafeConfigParser\b|newer than PyO3's maximum supported version|No module named 'pkg_resources'|_evaluate\(\) missing 1 required/;
 const PKG_CONFIG = /Package '?([\w.+-]{1,60})'? was not found in the pkg-config search path/;
-/** Errors about requirements of Python that no index can fulfil, and what to do. */
+/** Errors about requirements that cannot be fulfilled, and what to do. */
 const REQUIREMENTS: readonly (readonly [error: RegExp, hint: string])[] = [
+  [
+    /`npm ci` command can only install with an existing package-lock/,
+    'A script runs npm ci in a folder without a package-lock.json. Commit the package-lock.json of this folder, or let the script run npm install, and push again.',
+  ],
   [
     /Expected direct URL .{1,300} to end in a supported file extension/,
     'Write the address of a file that ends in .zip, .tar.gz or .whl, for GitHub https://github.com/OWNER/NAME/archive/BRANCH.zip. Commit and push again.',
@@ -122,6 +128,8 @@ function otherHint(text: string): string | null {
     return `The build runs ${program}, but nothing installs it. Add its package to the dependencies of the tool, commit and push again.`;
   if (OLD_WEBPACK.test(text))
     return 'This version of webpack does not run on Node 17 or newer. Ask for Node 16 in package.json ("engines": {"node": "16.x"}), or use webpack 5, commit and push again.';
+  if (TWO_VERSIONS.test(text))
+    return 'The requirements ask for two versions of the same package. Remove one of these lines, commit and push again.';
   if (CONFLICT.test(text) && !NO_PACKAGE.test(text))
     return text.includes('ERESOLVE')
       ? 'Two packages need different versions of a third one. Allow another version of one of them, or write the line legacy-peer-deps=true into a file .npmrc, commit and push again.'

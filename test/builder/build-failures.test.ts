@@ -199,6 +199,15 @@ for (const [line, hint] of [
     '  cause: Because a==1 depends on b>=3 and you require a==1, we can conclude that your requirements are unsatisfiable.',
     /^Two packages need different versions/,
   ],
+  [
+    '  cause: Because you require werkzeug==2.2.3 and werkzeug==1.0.1, we can conclude that your requirements are unsatisfiable.',
+    /^The requirements ask for two versions of the same package\. Remove one of these lines/,
+  ],
+  [
+    'npm error The `npm ci` command can only install with an existing package-lock.json or',
+    /^A script runs npm ci in a folder without a package-lock\.json\./,
+  ],
+  ['[ERROR] Could not find artifact a:b:jar:1 in central', /^Check the name and the version/],
   ['  cause: Hash mismatch for `bottle==0.13.2`', /^The downloaded package is not the one/],
   ['sh: 1: vite: not found', /^The build runs vite, but nothing installs it/],
   ["ModuleNotFoundError: No module named 'yaml'", /^The build needs yaml, but nothing installs it/],

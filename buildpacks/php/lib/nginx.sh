@@ -29,6 +29,7 @@ http {
   fastcgi_buffers 256 4k;
   fastcgi_read_timeout 300;
   map \$http_x_forwarded_proto \$heroku_https { https on; }
+  index index.php index.html index.htm;
   upstream heroku-fcgi { server unix:$socket; }
   server {
     listen 0.0.0.0:$PORT;

@@ -39,7 +39,7 @@ why_not_startable() {
     '' | /*) return 0 ;;
     */*)
       if [[ ! -e $program && ! -L $program ]]; then
-        say_missing 'such file'
+        say_missing 'such file' "$program"
       elif [[ -f $program && ! -x $program ]]; then
         echo "that file is not executable. Run \`git update-index --chmod=+x $program\` and commit."
       fi
@@ -64,6 +64,28 @@ why_not_startable() {
   what_to_add "$program"
 }
 
+# why_not_startable_in FOLDER PROGRAM COMMAND: prints why a program of a command `cd FOLDER && …` cannot start, as the end
+# of a sentence. Prints nothing if the program can perhaps start.
+why_not_startable_in() {
+  local why installs='(npm|pnpm|yarn) +(i|ci|add|install)([^a-z]|$)'
+  case $2 in
+    */*) ;;
+    node | npm | npx | yarn | pnpm)
+      [[ -f $1/package.json && ! -d $1/node_modules && ! -d node_modules && ! $3 =~ $installs ]] || return 0
+      grep -qE '"dependencies"[[:space:]]*:[[:space:]]*\{[[:space:]]*("|$)' "$1/package.json" || return 0
+      ! grep -qE "$installs" "$1/package.json" || return 0
+      echo "nothing installs the packages of $1/package.json. Let the build script of a package.json at the top run \`npm --prefix $1 install\`."
+      ;;
+    *)
+      why=$(why_not_startable "$2")
+      if [[ $why == 'no requirements install it.'* && -f $1/requirements.txt && ! -f requirements.txt ]]; then
+        why="builds read only a requirements.txt at the top. Add one with the line \`-r $1/requirements.txt\`."
+      fi
+      [[ -z $why ]] || echo "$why"
+      ;;
+  esac
+}
+
 # Prints why the script of an interpreter is missing, as the end of a sentence. Prints nothing if the script may exist.
 why_no_script() {
   local word interpreter='' file=''
@@ -83,12 +105,16 @@ why_no_script() {
   [[ $file =~ ^[A-Za-z0-9_.][A-Za-z0-9_./+-]*$ && ! -e $file ]] || return 0
   # Node itself adds the end of the name, such as .js.
   [[ $interpreter == node ]] && compgen -G "$file.*" >/dev/null && return
-  say_missing "$file"
+  say_missing "$file" "$file"
 }
 
-# say_missing FILE: prints that the file is missing, and why if that is known
+# say_missing WHAT FILE: prints that the file is missing, which the sentence calls WHAT, and why if that is known
 say_missing() {
   local language
+  if [[ $2 =~ ^bin/(start-[a-z-]*(nginx|pgbouncer|stunnel|proximo)[a-z-]*|runsvdir-dyno|boot)$ ]]; then
+    echo "$2 belongs to a buildpack of Heroku. Take it out of the line, and let the command after it listen on \$PORT at 0.0.0.0."
+    return
+  fi
   language=$(unbuilt_language)
   if [[ -n $language ]]; then echo "there is no $1: $language"; else echo "there is no $1. Add it to the repository, or correct its path."; fi
 }

@@ -117,6 +117,12 @@ export function errorHint(error: string, isFolderReadOnly = false): string | nul
     ?.replaceAll('/', '::');
   if (perl !== undefined)
     return `Add ${perl} to the cpanfile, or its Debian package to an Aptfile, and push again.`;
+  const backend = /\bfailed to start: (?:\/workspace\/)?(\S+): No such file/.exec(error)?.[1];
+  if (backend !== undefined)
+    return `.lighttpd.conf starts ${backend}. Check that this file is in the repository, and that the program in its first line exists here: /usr/bin/env python3, not /usr/bin/python. Then push again.`;
+  const jar = /Unable to access jarfile (\S+)/.exec(error)?.[1];
+  if (jar !== undefined)
+    return `There is no ${jar}. The build makes jars in the folder target, or build/libs with Gradle, of the tool or of its module: write the path from the top of the repository, without / before it, and push again.`;
   const library = /loading shared libraries: (\S+):/.exec(error)?.[1];
   if (library !== undefined)
     return `Name the Debian package that has ${library} in an Aptfile, and push again.`;

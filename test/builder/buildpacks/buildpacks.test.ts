@@ -130,6 +130,28 @@ for (const { name, text, files = {}, code = 1, says } of [
     text: '# the tool\nweb: WEB_CONCURRENCY=2 exec gunicorn app:app --bind "0.0.0.0:$PORT"\n',
     says: / ! {5}web runs gunicorn \(line 2 of the Procfile\), but no requirements install it\. Add gunicorn to requirements\.txt\.$/,
   },
+  {
+    name: 'a Python server whose requirements are in the folder where it starts',
+    text: 'web: cd backend && gunicorn main:app\n',
+    files: { 'backend/requirements.txt': 'gunicorn\n' },
+    says: /web runs gunicorn \(line 1 of the Procfile\), but builds read only a requirements\.txt at the top\. Add one with the line `-r backend\/requirements\.txt`\.$/,
+  },
+  {
+    name: 'a Node server whose packages nothing installs in the folder where it starts',
+    text: 'web: cd server && npm start\n',
+    files: { 'server/package.json': '{"dependencies": {"express": "4"}}' },
+    says: /web runs npm .*, but nothing installs the packages of server\/package\.json\. Let the build script of a package\.json at the top run `npm --prefix server install`\.$/,
+  },
+  {
+    name: 'a Node server that installs its packages when it starts',
+    text: 'web: cd server && npm start\n',
+    files: {
+      'server/package.json':
+        '{"scripts": {"start": "npm install && node a"}, "dependencies": {"express": "4"}}',
+    },
+    code: 0,
+    says: /web: cd server && npm start$/,
+  },
   { name: 'uwsgi', text: 'web: uwsgi uwsgi.ini\n', says: /but no requirements install it\. Add pyuwsgi to/ },
   {
     name: 'a program of the process type release',
@@ -145,6 +167,11 @@ for (const { name, text, files = {}, code = 1, says } of [
     name: 'a file that is missing',
     text: 'web: ./start.sh\n',
     says: /web runs \.\/start\.sh .*, but there is no such file/,
+  },
+  {
+    name: 'a program of a buildpack of Heroku',
+    text: 'web: bin/start-nginx gunicorn app:app\n',
+    says: /web runs bin\/start-nginx .*, but bin\/start-nginx belongs to a buildpack of Heroku\. Take it out of the line/,
   },
   {
     name: 'a file that is missing, after variables with the port',

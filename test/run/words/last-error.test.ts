@@ -93,6 +93,19 @@ ModuleNotFoundError: No module named 'encodings'`,
     hint: /^Add Dancer2 to the cpanfile/,
   },
   {
+    name: 'lighttpd whose FastCGI program cannot start',
+    output: `2026-12-01 05:06:17: (gw_backend.c.653) gw-backend failed to start: /workspace/phe/hocr.py: No such file or directory
+2026-12-01 05:06:17: (server.c.1978) Configuration of plugins failed. Going down.`,
+    error: '(gw_backend.c.653) gw-backend failed to start: /workspace/phe/hocr.py: No such file or directory',
+    hint: /^\.lighttpd\.conf starts phe\/hocr\.py\. Check that this file is in the repository, and that the program in its first line/,
+  },
+  {
+    name: 'Java without the jar',
+    output: 'Error: Unable to access jarfile /target/web/a-1.jar',
+    error: 'Error: Unable to access jarfile /target/web/a-1.jar',
+    hint: /^There is no \/target\/web\/a-1\.jar\. The build makes jars in the folder target, .* without \/ before it/,
+  },
+  {
     name: 'lighttpd whose FastCGI program ends',
     output: `2026-11-30 10:00:00: (server.c.1909) server started (lighttpd/1.4.79)
 2026-11-30 10:00:00: (gw_backend.c.575) child exited with status 2 /workspace/app.fcgi

@@ -125,17 +125,26 @@ const ROWS: readonly [what: string, files: Files, said: readonly string[]][] = [
   ],
   [
     'a web site with a component of toolforge.yaml that runs Node',
-    { 'index.html': '', 'toolforge.yaml': 'components: {a: {run: {command: node a.js, schedule: "@daily"}}}\n' },
+    {
+      'index.html': '',
+      'toolforge.yaml': 'components: {a: {run: {command: node a.js, schedule: "@daily"}}}\n',
+    },
     ['node 24', 'static site (index.html)'],
   ],
   [
     'a page of a server that toolforge.yaml starts with Node',
-    { 'index.html': '', 'toolforge.yaml': 'components:\n  a:\n    run:\n      command: node a.js\n      port: 8000\n' },
+    {
+      'index.html': '',
+      'toolforge.yaml': 'components:\n  a:\n    run:\n      command: node a.js\n      port: 8000\n',
+    },
     ['node 24'],
   ],
   [
     'a development server of another platform beside a page',
-    { 'public_html/index.html': '', 'package.json': json({ ...LINTERS, scripts: { start: 'wrangler dev --test' } }) },
+    {
+      'public_html/index.html': '',
+      'package.json': json({ ...LINTERS, scripts: { start: 'wrangler dev --test' } }),
+    },
     [ASIDE, 'static site (public_html/index.html)'],
   ],
   [
