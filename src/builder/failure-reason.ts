@@ -41,7 +41,7 @@ const CAUSE = /^\s*(?:[├╰]─▶|cause:)\s*/i;
 const HAS_WORDS = /[\p{L}\p{N}]/u;
 /** Matches the lines in which compilers, package managers and language runtimes name an error. */
 const ERRORS = [
-  // uv, cargo, git, pip, yarn 1: the line begins with `error` or `fatal`. Vite's `error during build:` gives no reason.
+  // uv, cargo, git, pip, yarn 1: the line begins with `error` or `fatal`.
   /^(error|fatal)\b(?!.*\bduring build:$)/i,
   // pnpm: the line begins with an error code.
   /^ERR_[A-Z0-9_]+\b/,
@@ -59,6 +59,8 @@ const ERRORS = [
   // Exceptions of JavaScript, Python, Ruby and Java.
   /^(Uncaught )?([\w.]+\.)?([A-Z]\w*)?(Error|Exception)\b(?: \[\w+\])?:/,
 ];
+/** What Vite prints in the line before an error. The error may begin with any word. */
+const BEFORE_ERROR = /^error during build:$/;
 /** What Yarn 2 and node-gyp print before the text of an error. */
 const PREFIX = /^➤ YN\d+: │ |^gyp ERR! stack Error: /;
 /** Errors that only repeat that an earlier error ended a program. */
@@ -110,7 +112,8 @@ function beginning(text: string, most: number): string | null {
 function candidates(lines: readonly string[]): string[] {
   const telling = lines
     .map((line) => line.slice(0, MAX_LINE).trimEnd())
-    .filter((line) => HAS_WORDS.test(line));
+    .filter((line) => HAS_WORDS.test(line))
+    .map((line, index, all) => (BEFORE_ERROR.test(all[index - 1]?.trim() ?? '') ? asError(line) : line));
   const last = telling.at(-1) ?? '';
   if (REFUSAL.test(last)) return [last.replace(REFUSAL, '').trim()];
   const compiled = compilerErrors(telling);
@@ -137,12 +140,19 @@ function candidates(lines: readonly string[]): string[] {
   return [`${error.replace(/:$/, '')}: ${causeText}`, causeText, error];
 }
 
+function isError(line: string): boolean {
+  return ERRORS.some((error) => error.test(line.trim()));
+}
+
+function asError(line: string): string {
+  return isError(line) ? line : `Error: ${line.trim()}`;
+}
+
 /**
  * The index of the last line that names an error, or -1 if no line does. A line that matches `CONSEQUENCE` counts only
  * if no other line names an error.
  */
 function lastError(lines: readonly string[]): number {
-  const isError = (line: string) => ERRORS.some((error) => error.test(line.trim()));
   const index = lines.findLastIndex((line) => isError(line) && !CONSEQUENCE.test(line.trim()));
   return index < 0 ? lines.findLastIndex(isError) : index;
 }

@@ -342,6 +342,43 @@ const FAILURES: readonly [what: string, output: string, reason: string][] = [
     'Error: Could not resolve "./missing.js" from "src/main.js"',
   ],
   [
+    'vite 6, in a workspace of npm: a file that cannot be found',
+    `✗ Build failed in 89ms
+     error during build:
+     Could not resolve "./missing.css" from "main.js"
+     file: /workspace/client/main.js
+         at getRollupError (file:///workspace/node_modules/rollup/dist/es/shared/parseAst.js:355:41)
+     npm error Lifecycle script \`build\` failed with error:
+     npm error code 1
+     npm error path /workspace/client
+     npm error workspace client
+     npm error location /workspace/client
+     npm error command failed
+     npm error command sh -c vite build`,
+    'Error: Could not resolve "./missing.css" from "main.js"',
+  ],
+  [
+    'vite 6, after a settings file that asked git in vain',
+    `> vite build
+     fatal: not a git repository (or any parent up to mount point /)
+     Stopping at filesystem boundary (GIT_DISCOVERY_ACROSS_FILESYSTEM not set).
+     ✗ Build failed in 423ms
+     error during build:
+     Could not resolve "./Application.vue" from "src/main.ts"
+     file: /workspace/src/main.ts
+      ELIFECYCLE  Command failed with exit code 1.`,
+    'Error: Could not resolve "./Application.vue" from "src/main.ts"',
+  ],
+  [
+    'vite 8: an error below a count of errors',
+    `error during build:
+     Build failed with 1 error:
+
+     [UNRESOLVED_IMPORT] Error: Could not resolve './missing.css' in main.js
+         ╭─[ main.js:1:8 ]`,
+    "Error: Build failed with 1 error: [UNRESOLVED_IMPORT] Error: Could not resolve './missing.css' in main.js",
+  ],
+  [
     'npm: a package that gyp cannot configure, because a library is missing',
     `npm error code 1
      npm error path /workspace/node_modules/canvas
