@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { existsSync } from 'node:fs';
-import { chmod, mkdtemp, readFile, readlink, rm, symlink } from 'node:fs/promises';
+import { chmod, mkdir, mkdtemp, readFile, readlink, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { execa } from 'execa';
 import { ASource } from './run-buildpack.ts';
@@ -75,6 +75,40 @@ test('go: a module from the module proxy is fetched once, and the next build doe
   assert.equal((await execa(join(source.layers, 'commands/bin/quoting'), { env })).stdout, 'Hello, world.');
   const again = await source.run('go', 'build', { ...proxy, GOPROXY: 'off' });
   assert.equal(again.code, 0, again.output);
+});
+
+test('go: the next build gets no archives of modules, no unused versions of Go, and no tests of the used one', async () => {
+  await using source = await aSource({
+    'go.mod': 'module example.org/wikibot\n\ngo 1.21\n',
+    'main.go': main,
+  });
+  const { stdout: version } = await execa(go, ['env', 'GOVERSION'], { env: { GOTOOLCHAIN: 'local' } });
+  const mod = join(source.layers, 'modules/pkg/mod');
+  const used = `golang.org/toolchain@v0.0.1-${version}.linux-amd64`;
+  const kept = [
+    `${used}/src/cmdline/cmdline.go`,
+    `${used}/src/fmt/print.go`,
+    'cache/download/rsc.io/quote/@v/v1.5.2.ziphash',
+    'rsc.io/quote@v1.5.2/testdata/quotes',
+    'rsc.io/quote@v1.5.2/quote_test.go',
+  ];
+  const removed = [
+    `${used}/src/cmd/go/main.go`,
+    `${used}/src/fmt/fmt_test.go`,
+    `${used}/src/fmt/testdata/numbers`,
+    'golang.org/toolchain@v0.0.1-go1.22.0.linux-amd64/bin/go',
+    'cache/download/rsc.io/quote/@v/v1.5.2.zip',
+  ];
+  for (const path of [...kept, ...removed]) {
+    await mkdir(dirname(join(mod, path)), { recursive: true });
+    await writeFile(join(mod, path), '');
+  }
+  const built = await source.run('go', 'build', proxy);
+  assert.equal(built.code, 0, built.output);
+  assert.deepEqual(
+    [...kept, ...removed].filter((path) => existsSync(join(mod, path))),
+    kept,
+  );
 });
 
 test('go: the modules of a go.work are compiled; a tool that has a Procfile and does not listen gets no web process', async () => {
