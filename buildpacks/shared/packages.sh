@@ -64,9 +64,13 @@ install_packages() {
 install_project() { install_packages --no-deps -e .; }
 
 # save_venv KEY: writes the files of the layers. A later build can use the environment again if it has an equal key.
+# Under the lifecycle, each build would compress and store all downloads again, which takes longer than to download
+# them. So only those packages are kept that were compiled here.
 save_venv() {
+  local prune=(uv cache prune -q)
+  [[ ! -d ${TOOLFORGE_LIFECYCLE:-/cnb/lifecycle} ]] || prune+=(--ci)
   forget_times
-  uv cache prune -q 2>&1 | indent || true
+  "${prune[@]}" 2>&1 | indent || true
   save_layers "$1"
 }
 

@@ -7,11 +7,15 @@ FROM ${lifecycle_image} AS lifecycle
 FROM ${run_image} AS cnb
 ARG run_image
 USER 0:0
+# The apt buildpack installs only packages that the run image lacks, so it needs the list of packages in the run image. The
+# package with pip is only in this stage, so it must not be in the list.
+RUN install -D -m 644 /var/lib/dpkg/status /cnb/run-image/dpkg-status \
+ && apt-get update \
+ && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends python3-pip-whl
 COPY --from=lifecycle /cnb/lifecycle /cnb/lifecycle
 COPY . /buildpacks
-# The lifecycle looks for /cnb/buildpacks/ID/VERSION, with _ for the / of the id. The apt buildpack installs only packages
-# that the run image lacks, so it needs the list of packages in the run image. Buildpacks get only those variables that are
-# files in /cnb/build-config/env.
+# The lifecycle looks for /cnb/buildpacks/ID/VERSION, with _ for the / of the id. Buildpacks get only those variables that
+# are files in /cnb/build-config/env. If uv cannot be downloaded now, each tool in Python downloads it.
 RUN set -eu; \
     for file in /buildpacks/*/buildpack.toml; do \
       folder=${file%/*}; \
@@ -22,7 +26,11 @@ RUN set -eu; \
       cp -rL "$folder" "/cnb/buildpacks/$id/$version"; \
     done; \
     cp /buildpacks/order.toml /cnb/order.toml; \
-    install -D -m 644 /var/lib/dpkg/status /cnb/run-image/dpkg-status; \
+    mkdir /cnb/uv; \
+    if [ -f /buildpacks/python/lib/uv.txt ]; then \
+      python3 "$(echo /usr/share/python-wheels/pip-*.whl)/pip" install -q --root-user-action ignore --no-cache-dir --no-deps --only-binary :all: \
+        --require-hashes --target /cnb/uv -r /buildpacks/python/lib/uv.txt || rm -rf /cnb/uv/*; \
+    fi; \
     mkdir -p /cnb/build-config/env; \
     for name in UV_SYSTEM_CERTS $(env | sed -n 's|=/etc/ssl/certs/ca-certificates.crt$||p'); do \
       printenv "$name" | tr -d '\n' >"/cnb/build-config/env/$name"; \

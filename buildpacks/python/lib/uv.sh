@@ -3,17 +3,23 @@
 uv_layer=$CNB_LAYERS_DIR/uv
 uv=$uv_layer/bin/uv
 
-# Installs the release of uv that uv.txt names, unless the layer has it
+# Installs the release of uv that uv.txt names, unless the layer has it. The image for builds in a cluster has it in
+# /cnb/uv, so that not every tool downloads and stores it.
 install_uv() {
-  local pinned
+  local pinned is_cached=true image=${TOOLFORGE_UV:-/cnb/uv/bin/uv}
   pinned=$(sed -nE 's/^uv==([0-9.]+).*/\1/p' "$CNB_BUILDPACK_DIR/lib/uv.txt")
-  if [[ $("$uv" --version 2>/dev/null || true) != "uv $pinned"* ]]; then
+  if [[ "$("$image" --version 2>/dev/null || true) " == "uv $pinned "* ]]; then
+    rm -rf "$uv_layer"
+    mkdir -p "$uv_layer/bin"
+    ln -s "$image" "$uv"
+    is_cached=false
+  elif [[ "$("$uv" --version 2>/dev/null || true) " != "uv $pinned "* ]]; then
     echo "-----> Installing uv $pinned"
     rm -rf "$uv_layer"
     PIP_CERT=${PIP_CERT:-$(certificates)} PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_INPUT=1 any_pip install -q --no-cache-dir \
       --no-deps --only-binary :all: --require-hashes --target "$uv_layer" -r "$CNB_BUILDPACK_DIR/lib/uv.txt" 2>&1 | sed -u 's/^/       /'
   fi
-  printf '[types]\nbuild = true\ncache = true\n' >"$uv_layer.toml"
+  printf '[types]\nbuild = true\ncache = %s\n' "$is_cached" >"$uv_layer.toml"
 }
 
 # Prints the file with the certificate authorities of this machine, if there is one

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { appendFile, cp, readFile, writeFile } from 'node:fs/promises';
+import { appendFile, cp, readFile, readlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { execa } from 'execa';
@@ -111,3 +111,49 @@ test('the artifact of a tool that is a Python package has the new source, even i
   await build('\nimport pkg_resources\n');
   assert.match(builder.said, /Nothing to install[\s\S]*setuptools<81 is installed/);
 });
+
+/** A program that answers as the pinned release of uv does, and writes its arguments into the file `asked` beside it. */
+async function aUv(folder: string): Promise<string> {
+  const pinned = /^uv==(\S+)/m.exec(
+    await readFile(join(productBuildpacks, 'python/lib/uv.txt'), 'utf8'),
+  )?.[1];
+  const script = `#!/bin/sh\n[ "$1" = --version ] || echo "$@" >>"$0.asked"\necho "uv ${pinned} (x86_64)"\n`;
+  await writeFile(join(folder, 'uv'), script, { mode: 0o755 });
+  return join(folder, 'uv');
+}
+
+test('if the image for builds has uv, a build downloads and stores no uv', async () => {
+  await using source = await ASource.of({ '.python-version': '3\n' });
+  const uv = await aUv(source.layers);
+  const env = { TOOLFORGE_UV: uv, HTTPS_PROXY: 'http://127.0.0.1:9', PIP_INDEX_URL: 'http://127.0.0.1:9' };
+  const built = await source.run('python', 'build', env, 'installer = "uv"\n');
+  assert.equal(built.code, 0, built.output);
+  assert.doesNotMatch(built.output, /Installing uv/);
+  assert.equal(await readlink(join(source.layers, 'uv/bin/uv')), uv);
+  assert.match(await readFile(join(source.layers, 'uv.toml'), 'utf8'), /build = true\ncache = false\n/);
+});
+
+for (const { where, lifecycle, prune } of [
+  { where: 'on one machine,', lifecycle: '/nowhere', prune: 'cache prune -q' },
+  {
+    where: 'under the lifecycle, which stores them again in each build,',
+    lifecycle: '/',
+    prune: 'cache prune -q --ci',
+  },
+]) {
+  test(`${where} the downloads of packages are ${lifecycle === '/' ? 'not ' : ''}kept for the next build`, async () => {
+    await using source = await ASource.of({});
+    const uv = await aUv(source.layers);
+    const script = 'source lib/packages.sh; add_setuptools() { :; }; save_venv key';
+    await execa('bash', ['-euo', 'pipefail', '-c', script], {
+      cwd: join(productBuildpacks, 'pip'),
+      env: {
+        PATH: `${source.layers}:${process.env['PATH'] ?? ''}`,
+        CNB_LAYERS_DIR: source.layers,
+        CNB_BUILDPACK_DIR: join(productBuildpacks, 'pip'),
+        TOOLFORGE_LIFECYCLE: lifecycle,
+      },
+    });
+    assert.equal((await readFile(`${uv}.asked`, 'utf8')).trim(), prune);
+  });
+}
