@@ -54,11 +54,26 @@ test('`ps` shows when scheduled processes ran, how they ended and when they are 
   assert.equal(
     (await desk.type(['ps', 'wikibot'])).out,
     `SCHEDULED  VERSION  SCHEDULE  LAST RUN                              NEXT RUN (UTC)    COMMAND
-never.1    v1       @daily    -                                     2026-11-26 03:17  python tidy.py
-update.1   v1       @daily    2 h ago: exited with code 1           2026-11-26 03:17  python tidy.py
 busy.1     v1       @daily    runs since 1 min                      2026-11-26 03:17  python tidy.py
+never.1    v1       @daily    -                                     2026-11-26 03:17  python tidy.py
 other.1    v1       @daily    crashed: was built without isolation  2026-11-26 03:17  python tidy.py
+update.1   v1       @daily    2 h ago: exited with code 1           2026-11-26 03:17  python tidy.py
 `,
+  );
+});
+
+test('`ps` lists the processes of the newest release first, sorted by their names', async () => {
+  const process = (name: string, version: number): ProcessStatus => ({
+    ...{ name, version, state: 'up', command: 'python a.py', startedAt: now, restarts: 0, detail: null },
+  });
+  using desk = deskWith([
+    ...[process('web.10', 1), process('web.1', 2), process('web.2', 1)],
+    ...[process('update.1', 2), process('web.1', 1)],
+  ]);
+  const { out } = await desk.type(['ps', 'wikibot', '--json']);
+  assert.deepEqual(
+    JSON.parse(out).map((one: { process: string; version: number }) => `${one.process} v${one.version}`),
+    ['update.1 v2', 'web.1 v2', 'web.1 v1', 'web.2 v1', 'web.10 v1'],
   );
 });
 
@@ -77,7 +92,7 @@ test('a tool that has only scheduled processes has the state up', async () => {
 
 test('`ps --json` has the schedule, the last run and the next run', async () => {
   using desk = deskWith([scheduled('update.1', ended), scheduled('never.1', null)]);
-  const [first, second] = JSON.parse((await desk.type(['ps', 'wikibot', '--json'])).out);
+  const [second, first] = JSON.parse((await desk.type(['ps', 'wikibot', '--json'])).out);
   assert.deepEqual(first, {
     process: 'update.1',
     version: 1,

@@ -22,7 +22,7 @@ export const psCommand: ToolCommand = {
   words: { min: 0, max: 0 },
   async run(context) {
     const { services, tool, flags, out } = context;
-    const statuses = await services.runtime.status(tool);
+    const statuses = (await services.runtime.status(tool)).toSorted(newestFirst);
     if (flags['json'] === true) {
       await out(json(statuses.map(asFields)));
       return 0;
@@ -46,6 +46,15 @@ export const psCommand: ToolCommand = {
     return 0;
   },
 };
+
+/** Sorts the processes of the newest release first, and those of one release by their names. */
+function newestFirst(one: ProcessStatus, other: ProcessStatus): number {
+  return (
+    other.version - one.version ||
+    one.name.localeCompare(other.name, 'en', { numeric: true }) ||
+    one.startedAt - other.startedAt
+  );
+}
 
 function asFields(status: ProcessStatus): object {
   const { name, version, state, startedAt, restarts, command, detail, memoryBytes, lastExit } = status;
