@@ -9,7 +9,7 @@ import type { ContainerEnd } from '../job/build-pod.ts';
 
 /** The names of the steps of a build in messages. */
 export const PHASE_WORDS: Readonly<Record<Phase, string>> = {
-  fetch: 'fetching the source',
+  fetch: 'fetching the source and the cache',
   build: 'the build',
   export: 'storing the image',
 };

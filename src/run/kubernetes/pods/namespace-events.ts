@@ -1,5 +1,6 @@
 import type { CoreV1Event } from '@kubernetes/client-node';
 import type { DeployError } from '../../../core/errors.ts';
+import { took } from '../../../core/text/duration.ts';
 import type { Cluster } from '../../../kubernetes/cluster.ts';
 import { refusalIn } from '../../../kubernetes/faults/api-refusals.ts';
 import { watchObjects } from '../../../kubernetes/watch.ts';
@@ -57,6 +58,16 @@ function timeOf({ lastTimestamp, eventTime, firstTimestamp }: CoreV1Event): numb
   return time === undefined || time === null ? Date.now() : new Date(time).getTime();
 }
 
+const UNIT_MS: Readonly<Record<string, number>> = { h: 3_600_000, m: 60_000, s: 1000, ms: 1 };
+
+/** Reads a duration that Go has written, such as `1m2.5s` or `408ms`. Units below a millisecond count as 0. */
+function goDurationMs(text: string): number {
+  let ms = 0;
+  for (const [, number, unit = ''] of text.matchAll(/(\d+(?:\.\d+)?)(h|ms|m|s)/g))
+    ms += Number(number) * (UNIT_MS[unit] ?? 0);
+  return ms;
+}
+
 /** Returns the text of an event for the person who pushed. Null if the event does not matter to them. */
 export function eventWords({ reason, message = '' }: CoreV1Event): string | null {
   switch (reason) {
@@ -64,8 +75,8 @@ export function eventWords({ reason, message = '' }: CoreV1Event): string | null
       return 'gets its image';
     case 'Pulled': {
       // The kubelet writes: `Successfully pulled image "…" in 1.234s (1.234s including waiting). Image size: … bytes.`
-      const took = /^Successfully pulled image \S+ in (\S+) /.exec(message)?.[1];
-      return took === undefined ? null : `has its image after ${took}`;
+      const text = /^Successfully pulled image \S+ in (\S+) /.exec(message)?.[1];
+      return text === undefined ? null : `has its image after ${took(goDurationMs(text))}`;
     }
     default:
       return null;

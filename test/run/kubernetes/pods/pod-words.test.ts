@@ -236,9 +236,16 @@ test('a crash of a pod of the live release is logged once, unless it happened be
 
 test('the push shows how long the pull of an image took', () => {
   const event = (reason: string, message: string) => ({ reason, message }) as CoreV1Event;
-  const pulled =
-    'Successfully pulled image "r/t@sha256:0" in 1.234s (1.234s including waiting). Image size: 5 bytes.';
-  assert.equal(eventWords(event('Pulled', pulled)), 'has its image after 1.234s');
+  const pulled = (duration: string) =>
+    `Successfully pulled image "r/t@sha256:0" in ${duration} (${duration} including waiting). Image size: 5 bytes.`;
+  for (const [duration, words] of [
+    ['1.234s', '1.2 s'],
+    ['408ms', '0.4 s'],
+    ['50ms', '0.1 s'],
+    ['1m2.5s', '1 min 2 s'],
+    ['950.123µs', '0.0 s'],
+  ] as const)
+    assert.equal(eventWords(event('Pulled', pulled(duration))), `has its image after ${words}`);
   assert.equal(eventWords(event('Pulled', 'Container image "r/t" already present on machine')), null);
   assert.equal(eventWords(event('Started', 'Started container job')), null);
 });
