@@ -55,7 +55,7 @@ test('a buildpack of the repository builds beside the server’s buildpacks, and
     ['wikibot/greeter', 'toolforge/procfile'],
   );
   assert.match(builder.said, /greeter · Procfile \(web\)/);
-  assert.match(builder.said, /project\.toml names heroku\/procfile\. These names have no effect/);
+  assert.match(builder.said, /project\.toml names heroku\/procfile\. This name has no effect/);
 });
 
 test('if a bin/detect of a buildpack of the repository exits with 100, the build fails, and the error names the buildpack', async () => {
@@ -141,7 +141,7 @@ for (const uri of [
     await using source = await sourceOf({ 'project.toml': `[[io.buildpacks.group]]\nuri = "${uri}"\n` });
     const { beforeProcfile, warnings } = await readOwnBuildpacks(source.folder);
     assert.deepEqual(beforeProcfile, []);
-    assert.ok(warnings[0]?.startsWith(`project.toml names ${uri}. These names have no effect`), warnings[0]);
+    assert.ok(warnings[0]?.startsWith(`project.toml names ${uri}. This name has no effect`), warnings[0]);
   });
 }
 

@@ -30,7 +30,11 @@ install_gems() {
   local key log
   key=$({ echo "$version $BUNDLE_WITHOUT $(uname -m)" && cat Gemfile Gemfile.lock *.gemspec "$settings/bundle/config" && ls vendor/cache; } 2>/dev/null | sha256sum | cut -d' ' -f1 || true)
   if [[ -d $gems/bin ]] && grep -qsF "\"$key\"" "$gems.toml"; then
-    echo "-----> Reusing the installed gems: Gemfile and Gemfile.lock have not changed"
+    if [[ -f Gemfile.lock ]]; then
+      echo "-----> Reusing the installed gems: Gemfile and Gemfile.lock have not changed"
+    else
+      echo "-----> Reusing the installed gems: Gemfile has not changed"
+    fi
     keep_gems "$key"
     return
   fi

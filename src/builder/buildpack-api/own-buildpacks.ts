@@ -237,7 +237,8 @@ function withoutEffect(names: readonly string[]): string {
   // Shorten the names and replace unusual characters, because a maintainer can write any text into project.toml.
   const shown = names.slice(0, 5).map((name) => name.replace(/[^\x20-\x7e]/g, '?').slice(0, 100));
   const more = names.length > shown.length ? ` and ${names.length - shown.length} more` : '';
-  return `${FILE} names ${shown.join(', ')}${more}. These names have no effect, because the files of the tool decide which buildpacks of this server take part.`;
+  const they = names.length === 1 ? 'This name has' : 'These names have';
+  return `${FILE} names ${shown.join(', ')}${more}. ${they} no effect, because the files of the tool decide which buildpacks of this server take part.`;
 }
 
 function idTaken(id: string): DeployError {

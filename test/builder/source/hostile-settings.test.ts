@@ -94,7 +94,7 @@ test('threat 66: a path in toolforge.yaml or project.toml with a name that no fi
   assert.equal(components[0]?.command, `~/${long}`);
   for (const uri of [long, 'a\\u0000b']) {
     const named = await sourceOf({ 'project.toml': `[[io.buildpacks.group]]\nuri = "${uri}"\n` });
-    assert.match((await readOwnBuildpacks(named)).warnings.join(), /These names have no effect/);
+    assert.match((await readOwnBuildpacks(named)).warnings.join(), /This name has no effect/);
   }
   const path = await sourceOf({ 'project.toml': `[[io.buildpacks.group]]\nuri = "./${long}"\n` });
   await assert.rejects(readOwnBuildpacks(path), { code: 'BAD_BUILDPACK' });

@@ -485,7 +485,7 @@ const samples: readonly Sample[] = [
     },
     runs: 'web',
     says: [
-      /^project\.toml names heroku\/python\. These names have no effect, because the files of the tool decide/,
+      /^project\.toml names heroku\/python\. This name has no effect, because the files of the tool decide/,
     ],
   },
 ];
