@@ -8,6 +8,9 @@ prune_modules() {
   [[ -d $modules/pkg/mod/cache/download ]] || return 0
   find "$modules/pkg/mod/cache/download" -type f -name '*.zip' -delete
   for version in "$modules"/pkg/mod/golang.org/toolchain@*; do
+    [[ -d $version ]] || continue
+    # Go unpacks its own versions without the right to write, also with -modcacherw.
+    chmod -R u+w "$version"
     if [[ $version != *"-$1."* ]]; then
       rm -rf "$version"
       continue

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { existsSync } from 'node:fs';
-import { chmod, mkdir, mkdtemp, readFile, readlink, rm, symlink, writeFile } from 'node:fs/promises';
+import { chmod, mkdir, mkdtemp, readFile, readlink, rm, stat, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { after, before, test } from 'node:test';
@@ -103,12 +103,15 @@ test('go: the next build gets no archives of modules, no unused versions of Go, 
     await mkdir(dirname(join(mod, path)), { recursive: true });
     await writeFile(join(mod, path), '');
   }
+  // Go does so with its own versions. Root may delete these files, but a build does not run as root.
+  await chmod(join(mod, used, 'src/fmt'), 0o555);
   const built = await source.run('go', 'build', proxy);
   assert.equal(built.code, 0, built.output);
   assert.deepEqual(
     [...kept, ...removed].filter((path) => existsSync(join(mod, path))),
     kept,
   );
+  assert.equal((await stat(join(mod, used, 'src/fmt'))).mode & 0o700, 0o700);
 });
 
 test('go: the modules of a go.work are compiled; a tool that has a Procfile and does not listen gets no web process', async () => {
