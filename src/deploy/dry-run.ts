@@ -176,7 +176,8 @@ function processChanges(
   const before = live === null ? {} : plannedReplicas(context, live);
   const counts = plannedReplicas(context, after);
   const gone = Object.keys(before).filter((type) => !Object.hasOwn(counts, type));
-  const rest = isWhole ? 'removed' : 'only if the build defines them, because no file names them';
+  const them = gone.length === 1 ? 'it' : 'them';
+  const rest = isWhole ? 'removed' : `only if the build defines ${them}, because no file names ${them}`;
   const changes = replicaChanges(before, counts);
   if (gone.length === 0) return Object.keys(counts).length === 0 ? 'those that the build defines' : changes;
   return `${changes}; ${gone.join(', ')} ${rest}`;

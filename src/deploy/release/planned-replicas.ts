@@ -163,8 +163,8 @@ function tooMany(message: string, hint: string): DeployError {
 /** Describes how the numbers of processes change: `web 1 → 2, worker 1 → 0`, or `no change`. */
 export function replicaChanges(before: Replicas, after: Replicas): string {
   const changes = Object.entries(after).flatMap(([type, count]) => {
-    const was = countOf(before, type);
-    return was === count ? [] : [`${type} ${was ?? 0} → ${count}`];
+    const was = countOf(before, type) ?? 0;
+    return was === count ? [] : [`${type} ${was} → ${count}`];
   });
   return changes.length === 0 ? 'no change' : changes.join(', ');
 }

@@ -3,7 +3,12 @@ import { test } from 'node:test';
 import type { ToolName } from '../../../src/core/names.ts';
 import { progressTo } from '../../../src/core/progress.ts';
 import type { Artifact, Replicas } from '../../../src/core/types.ts';
-import { assertRuns, plannedReplicas, warnOfTooMany } from '../../../src/deploy/release/planned-replicas.ts';
+import {
+  assertRuns,
+  plannedReplicas,
+  replicaChanges,
+  warnOfTooMany,
+} from '../../../src/deploy/release/planned-replicas.ts';
 import type { Store } from '../../../src/store/store.ts';
 import { releaseOf } from '../../run/contract-steps.ts';
 
@@ -39,6 +44,11 @@ test('threat 60: if more named commands are scaled than process_types allows, th
     progressTo((text) => told.push(text)),
   );
   assert.match(told.join(''), /28 commands do not run, because at most 5 process types.*\(process_types\)/);
+});
+
+test('a new command that does not start by itself changes no number of processes', () => {
+  assert.equal(replicaChanges({ web: 1 }, { web: 1, migrate: 0 }), 'no change');
+  assert.equal(replicaChanges({ web: 1 }, { web: 2, migrate: 0, listen: 1 }), 'web 1 → 2, listen 0 → 1');
 });
 
 for (const { type, isStopped, code, message } of [
