@@ -104,7 +104,7 @@ async function tidied(context: TestContext, key = new SecretsKey(Buffer.alloc(32
   return { folder, store, repositories, builder, inUse, options };
 }
 
-test('the oldest deployment logs of a tool are deleted, except logs of builds that are kept and of unknown deployments', async (context) => {
+test('the oldest deployment logs of a tool are deleted, except the logs of kept builds and of deployments that the store does not know', async (context) => {
   const { folder, store, options } = await tidied(context);
   const logs = join(folder, 'deployments', wikibot);
   mkdirSync(logs, { recursive: true });
@@ -138,7 +138,7 @@ test('the deployment logs of a tool take at most 1 GiB, but the newest log alway
   assert.deepEqual(readdirSync(logs), ['a4.log']);
 });
 
-test('with log_days, old logs of all tools are deleted, except logs of builds that are kept, and not while a backup is made', async (context) => {
+test('with log_days, old logs of all tools are deleted, except the logs of kept builds; no log is deleted while a backup is made', async (context) => {
   const { folder, store, options } = await tidied(context);
   const now = Date.now();
   const days = 30;

@@ -167,7 +167,7 @@ test('a backup that was made during a push can be restored into an empty data fo
   await until(async () => (await server.get(name)).body === 'one', 'the rollback');
 });
 
-test('threat 103: a backup leaves out builds with too deep folders, too long paths or a device, and says so; it keeps the holes of large files', async () => {
+test('threat 103: a backup leaves out builds with too deep folders, too long paths or a device, and says so; sparse files stay sparse', async () => {
   const data = join(server.folder, 'elsewhere/data');
   const artifacts = join(data, 'artifacts/kept');
   const [odd = '', good = ''] = await readdir(artifacts);

@@ -37,7 +37,7 @@ test('with `sandbox: trusted`, the server does not isolate tools, and does not r
   assert.equal(whyTrusted, null);
 });
 
-test('other users cannot list the folder in which pipes of tools are opened', async () => {
+test('other users of the machine cannot list the folder in which pipes of tools are opened', async () => {
   await using data = await dataFolder();
   const folder = join(data.path, 'sandbox');
   await mkdir(folder, { mode: 0o755 });

@@ -187,7 +187,7 @@ for (const mode of ['isolated', 'trusted'] as const) {
       assert.deepEqual(holders, []);
     });
 
-    test('processes that an earlier server with the same data folder left are ended, and another server’s processes continue', async () => {
+    test('a server ends the processes that an earlier server with the same data folder left, but not those of a server with another data folder', async () => {
       await using mine = await dataFolder();
       await using others = await dataFolder();
       const sleeper = async (data: string) => {

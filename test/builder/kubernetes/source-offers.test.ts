@@ -21,7 +21,7 @@ after(() => rm(folder, { recursive: true }));
 
 const signal = new AbortController().signal;
 
-test('a build gets the archive of its source only once, with odd names, links and modes as they are', async () => {
+test('a build gets the archive of its source only once, with odd names, links and modes unchanged', async () => {
   const offers = new SourceOffers();
   const { token } = offers.offer(folder, 60_000);
   const open = offers.take(token);

@@ -36,7 +36,7 @@ async function sentFiles(folder: string): Promise<string[]> {
   return stdout.split('\n').sort();
 }
 
-test('`deploy` of a folder starts no program that the git settings of the folder name', async () => {
+test('`deploy` of a folder starts no program that is named in the git settings of this folder', async () => {
   const { folder, git } = await workTree();
   const mark = join(root, 'started');
   const program = join(root, 'program');

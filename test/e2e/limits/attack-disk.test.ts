@@ -58,7 +58,7 @@ describe('threat 83: a disk with few inodes', { skip: SmallDisk.whyNot, concurre
     assert.equal(pushed.exitCode, 0, pushed.stderr);
   };
 
-  test('a process that makes empty files without end is ended while the disk still has enough inodes for pushes of other tools', async () => {
+  test('the server ends a process that makes endless empty files before the disk lacks inodes for pushes of other tools', async () => {
     const said =
       /web\.1 was ended because the processes of this tool made more than \d+ files and folders together/;
     await liveTool(server, 'crowd', {
@@ -75,7 +75,7 @@ ${SERVING}`,
     await server.command('stop', 'crowd');
   });
 
-  test('if five processes, each below run_files, together exceed the limit of their tool, one is ended, and pushes of other tools still go live', async () => {
+  test('if five processes, each below run_files, together exceed the limit of their tool, the server ends one process, and pushes of other tools still go live', async () => {
     const types = ['a', 'b', 'c', 'd', 'e'].map((name) => `${name}: python3 worker.py`);
     await liveTool(server, 'crowds', {
       ...webTool('one'),
@@ -92,7 +92,7 @@ ${SERVING}`,
     await pushes();
   });
 
-  test('a build that makes empty files without end is ended with the reason, and its files are deleted', async () => {
+  test('the server ends a build that makes endless empty files, and deletes these files; the push names the reason', async () => {
     await server.addTool('builder');
     const tree = await WorkTree.create(server, 'ssh', 'builder');
     await tree.commit('one', { ...webTool('one', 'python3 crowd.py'), 'crowd.py': CROWDING });

@@ -32,7 +32,7 @@ test('a tool gets the config vars that the operator’s file for this tool has a
   assert.deepEqual((await read('wikibot', null)).vars, {});
 });
 
-test('if the name of a tool leads out of the folder of the operator’s files, no file is read', async () => {
+test('if the name of a tool leads out of the folder with the operator’s files of config vars, the server reads no file', async () => {
   await write('wikibot', 'API_KEY=s3cret\n');
   for (const name of ['../wikibot', `../${folder.split('/').at(-1)}/wikibot`, './wikibot', 'Wikibot'])
     assert.deepEqual((await read(name)).vars, {}, name);
@@ -80,6 +80,6 @@ test('an operator’s file of config vars is refused if other users may read or 
   await assert.rejects(read('pipe'), /it is not a plain file/);
 });
 
-test('if the folder of the operator’s files is missing, config vars cannot be read, because the file of a tool may be there again later', async () => {
+test('if the folder with the operator’s files of config vars is missing, the server reports an error, because the file of a tool may be there again later', async () => {
   await assert.rejects(read('wikibot', join(folder, 'none')), /its folder does not exist/);
 });

@@ -138,7 +138,7 @@ describe('What tools answer', { concurrency: 1 }, () => {
     assert.equal((await bench.request('plain' as ToolName, '/')).body, 'plain');
   });
 
-  test('a link in early hints that would be slow to check is left out, and the tool’s answer comes', async () => {
+  test('the server leaves a link that would be slow to check out of a tool’s early hints, and passes on the tool’s answer', async () => {
     const slow = `<a>${';a=b'.repeat(40)} x, </fine.css>; rel=preload`;
     const hints = hex(`HTTP/1.1 103 Early Hints\r\nLink: ${slow}\r\n\r\n`);
     const answer = await text(open(`/${hints}${hex('HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok')}`));
