@@ -23,6 +23,8 @@ export interface CommitFacts {
   readonly hasEnvFile: boolean;
 }
 
+/** At most this many characters of the commit id and the subject are looked at. */
+const MAX_SUBJECT = 2000;
 const LICENCE = /^(licen[cs]e|copying|unlicen[cs]e)([-._].*)?$/i;
 
 /**
@@ -66,7 +68,8 @@ async function subjectOf(repositories: Repositories, tool: ToolName, id: CommitI
   // `git show` would walk the whole tree of a root commit. For a tag object, `git log` prints the id of the tagged
   // commit; for a tree or a blob, it prints nothing. git cuts the subject, because it may be as large as a push.
   const text = await repositories.git(tool, ['log', '--max-count=1', '--format=%H%n%<(400,trunc)%s', id]);
-  const [commit, subject = ''] = text.split('\n');
+  // Characters without a width are not cut, and there can be a hundred megabytes of them.
+  const [commit, subject = ''] = text.slice(0, MAX_SUBJECT).split('\n');
   return commit === id ? subject.trimEnd() : null;
 }
 

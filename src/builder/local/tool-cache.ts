@@ -2,7 +2,7 @@ import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { allEnded } from '../../core/concurrency/all-ended.ts';
 import { namesIn } from '../../core/disk/names-in.ts';
-import { removeTree } from '../../core/disk/remove-tree.ts';
+import { removeTree, removeTrees } from '../../core/disk/remove-tree.ts';
 import { brokenBuildpack } from '../build-failures.ts';
 import { escapeId } from '../buildpack-api/layer-environment.ts';
 import { type Layer, layerFolder, readLayers, restoredLayerFile } from '../buildpack-api/layers.ts';
@@ -82,9 +82,8 @@ export async function restoreLayers(
 export async function keepLayers(places: LayerPlaces, group: readonly string[]): Promise<void> {
   await removeTree(places.cache);
   const folders = new Set(group.map(escapeId));
-  for (const name of await besides(places.layers, group)) {
-    if (!folders.has(name)) await removeTree(join(places.layers, name));
-  }
+  const others = (await besides(places.layers, group)).filter((name) => !folders.has(name));
+  await removeTrees(others.map((name) => join(places.layers, name)));
   await allEnded(group.map((buildpack) => keepLayersOf(places, buildpack)));
 }
 
@@ -124,7 +123,8 @@ async function removeOthers(root: string, buildpack: string, launch: readonly La
   const folder = join(root, escapeId(buildpack));
   // Never enter a link: a build may have replaced the folder of a buildpack's layers by a link to somewhere else.
   if (!(await isPlainFolder(root, [escapeId(buildpack)]))) return removeTree(folder);
-  for (const name of await namesIn(folder)) if (!kept.has(name)) await removeTree(join(folder, name));
+  const others = (await namesIn(folder)).filter((name) => !kept.has(name));
+  await removeTrees(others.map((name) => join(folder, name)));
 }
 
 /**

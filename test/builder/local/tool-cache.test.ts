@@ -222,3 +222,15 @@ test('threat 82: cleaning up removes unfinished artifacts and artifacts that nob
     assert.equal(found(builder).content, 'first');
   });
 });
+
+test('threat 169: thousands of folders beside the layers of a build are removed by few programs, so the server has time for others', async () => {
+  const many =
+    'mkdir "$CNB_LAYERS_DIR/d"{0..1999} 2>/dev/null || (cd "$CNB_LAYERS_DIR" && seq 2000 | xargs mkdir)';
+  await using buildpacks = await SampleBuildpacks.write({ one: { build: `${many}\n${webProcess}` } });
+  await using builder = await ABuilder.open({ buildpacks: buildpacks.folder });
+  const before = process.threadCpuUsage();
+  const artifact = await builder.build(source.folder);
+  const { user, system } = process.threadCpuUsage(before);
+  assert.deepEqual(await readdir(join(artifact.reference, 'layers/sample_one')), []);
+  assert.ok(user + system < 2_500_000, `${(user + system) / 1000} ms of processor time`);
+});
