@@ -40,6 +40,22 @@ const HOP_BY_HOP = [
   'upgrade',
 ];
 
+// With these header fields of an answer, nginx, lighttpd, Apache or Perlbal in front of this server would send a file or
+// page of their own instead of the answer.
+const OF_FRONT_SERVERS = [
+  'x-accel-redirect',
+  'x-sendfile',
+  'x-sendfile2',
+  'x-lighttpd-send-file',
+  'x-reproxy-file',
+  'x-reproxy-url',
+];
+
+/** Removes header fields of a tool's answer that are orders to a server in front of this one. */
+export function dropOrders(headers: IncomingMessage['headers']): void {
+  for (const name of OF_FRONT_SERVERS) delete headers[name];
+}
+
 /** Removes hop-by-hop header fields, including those that the field Connection names. */
 export function stripHopByHop(headers: IncomingMessage['headers']): void {
   const named = String(headers.connection ?? '')

@@ -10,7 +10,7 @@ import type { Fate } from '../processes/tool-process.ts';
 import { AnswerFirstAgent } from './answer-first-agent.ts';
 import { NoAnswer, watchAnswer } from './answer-timeout.ts';
 import { endIfClientLeaves } from './client-leaves.ts';
-import { keepPlainNames, setForwarded, stripHopByHop } from './forwarded-headers.ts';
+import { dropOrders, keepPlainNames, setForwarded, stripHopByHop } from './forwarded-headers.ts';
 import { passEarlyHints, passTrailers } from './hints-and-trailers.ts';
 import type { OpenRequests } from './open-requests.ts';
 
@@ -95,6 +95,7 @@ export class Router {
     proxy.on('proxyRes', (answer) => {
       const { trailer } = answer.headers;
       stripHopByHop(answer.headers);
+      dropOrders(answer.headers);
       if (trailer !== undefined && isChunked(request, answer)) answer.headers.trailer = trailer;
       passTrailers(answer, response);
       makeSendable(answer);
@@ -198,9 +199,11 @@ export class Router {
     proxy.on('proxyReqWs', (outgoing) => {
       watchAnswer(outgoing, this.#options.answerMs);
       endIfClientLeaves(socket, outgoing);
-      outgoing.once('response', () => {
+      outgoing.once('response', ({ headers }) => {
         hasAnswer = true;
+        dropOrders(headers);
       });
+      outgoing.once('upgrade', ({ headers }) => dropOrders(headers));
     });
     let isOpen = false;
     // If the client gets a page instead of a WebSocket, read and drop what the client sends. Otherwise the server would
@@ -303,8 +306,11 @@ function makeSendable(answer: IncomingMessage): void {
   if (/[^\t\x20-\x7e\x80-\xff]/.test(answer.statusMessage ?? '')) answer.statusMessage = '';
   // Remove any other encoding. With such an encoding, clients and proxies disagree about where the body ends, and could
   // take the rest of the body for the next answer.
-  if (answer.headers['transfer-encoding']?.toLowerCase() !== 'chunked')
+  const hasBody = answer.statusCode !== 204 && answer.statusCode !== 304;
+  if (answer.headers['transfer-encoding']?.toLowerCase() !== 'chunked' || !hasBody)
     delete answer.headers['transfer-encoding'];
+  // RFC 9110 section 8.6 forbids a length here, because some programs would wait for a body.
+  if (answer.statusCode === 204) delete answer.headers['content-length'];
 }
 
 const load = createRequire(import.meta.url);

@@ -131,6 +131,30 @@ describe('What tools answer', { concurrency: 1 }, () => {
     });
   }
 
+  for (const [what, fields, line] of [
+    ['a page', 'Connection: close\r\n', '200 OK'],
+    ['a WebSocket that it opens', 'Connection: Upgrade\r\nUpgrade: websocket\r\n', '101 Switching Protocols'],
+    ['a WebSocket that it refuses', 'Connection: Upgrade\r\nUpgrade: websocket\r\n', '403 Forbidden'],
+  ] as const) {
+    test(`threat 156: a tool that is asked for ${what} cannot make a server in front send a file of its own`, async () => {
+      const orders = 'X-Accel-Redirect: /secret\r\nX-Sendfile: /etc/passwd\r\nX-Accel-Buffering: no\r\n';
+      const upgrade = line.startsWith('101') ? 'Connection: Upgrade\r\nUpgrade: websocket\r\n' : '';
+      const socket = open(`/${hex(`HTTP/1.1 ${line}\r\n${orders}${upgrade}\r\n`)}`, fields);
+      const [head] = (await once(socket, 'data')) as [Buffer];
+      socket.destroy();
+      assert.match(head.toString(), /^HTTP\/1\.1 \d+ .*\r\nX-Accel-Buffering: no\r\n/is);
+      assert.doesNotMatch(head.toString(), /redirect|sendfile/i);
+    });
+  }
+
+  for (const length of ['Content-Length: 4', 'Transfer-Encoding: chunked']) {
+    test(`threat 24: if a tool answers 204 with ${length}, the client gets no such field and waits for no body`, async () => {
+      const answer = await text(open(`/${hex(`HTTP/1.1 204 No Content\r\n${length}\r\n\r\nbody`)}`));
+      assert.match(answer, /^HTTP\/1\.1 204 .*\r\n\r\n$/s);
+      assert.doesNotMatch(answer, /content-length|transfer-encoding/i);
+    });
+  }
+
   test('early hints that cannot be passed on do not stop the tool’s answer, and harm no other tool', async () => {
     const hints = hex('HTTP/1.1 103 Early Hints\r\nLink: </a\u00e9>; \u00ff "; x\r\n\r\n');
     const answer = await text(open(`/${hints}${hex('HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok')}`));
