@@ -108,7 +108,7 @@ export interface Builder {
    * Deletes an artifact that no release will run again.
    *
    * @param isKept - Whether the artifact of another build is needed. Builds may share one image, for example two
-   *   promotions of one release. By default, every other artifact counts as needed.
+   *   promotions of one release. By default, all other artifacts are needed.
    */
   remove(tool: ToolName, artifactId: string, isKept?: (id: string) => boolean): Promise<void>;
   /**

@@ -24,8 +24,8 @@ function rust(lines: readonly string[]): string[] {
     if (place !== undefined) return [`${place}: ${text}`, text];
     const below = lines.slice(index + 1);
     const causes = below.flatMap((cause, at) => (cause === 'Caused by:' ? [below[at + 1] ?? ''] : []));
-    // If cargo prints `Unable to update REPOSITORY`, this line is the best cause: the lines below it only name a folder of
-    // cargo and a command of git.
+    // If cargo prints `Unable to update REPOSITORY`, this line is the best cause: the lines below it only name a folder
+    // of cargo and a command of git.
     const repository = causes.find((cause) => cause.startsWith('Unable to update '));
     if (repository !== undefined) return [`${text}: ${repository}`, repository, text];
     const panic = below.findIndex((cause) => /^thread '[^']*' .*panicked at /.test(cause));

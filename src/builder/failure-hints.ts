@@ -35,7 +35,9 @@ const CONFLICT =
   /we can conclude that your|\bcode ERESOLVE\b|ERR_PNPM_PEER_DEP_ISSUES|failed to select a version for|could not be resolved to an installable set|not find compatible versions/;
 /** What uv prints if the tool itself asks for two versions of a package. */
 const TWO_VERSIONS = /Because you require (\S{1,100})==\S{1,100} and \1==/;
-/** What webpack 4 and older, and tools on them, print on Node 17 and newer, whose OpenSSL lacks an old hash function. */
+/**
+ * What webpack 4 and older, and tools on them, print on Node 17 and newer, whose OpenSSL lacks an old hash function.
+ */
 const OLD_WEBPACK = /\bERR_OSSL_EVP_UNSUPPORTED\b|digital envelope routines::unsupported/;
 const OTHER_CONTENT =
   /hash mismatch|checksum mismatch|\bEINTEGRITY\b|ERR_PNPM_TARBALL_INTEGRITY|Integrity check failed|checksum for .{1,80} changed/i;
@@ -106,8 +108,8 @@ export function libraryHint(text: string): string | null {
 }
 
 /**
- * Says that builds have no folder .git, if the reason of a failure shows that a program needs it. Other lines of the
- * output do not count, because many programs go on without the folder.
+ * Says that builds have no folder .git, if the reason of a failure shows that a program needs it. Does not look at
+ * other lines of the output, because many programs go on without the folder.
  */
 export function repositoryHint(reason: string | null): string | null {
   if (reason === null || !NO_REPOSITORY.test(reason)) return null;

@@ -45,8 +45,8 @@ const ERRORS = [
   /^(error|fatal)\b(?!.*\bduring build:$)/i,
   // pnpm: the line begins with an error code.
   /^ERR_[A-Z0-9_]+\b/,
-  // Yarn 2 and later. Lines with more than one space after `│` do not match, because they only describe the context of an
-  // error.
+  // Yarn 2 and later. Lines with more than one space after `│` do not match, because they only describe the context of
+  // an error.
   /^➤ YN0{0,3}[1-9]\d*: │ \S.*(error|forbidden|failed|couldn't|can't|not found|unable)/i,
   // node-gyp, which compiles packages. If make failed, the compiler says why; if gyp failed, an earlier line says why.
   /^gyp ERR! stack Error: (?!`(make|gyp)` failed)|^gyp: /,
@@ -149,8 +149,8 @@ function asError(line: string): string {
 }
 
 /**
- * The index of the last line that names an error, or -1 if no line does. A line that matches `CONSEQUENCE` counts only
- * if no other line names an error.
+ * The index of the last line that names an error, or -1 if no line does. A line that matches `CONSEQUENCE` is taken
+ * only if no other line names an error.
  */
 function lastError(lines: readonly string[]): number {
   const index = lines.findLastIndex((line) => isError(line) && !CONSEQUENCE.test(line.trim()));
@@ -231,7 +231,8 @@ function npmReason(lines: readonly string[]): { reason: string; isScript: boolea
 /** The two packages of an npm error ERESOLVE: `found react@18.2.0, but react-dom@19.0.0 needs react@"^19.0.0"`. */
 function peerConflict(said: readonly string[]): string | null {
   const found = said.map((line) => /^Found: (\S+)/.exec(line)?.[1]).find((one) => one !== undefined);
-  // Leave out the lines above `Could not resolve dependency`, in which npm names packages that accept the found version.
+  // Leave out the lines above `Could not resolve dependency`, in which npm names packages that accept the found
+  // version.
   const unresolved = said.slice(
     said.findIndex((line) => line.startsWith('Could not resolve dependency')) + 1,
   );

@@ -40,7 +40,7 @@ export class DeploymentOutcomes {
   }
 
   /**
-   * Ends a deployment after a step threw an error. The deployment counts as cancelled or interrupted if
+   * Ends a deployment after a step threw an error. Records the deployment as cancelled or interrupted if
    * `entry.cancelling` was aborted before, and otherwise as failed. If its build continues without this server, leaves
    * the deployment to the next server process.
    */
@@ -102,7 +102,7 @@ export class DeploymentOutcomes {
 
   /**
    * Stores how the deployment ended. If the store fails, retries later. If the server restarts before a retry succeeds,
-   * the deployment counts as interrupted.
+   * the next server records the deployment as interrupted.
    */
   record(entry: Entry, end: DeploymentEnd): void {
     try {

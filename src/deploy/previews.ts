@@ -268,7 +268,7 @@ export class ToolPreviews implements Previews, AsyncDisposable {
         'TOO_MANY_PREVIEWS',
         `the tool ${tool} has ${others.length} previews, and a tool can have ${limit} (previews)`,
         oldest === undefined
-          ? 'Ask the operators of this server.'
+          ? 'Ask the operators of this server to allow previews.'
           : `End one, such as the one that was pushed longest ago: git push toolforge :${previewBranch(oldest.name)}`,
       );
     // Make no preview if the tool has no build left for now, because the push builds right after the preview is made.

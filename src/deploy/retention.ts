@@ -68,8 +68,8 @@ export async function applyRetention(options: RetentionOptions, deployment: Depl
 }
 
 /**
- * Deletes old copies of releases, surplus logs and old rows of the store. Keeps the log of a build whose artifact is kept,
- * of a deployment that has not ended, and of a deployment that the store does not know.
+ * Deletes old copies of releases, surplus logs and old rows of the store. Keeps the log of a build whose artifact is
+ * kept, of a deployment that has not ended, and of a deployment that the store does not know.
  */
 async function dropOldRecords({ store, logs }: RetentionOptions, tool: ToolName): Promise<void> {
   store.dropOldCopies(tool);
@@ -160,7 +160,8 @@ async function removeArtifacts(
   { store, builder, runtime, keepArtifacts, mostBytes, log }: RetentionOptions,
   tool: ToolName,
 ): Promise<void> {
-  // To read a build takes long if its artifact is large, so the size of each artifact is read only once.
+  // The bytes of each artifact, by its id. Each is read only once, because to read the record of a large artifact takes
+  // long.
   const sizes = new Map<string, number>();
   const sizeOf = (id: string): number => {
     const size = sizes.get(id) ?? store.build(id)?.artifact?.bytes ?? 0;

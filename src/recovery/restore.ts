@@ -16,7 +16,8 @@ import { type DataConfig, newestGoodDirectory } from './data-facts.ts';
  *
  * @param file - The backup. Null means the newest good backup in the data folder.
  * @returns lines that report the changes to the operator.
- * @throws DeployError `DATA_IN_USE` if a server runs; `NO_BACKUP` if there is no good backup, or if `file` is no backup.
+ * @throws DeployError `DATA_IN_USE` if a server runs; `NO_BACKUP` if there is no good backup, or if `file` is no
+ * backup.
  */
 export async function restoreStore({ data }: DataConfig, file: string | null): Promise<string[]> {
   using _lock = new DataLock(data);

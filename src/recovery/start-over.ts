@@ -103,8 +103,8 @@ async function startOverArtifacts(config: DataConfig): Promise<string[]> {
   for (const { name, artifact } of expectedLive(await readDataFacts(config))) {
     const folder = artifactFolder(config, name, artifact.id);
     if (artifact.kind !== 'slug' || existsSync(folder)) continue;
-    // Make an empty folder, which tells the server that this artifact is lost. If the folders of all live artifacts were
-    // missing, the server would refuse to start.
+    // Make an empty folder, which tells the server that this artifact is lost. If the folders of all live artifacts
+    // were missing, the server would refuse to start.
     await mkdir(folder, { recursive: true, mode: 0o711 });
     await finish(config.data, join(config.data, 'artifacts'), join(config.data, 'artifacts', name), folder);
     told.push(`    npx toolforge-push redeploy ${name}`);

@@ -24,7 +24,7 @@ export interface FetchedPackages {
   readonly archives: string;
   /** The folder with Debian's lists of packages. */
   readonly lists: string;
-  /** A file with Debian's sources, in the format of sources.list(5). */
+  /** A file that names Debian's package sources, in the format of sources.list(5). */
   readonly sources: string;
   /** A file with the proxies and certificates of this machine's apt, in the format of apt.conf(5). */
   readonly acquire: string;

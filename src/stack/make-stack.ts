@@ -134,8 +134,8 @@ async function keepFresh(folder: string, trees: string, key: string): Promise<vo
 }
 
 /**
- * Makes sure that only one process at a time works in a folder. A lock of a process that has ended does not count, even
- * if another process has the same number now, as in a container that was started again.
+ * Makes sure that only one process at a time works in a folder. Ignores the lock of a process that has ended, even if
+ * another process has the same number now, as in a container that was started again.
  */
 async function onlyOne(folder: string): Promise<AsyncDisposable> {
   const file = join(folder, 'pid');

@@ -65,8 +65,8 @@ export async function newestStack(data: string): Promise<Stack | null> {
 }
 
 /**
- * Returns the time at which a new stack counts as made, in milliseconds since 1970: now, but later than all other
- * stacks, even if the clock was set back. So the new stack is the newest.
+ * Returns the `madeAt` of a new stack, in milliseconds since 1970: the present time, or if the clock was set back, a
+ * time after the `madeAt` of all other stacks. So the new stack is the newest.
  */
 export function madeAfter(stacks: readonly Stack[], now = Date.now()): number {
   return Math.max(now, ...stacks.map(({ madeAt }) => madeAt + 1));

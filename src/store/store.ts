@@ -142,7 +142,8 @@ export interface Store {
 
   /**
    * Enters what another server had about a tool, in one transaction. The store must have nothing about the tool, except
-   * limits, which stay. The releases that were live on the other server count as replaced, and nothing is live here.
+   * limits, which stay. The releases that were live on the other server get the state `replaced`, and nothing is live
+   * here.
    */
   enterTool(tool: ToolName, entered: EnteredTool): void;
 
@@ -288,7 +289,7 @@ export interface Store {
   /**
    * The changes of the config vars that the tool's next release gets, the newest first.
    *
-   * @param skip - How many of the newest changes to leave out. By default 0.
+   * @param skip - How many of the newest changes to skip. By default 0.
    */
   configChanges(tool: ToolName, limit: number, skip?: number): ConfigChange[];
 

@@ -144,7 +144,10 @@ describe('commands', { concurrency: 3 }, () => {
     assert.match(restarted.stdout, /v2 is live/);
     const web = await server.command('restart', name, 'web');
     assert.equal(web.exitCode, 0, web.stderr);
-    assert.match(web.stdout, /Restart of web of v2 by [\w-]+\n[\s\S]*web\.2 started[\s\S]*v2 runs web=1/);
+    assert.match(
+      web.stdout,
+      /Restart of the process type web of v2 by [\w-]+\n[\s\S]*web\.2 started[\s\S]*v2 runs web=1/,
+    );
     assert.equal((await server.get(name)).body, 'one');
     const none = await server.command('restart', name, 'worker');
     assert.equal(none.exitCode, 1);

@@ -31,7 +31,7 @@ export interface BuildContext {
   readonly target: Readonly<Environment>;
   /**
    * The operator's variables for builds, the variables of app.json, those of project.toml, and the tool's config vars.
-   * If two have the same name, the later one in this list counts. Each variable is also a file in /platform/env.
+   * If two have the same name, the later one in this list is used. Each variable is also a file in /platform/env.
    */
   readonly variables: Readonly<Record<string, string>>;
 }

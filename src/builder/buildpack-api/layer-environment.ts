@@ -27,7 +27,7 @@ const pathVariables: ReadonlySet<string> = new Set(folderVariables.build.map(([,
 /** The most bytes of arguments and environment that Linux passes to a program, whatever its stack limit: execve(2). */
 const MAX_LENGTH = 6 * 1024 * 1024;
 
-/** The suffixes of the files of an `env` folder. Each suffix is an action on a variable. */
+/** The suffixes of the files of an `env` folder. A suffix says how the file changes the variable of its name. */
 const ACTIONS: ReadonlySet<string> = new Set(['override', 'default', 'prepend', 'append']);
 
 /** For each environment: how many characters `addEnvFolder` has read for it so far. Above `MAX_LENGTH`, it throws. */

@@ -125,8 +125,8 @@ export class KubernetesBuilder implements Builder {
     } catch (error) {
       if (error instanceof BuildResumesLater) throw error;
       if (signal.reason instanceof ResumeLater) throw new BuildResumesLater(id, { cause: error });
-      // Delete the Job here, because `#resume` may have thrown before it followed the Job, and then nothing else deletes the
-      // Job.
+      // Delete the Job here, because `#resume` may have thrown before it followed the Job, and then nothing else
+      // deletes the Job.
       await this.#removeJobs(tool, (build) => build === id, AbortSignal.timeout(CLEANING_MS)).catch(
         (failure: unknown) => logNotRemoved(this.#options.log, failure, { tool, build: id }),
       );
@@ -135,8 +135,8 @@ export class KubernetesBuilder implements Builder {
   }
 
   async adopt({ id, tool, from }: AdoptRequest, artifact: Artifact, signal: AbortSignal): Promise<Artifact> {
-    // If Harbor is set up, opening the login makes the Harbor project of the tool if it does not exist, and checks that the
-    // quota of the project has room.
+    // If Harbor is set up, opening the login makes the Harbor project of the tool if it does not exist, and checks that
+    // the quota of the project has room.
     await using _login = await this.#login.open(this.#images.repositories(tool), id, signal);
     return await this.#images.adopt({ id, tool, from }, artifact, signal);
   }
@@ -300,8 +300,8 @@ export class KubernetesBuilder implements Builder {
     const jobs = await resumableJobs(cluster, config.build_namespace, tool, signal);
     const known = jobs.find((job) => job.build === id && job.commit === commit);
     if (known === undefined) throw buildGone('the time without this server');
-    // Leaves at least READING_MS of `build_time` to read the result, however late the server started. The cluster itself
-    // ends a build that takes too long.
+    // Leaves at least READING_MS of `build_time` to read the result, however late the server started. The cluster
+    // itself ends a build that takes too long.
     const spentMs = Math.max(0, Math.min(Date.now() - known.startedAt, config.build_time - READING_MS));
     const job = followedJob(config, this.#images.repositories(tool), { name: known.name, id });
     return await this.#guarded(request, { progress, signal, spentMs }, (folder, guard) =>

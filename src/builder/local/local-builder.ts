@@ -44,7 +44,8 @@ export class LocalBuilder implements Builder {
     this.#builds ??= import('./local-builds.ts').then(
       ({ LocalBuilds }) => new LocalBuilds(this.#options, this.#artifacts, this.#sharedFiles),
     );
-    // If loading fails, for example because this machine has no file descriptor left, the next build loads the code again.
+    // If loading fails, for example because this machine has no file descriptor left, the next build loads the code
+    // again.
     this.#builds.catch(() => {
       this.#builds = null;
     });

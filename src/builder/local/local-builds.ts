@@ -95,8 +95,8 @@ export class LocalBuilds {
     const store = await this.#buildpacks();
     const stack = await this.#stack();
     const newest = request.useCache ? await this.#artifacts.newest(tool) : null;
-    // The newest artifact may be of another kind of sandbox or another Debian release. Then its layers, and the layers in
-    // the cache, may need files that do not exist in this sandbox, so the build uses none of them.
+    // The newest artifact may be of another kind of sandbox or another Debian release. Then its layers, and the layers
+    // in the cache, may need files that do not exist in this sandbox, so the build uses none of them.
     const isOther =
       newest !== null &&
       (!isBuiltFor(newest, sandbox.mode) || nameOfStack(stackOf(newest)) !== (stack?.name ?? null));
@@ -157,7 +157,8 @@ export class LocalBuilds {
   ): Promise<T> {
     const { config, sandbox, quietMs = 30_000 } = this.#options;
     const { folders, stack, progress, signal } = opened;
-    // Write the id of the stack into the artifact's folder, so that `pruneStacks` does not delete a stack that is in use.
+    // Write the id of the stack into the artifact's folder, so that `pruneStacks` does not delete a stack that is in
+    // use.
     if (stack !== null) await markStack(folders.artifact, stack.id);
     await using guard = new BuildLimits({
       limits: config,

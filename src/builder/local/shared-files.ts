@@ -83,8 +83,8 @@ export class SharedFiles {
     const { earlier, budget, signal } = options;
     signal.throwIfAborted();
     await makeFolder(this.#folder, 0o711);
-    // Count all files and folders of the layer before anything is linked. Do not collect their paths, because those of a
-    // hostile layer would fill the memory.
+    // Count all files and folders of the layer before anything is linked. Do not collect their paths, because those of
+    // a hostile layer would fill the memory.
     for await (const _ of entriesBelow(layer, null)) {
       signal.throwIfAborted();
       budget.entries -= 1;
@@ -152,8 +152,8 @@ export class SharedFiles {
     const kept = join(this.#folder, `${content}~${toolNumber}`);
     const half = join(this.#folder, HALF + createHash('sha256').update(file).digest('hex'));
     await copyFile(file, half);
-    // Make the server the owner of the copy. If the server is root, the copy has the owner of the original file: libuv's
-    // uv_fs_copyfile.
+    // Make the server the owner of the copy. If the server is root, the copy has the owner of the original file:
+    // libuv's uv_fs_copyfile.
     const { uid, gid } = serverUser();
     await chown(half, uid, gid);
     await utimes(half, mtime, mtime);
@@ -222,8 +222,8 @@ class Copies {
       let largest = new Set<string>();
       for (const names of this.#ofTools.values()) if (names.size > largest.size) largest = names;
       const [name] = largest;
-      // Take no copy from a tool that has hardly more copies than this one: otherwise the two would take copies from each
-      // other again and again.
+      // Take no copy from a tool that has hardly more copies than this one: otherwise the two would take copies from
+      // each other again and again.
       if (name === undefined || own + 1 > largest.size - 1) break;
       removed.push(name);
       largest.delete(name);
@@ -263,8 +263,8 @@ interface Entry {
 }
 
 /**
- * Lists everything in a layer, which untrusted code has made. A folder whose path is too long or whose name is not UTF-8
- * is listed, but not entered.
+ * Lists everything in a layer, which untrusted code has made. A folder whose path is too long or whose name is not
+ * UTF-8 is listed, but not entered.
  *
  * @param earlier - The folder of the same layer in an earlier artifact, in which `before` of each entry is the same
  *   path. Null if there is none: then each `before` is null.

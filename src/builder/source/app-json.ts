@@ -159,8 +159,8 @@ interface Variable {
 }
 
 /**
- * Returns the variables of `env`. A variable whose name a config var cannot have is left out, and its name is in
- * `unusable`.
+ * Returns the variables of `env`. If a config var cannot have the name of a variable, the result lacks the variable,
+ * and `unusable` has its name.
  *
  * @throws DeployError `BUILD_APP_JSON` if a value cannot be used, if there are more than `MAX_VARIABLES` variables, or
  * if they have more than `MAX_VARIABLE_BYTES` together.

@@ -59,7 +59,7 @@ export interface ProcessRequests {
 /**
  * Merges the processes of the build with what the source says about them. All precedence between files is here:
  * service.template wins over toolforge.yaml and jobs.yaml, which win over app.json, which wins over the build. But a
- * command in service.template counts only if no component receives the requests to the tool.
+ * command in service.template is used only if no component receives the requests to the tool.
  *
  * Of the build's processes, only `web` and `release` start by themselves. All others are named commands, unless a
  * continuous component or `formation` keeps them running. A component with a command of its own replaces the process
@@ -144,8 +144,8 @@ function serviceOf(published: Component | undefined, template: Partial<ServiceSe
 }
 
 /**
- * Adds the settings of a component to its process, except those that count only for the process that gets the requests.
- * The process `web` gets no settings here, because the settings of the service apply to it.
+ * Adds the settings of a component to its process, except `port` and `healthCheckPath`, which only the process that
+ * gets the requests has. The process `web` gets no settings here, because `service` has its settings.
  */
 function withSettings(process: Process, settings: Partial<ServiceSettings> = {}): Process {
   const { port: _, healthCheckPath: __, ...own } = settings;

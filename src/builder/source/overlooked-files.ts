@@ -214,7 +214,8 @@ async function inFolders(
   for (const folder of files.filter((name) => !NO_TOOL.test(name)).slice(0, MAX_FOLDERS)) {
     const names = await namesInFolder(source, folder);
     const isPythonMissing = missing[0] === MANIFESTS[0];
-    // Do not warn about src/requirements.txt: builds read this file, and look for the web process of a Python tool in src.
+    // Do not warn about src/requirements.txt: builds read this file, and look for the web process of a Python tool in
+    // src.
     if (isPythonMissing && folder === 'src' && names.includes('requirements.txt')) continue;
     const path = isPythonMissing && folder === 'requirements' ? packagesFile(names) : null;
     if (path !== null)

@@ -11,7 +11,7 @@ const NAME = /^[A-Za-z_][A-Za-z0-9_]{0,127}$/;
 export interface ProjectToml {
   /** The variables that only builds get. The processes of the tool do not get them. */
   readonly buildVariables: Readonly<Record<string, string>>;
-  /** Patterns of files that are left out of the build. Each is written as a line of a .gitignore. */
+  /** Patterns of files that the build does not get. Each is written as a line of a .gitignore. */
   readonly exclude: readonly string[];
   /** Sentences about the parts of project.toml that are not used. */
   readonly warnings: readonly string[];

@@ -23,16 +23,16 @@ const kept: ReadonlySet<string> = new Set([
 
 /** The result of applying a .slugignore. */
 export interface LeftOut {
-  /** One line for people, which says how many files were left out. */
+  /** One line for people, which says how many files were removed from the source. */
   readonly summary: string;
   readonly warnings: readonly string[];
 }
 
 /**
- * Removes files from a fresh checkout: those that a pattern of `.slugignore` or of `excluded` matches. No pattern removes
- * the files of `kept` at the top of the source. The patterns are as in a .gitignore, but cannot negate. Follows no
- * symbolic link; a link is removed like a file. If `.slugignore` has more than `MAX_BYTES`, removes nothing and returns a
- * warning.
+ * Removes files from a fresh checkout: those that a pattern of `.slugignore` or of `excluded` matches. No pattern
+ * removes the files of `kept` at the top of the source. The patterns are as in a .gitignore, but cannot negate. Follows
+ * no symbolic link; a link is removed like a file. If `.slugignore` has more than `MAX_BYTES`, removes nothing and
+ * returns a warning.
  *
  * @param excluded - The patterns of `exclude` in project.toml.
  * @returns how many files were removed, as a line for people, and warnings. Null if there is no `.slugignore` and

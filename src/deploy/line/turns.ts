@@ -59,7 +59,7 @@ export class Turns {
    * Checks that another deployment may wait. The number of waiting deployments of a tool, a person and a deploy token
    * is limited, because each waiting deployment keeps a log open and gets lines about its place.
    *
-   * @param leaving - Entries that will leave the queue, and do not count.
+   * @param leaving - Entries that are not counted, because they will leave the queue.
    * @throws DeployError `LINE_FULL` if another deployment may not wait.
    */
   assertRoom(tool: ToolName, sharer: Sharer, leaving: readonly Entry[] = []): void {

@@ -16,7 +16,7 @@ import { findResumedBuilds, type ResumedBuild } from './resumed-builds.ts';
 
 /**
  * Makes everything that a killed server left agree with the live releases. Runs at start, after `mendRepositories` and
- * before the server listens. Unfinished deployments count as interrupted, except those that are returned. If `goLive`
+ * before the server listens. Records unfinished deployments as interrupted, except those that are returned. If `goLive`
  * was recorded for a release, the branch is moved to its commit. Finished artifacts that the store does not know are
  * set aside, not deleted.
  *

@@ -46,7 +46,7 @@ export async function scale(
   progress.step(
     renewed === undefined
       ? `Scaling v${version} by ${by}: ${replicaChanges(plannedReplicas(context, release), replicas)}`
-      : `Restart of ${renewed} of v${version} by ${by}`,
+      : `Restart of the process type ${renewed} of v${version} by ${by}`,
   );
   const beforeSwitch = async (): Promise<void> => {
     signal.throwIfAborted();

@@ -283,8 +283,8 @@ async function fillStage({ config, path, signal }: BackUpOptions, stage: string)
       if (known.get(tool as StoredTool['name'])?.has(id) !== true) continue;
       members.trees.push(artifact);
       if (await isHostile(join(data, artifact), wrapper)) {
-        // Exclude the files of the artifact by one pattern and not by their names, which may contain line breaks. The empty
-        // folder stays, so that the restored server knows that only this artifact is lost.
+        // Exclude the files of the artifact by one pattern and not by their names, which may contain line breaks. The
+        // empty folder stays, so that the restored server knows that only this artifact is lost.
         excludes.push(`${artifact}/*`);
         notes.push(
           `A build of ${tool} is left out, because it has too deep folders, too long paths, devices, or folders that cannot be read (${artifact}). After a restore: npx toolforge-push redeploy ${tool}`,
@@ -348,7 +348,7 @@ async function stageCopies(tools: readonly StoredTool[], data: string, stage: st
 /**
  * Returns the text of `packed-refs` that fits the store. Leaves out the refs of releases that the store does not know
  * as live. The deploy branch gets the live commit, or is left out if nothing is live. If the store lacks the tool or
- * its live release, the branch stays as it is.
+ * its live release, the branch stays as it is. `commits` has the names of the refs as keys.
  */
 function packedRefs(commits: ReadonlyMap<string, string>, tool: StoredTool | null): string {
   const lines = [...commits].flatMap(([ref, commit]) => {

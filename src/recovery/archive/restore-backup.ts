@@ -124,8 +124,8 @@ async function fenceAround(folder: string): Promise<string[] | null> {
   const rights = ['CHOWN', 'DAC_OVERRIDE', 'FOWNER', 'FSETID', 'MKNOD'];
   const fence = [
     ...['bwrap', '--ro-bind', '/', '/', '--bind', folder, folder, '--die-with-parent'],
-    // Mount a new /proc. In the /proc of this machine, /proc/PID/root would lead root to folders outside of `folder` that
-    // it can write to.
+    // Mount a new /proc. In the /proc of this machine, /proc/PID/root would lead root to folders outside of `folder`
+    // that it can write to.
     ...['--unshare-pid', '--proc', '/proc', '--cap-drop', 'ALL'],
     ...rights.flatMap((right) => ['--cap-add', `CAP_${right}`]),
   ];
@@ -141,7 +141,7 @@ async function fenceAround(folder: string): Promise<string[] | null> {
  */
 async function assertPlain(draft: string, file: string): Promise<void> {
   const odd = ['(', '-type', 'b', '-o', '-type', 'c', '-o', '-type', 'f', '-perm', '/6000', ')'];
-  // The exit status of find does not count, because a tool may have made a folder unreadable.
+  // Ignore the exit status of find, because a tool may have made a folder unreadable.
   const options = { env: PATH, extendEnv: false, stdin: 'ignore', reject: false } as const;
   const { stdout } = await execa('find', [draft, ...odd, '-print', '-quit'], options);
   if (stdout !== '') throw notFromBackup(file);

@@ -29,7 +29,7 @@ export class Backups {
 
   /**
    * The paths of the backups, the newest first. Backups with a time in the future come last. They were made before the
-   * clock was set back, so all other backups count as newer.
+   * clock was set back, so all other backups are newer.
    */
   async list(what: BackedUp, now: number = Date.now()): Promise<string[]> {
     const names = await readdir(this.#folder).catch((error: unknown) => {

@@ -48,7 +48,8 @@ function enterRelease(
 }
 
 /**
- * The artifact of a release that was built on another server. No build has its id, so the artifact counts as deleted.
+ * The artifact of a release that was built on another server. No build has its id, so for this server the artifact was
+ * deleted.
  */
 function withoutFiles(id: string): Artifact {
   const service = { healthCheckPath: null };

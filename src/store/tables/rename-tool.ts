@@ -33,8 +33,8 @@ export function renameTool(
   { from, to }: Renaming,
   { artifacts, at }: { readonly artifacts: string; readonly at: number },
 ): void {
-  // Check foreign keys only at the end of the transaction, because the name in `tools` changes before the rows that refer
-  // to it.
+  // Check foreign keys only at the end of the transaction, because the name in `tools` changes before the rows that
+  // refer to it.
   database.script('PRAGMA defer_foreign_keys = ON');
   for (const { number, sealed } of rows(
     database,

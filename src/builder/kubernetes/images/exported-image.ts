@@ -69,7 +69,8 @@ export function readLabels(labels: Readonly<Record<string, string>>): ExportedIm
   );
   const buildpacks = (build.buildpacks ?? []).slice(0, MAX_BUILDPACKS).map(({ id, version }) => {
     const own = layers.buildpacks?.find(({ key }) => key === id)?.layers ?? {};
-    // Sort the layers by name, so that builds in a cluster report the same version as builds on the machine of the server.
+    // Sort the layers by name, so that builds in a cluster report the same version as builds on the machine of the
+    // server.
     const brought = Object.keys(own)
       .sort()
       .filter((name) => own[name]?.launch)

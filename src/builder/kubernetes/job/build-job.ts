@@ -68,7 +68,9 @@ export interface BuildJob {
   readonly startedAt: number;
 }
 
-/** The volumes that each phase sees. The phase `build`, which runs buildpacks, does not see the registry's credential. */
+/**
+ * The volumes that each phase sees. The phase `build`, which runs buildpacks, does not see the registry's credential.
+ */
 const VOLUMES: Readonly<Record<Phase, readonly BuildVolume[]>> = {
   fetch: ['workspace', 'source', 'layers', 'control', 'registry'],
   build: ['workspace', 'layers', 'control (read-only)', 'detected', 'platform'],
@@ -102,8 +104,8 @@ export function buildJob(job: BuildJob): Applied<V1Job> & { readonly spec: V1Job
       suspend: true,
       backoffLimit: 0,
       activeDeadlineSeconds: job.limits.seconds,
-      // If no server deletes the Job, the cluster deletes it an hour after it has ended. Until then, the next server can
-      // resume the build.
+      // If no server deletes the Job, the cluster deletes it an hour after it has ended. Until then, the next server
+      // can resume the build.
       ttlSecondsAfterFinished: 3600,
       template: {
         metadata: { labels: { ...job.labels } },
@@ -278,9 +280,9 @@ exec "$@"`;
 export const BEGINNING_OF_DETECTOR = 'Starting detector...';
 
 /**
- * Runs the detector and then the builder, in one container for the same reason as above. Exits with the status of the
- * program that failed. The arguments are the number of words of the detector's command line, this command line, and the
- * command line of the builder.
+ * Runs the detector and then the builder, in one container, because the kubelet needs about a second for each
+ * container. Exits with the status of the program that failed. The arguments are the number of words of the detector's
+ * command line, this command line, and the command line of the builder.
  */
 const BUILD_SCRIPT = `
 echo '${BEGINNING_OF_DETECTOR}'

@@ -1,6 +1,8 @@
 import { type OwnBuildpack, type OwnBuildpacks, ownIds } from '../../buildpack-api/own-buildpacks.ts';
 
-/** If a tool brings buildpacks, the lifecycle finds all buildpacks in this folder: those of the image and of the tool. */
+/**
+ * If a tool brings buildpacks, the lifecycle finds all buildpacks in this folder: those of the image and of the tool.
+ */
 const FOLDER = '/detected/buildpacks';
 /** The file with the order of the buildpacks in `FOLDER`. */
 const ORDER = '/detected/order.toml';

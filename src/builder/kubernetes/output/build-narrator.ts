@@ -94,8 +94,8 @@ export class BuildNarrator {
   }
 
   /**
-   * The output of the builder follows the output of the detector. If the node has dropped the beginning of the log, the
-   * rest counts as output of the builder.
+   * The output of the builder follows the output of the detector. If the node has dropped the beginning of the log,
+   * this method takes the rest for output of the builder.
    */
   #readBuild(text: string): void {
     const isCut = this.#program === null && !this.#isInspection && text !== BEGINNING_OF_DETECTOR;

@@ -38,7 +38,10 @@ export interface ComponentEntry {
   readonly place: string;
   /** The keys and positions in lists that lead to `run`, or to the job, in the file. */
   readonly path: readonly (string | number)[];
-  /** The keys below `run` of toolforge.yaml, or the keys of a job by their names in toolforge.yaml. */
+  /**
+   * The keys and values below `run` in toolforge.yaml. For a job, its keys and values, but each key has its name in
+   * toolforge.yaml.
+   */
   readonly run: Readonly<Record<string, unknown>>;
   /**
    * True if Toolforge starts the command in the tool's home folder: the job names a ready-made image, such as
@@ -55,7 +58,7 @@ export interface ComponentEntry {
 /** A key below `run`: which components it has an effect on, and how its value is read. */
 interface Key {
   readonly kinds: readonly Kind[];
-  /** True if the key counts only for the component that gets the requests. */
+  /** True if the key has an effect only on the component that gets the requests. */
   readonly isForRequests?: boolean;
   /** The function that reads the value. Absent if other code reads the value, or if the value never has an effect. */
   readonly read?: Reader;

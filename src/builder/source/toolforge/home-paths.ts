@@ -110,8 +110,8 @@ async function inRepository(
     if (found !== null) text = text.replace(path, () => found);
   }
   // On Toolforge, these commands start in the home folder, so the first folder of a relative path may be the
-  // maintainer's clone. Here they start in the repository. That folder is left out if the repository has only the rest
-  // of the path.
+  // maintainer's clone. Here they start in the repository. If the repository has only the rest of the path, that folder
+  // is removed from the path.
   for (const [path] of startsInHome ? text.matchAll(relativePath) : []) {
     if (looks.left <= 0) break;
     const parts = path.replace(/^\.\//, '').split('/');

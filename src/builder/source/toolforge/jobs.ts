@@ -9,7 +9,7 @@ const spelling: Readonly<Record<string, string>> = { memory: 'mem' };
 
 /**
  * The jobs of a file for `toolforge jobs load` as components. A job that neither has a schedule nor is continuous
- * becomes a named command. A job whose image is built from another source is left out. Other programs have files of
+ * becomes a named command. The result lacks jobs whose image is built from another source. Other programs have files of
  * this name too, so a file without jobs has no entries.
  */
 export function jobEntries(yaml: SettingsFile, tool: ToolName): ComponentEntry[] {
