@@ -15,7 +15,7 @@ test('the reason that a push gives for a failed build step is the error line of 
   assert.equal(why('cause: of something before', error), `pip exited 1: ${error}`);
 });
 
-test('the reason of a failed build step has at most 160 characters: the error line and the cause if both fit, otherwise one that fits, otherwise a cut error line', () => {
+test('the reason of a failed build step has at most 160 characters: the error line and its cause, or the one of the two that fits, or the beginning of the error line', () => {
   const long = 'x'.repeat(140);
   assert.equal(why(`error: ${long}`, 'cause: it is so'), `pip exited 1: ${long}: it is so`);
   assert.equal(why(`error: ${long}${long}`, 'cause: it is small'), 'pip exited 1: it is small');
@@ -37,7 +37,7 @@ test('if a build fails after a warning of a buildpack, the warning is not the re
   );
 });
 
-test('if the reason of a failed build step is a long ` !` line of a buildpack, it is not cut, because it says what to do', () => {
+test('if the reason of a failed build step is a long ` !` line of a buildpack, the line is not cut, because it says what to do', () => {
   const lastLines = ['-----> Installing', ` !     ${'The file a.lock is old. '.repeat(12)}Make it again.`];
   const { message, hint } = stepFailed(
     { name: 'pip', code: 1, signal: null, isOutOfMemory: false, lastLines },

@@ -71,7 +71,7 @@ for (const { words, says } of [
   { words: ['web\u001b[2J=x'], says: /“web=x” is not of the form|“web\[2J=x” is not of the form/ },
   { words: ['web=2', '--json'], says: /--json prints the list of process types/ },
 ]) {
-  test(`the command \`scale\` wikibot ${JSON.stringify(words.join(' ').slice(0, 30))} is a usage error`, async () => {
+  test(`the command \`scale wikibot\` with ${JSON.stringify(words.join(' ').slice(0, 30))} is a usage error`, async () => {
     using desk = deskWithLive();
     const { status: code, out, err } = await desk.type(['scale', 'wikibot', ...words]);
     assert.equal(code, 2);

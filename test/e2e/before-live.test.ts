@@ -597,7 +597,7 @@ test('a first push to a preview without required config vars is refused, but mak
   assert.equal(await bodyOf(name), 'two');
 });
 
-test('after the server was killed, its next start starts a live preview again, and ends two others: one whose end was interrupted, and one past its last day', async () => {
+test('after the server was killed, its next start starts a live preview again, and ends two other previews: one whose end was interrupted, and one past its last day', async () => {
   const { name, tree } = await liveTool(server, 'restarted', webTool('main'));
   await tree.push('toolforge', 'HEAD:preview/kept', '-q');
   const other = await liveTool(server, 'other', webTool('other'));

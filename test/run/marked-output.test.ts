@@ -31,7 +31,7 @@ for (const { name, text, expected, isOpen } of [
   }
 }
 
-test('the output of a one-off after its first mark is passed on at once, until the second mark ends it', () => {
+test('from the first mark on, each piece of the output of a one-off is passed on at once, until the second mark comes', () => {
   const between = new MarkedOutput(mark, true);
   assert.equal(String(between.pass(Buffer.from('prompt> '))), 'prompt> ');
   assert.equal(between.isOver, false);

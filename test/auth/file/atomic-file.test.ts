@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { createFile, editFile } from '../../../src/auth/file/atomic-file.ts';
 
-test('directory.yaml and a key file that root writes get the owner of their folder, and only this owner may read them', {
+test('if root writes directory.yaml or a file with a secret key, the file gets the owner of its folder, and only this owner may read it', {
   skip: process.getuid?.() !== 0 && 'only root can give files away',
 }, async (t) => {
   const folder = await mkdtemp(join(tmpdir(), 'atomic-file-'));

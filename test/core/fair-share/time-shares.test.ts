@@ -32,7 +32,7 @@ test('background work that may take 25 % of the time takes less than 35 %, and s
   assert.ok(worked < 350, `${worked} of 1000 ms`);
 });
 
-test('if other programs have the processor during background work, only the processor time of the work counts', async () => {
+test('if other programs have the processor during background work, only the processor time of the work itself counts for its share', async () => {
   const shares = new TimeShares({ part: 0.25, sliceMs: 4 });
   const startedAt = performance.now();
   // The program sleeps here instead of working, as if others had the processor.

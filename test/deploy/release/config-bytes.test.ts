@@ -13,7 +13,7 @@ test('threat 83: config vars of a tool that are longer than 524,288 bytes togeth
   assert.throws(() => changeConfigVars({}, changes), /together are longer than 524288 bytes/);
 });
 
-test('threat 83: a tool that sets config vars again and again is refused after 64 MiB in 24 hours, and stays live', async () => {
+test('threat 83: if somebody changes config vars of a tool again and again, the server refuses changes after 64 MiB in 24 hours, and the tool stays live', async () => {
   await using place = await Place.make();
   const { line } = await place.start();
   place.builder.may.resolve();

@@ -61,7 +61,7 @@ describe('the pod of a one-off', () => {
     assert.deepEqual([container?.stdin, container?.stdinOnce, container?.tty], [true, true, false]);
   });
 
-  test('if a one-off command has a terminal, its pod gets TERM, and the line for which the pod waits has the terminal’s size', () => {
+  test('if a one-off command has a terminal, its pod gets TERM, and the server sends the pod a first line with the size of the terminal', () => {
     const terminal = { type: 'xterm', size: { columns: 100, rows: 30 }, onResize: () => {} };
     const [container] = oneOffPod(options(['bash'], terminal)).spec?.containers ?? [];
     assert.equal(container?.tty, true);

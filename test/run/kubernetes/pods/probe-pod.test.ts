@@ -62,7 +62,7 @@ test('promise 2: the server does not mistake a pod whose queue of connections is
   assert.deepEqual(await kinds([refused, unreachable]), ['no-port', 'not-yet']);
 });
 
-test('a pod that does not answer in time is not healthy, and the reason says that its workers are killed', async () => {
+test('a pod that does not answer in time is not healthy; if its log says that workers are killed, this is the reason', async () => {
   const [look] = await looks([() => {}], { answerMs: 500 });
   assert.ok(look?.kind === 'not-yet');
   assert.match(look.seen.message, /^web\.1 does not answer GET \/: its workers are killed/);

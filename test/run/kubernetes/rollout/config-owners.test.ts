@@ -45,6 +45,6 @@ test('the Secret with the config vars of a tool that has schedules stays when th
   assert.deepEqual(await ownersOf([command, update]), []);
 });
 
-test('if a tool has no schedules, the cluster deletes the Secret with its config vars together with the last Deployment', async () => {
+test('if a tool has no schedules, the cluster deletes the Secret of its config vars when the last Deployment of the release is deleted', async () => {
   assert.equal((await ownersOf([command])).length, 1);
 });
