@@ -47,8 +47,8 @@ export interface BackEndOptions {
    */
   readonly previewOf: (name: ToolName) => ToolName | null | undefined;
   /**
-   * For the number of a preview, returns the number of its tool, because both use one share of this machine. Returns
-   * every other number unchanged. Must not throw.
+   * The store gives each tool and each preview a number. For the number of a preview, this function returns the number
+   * of its tool, because both use one share of this machine. It returns every other number unchanged. Must not throw.
    */
   readonly shareOf: (toolNumber: number) => number;
   readonly log: Log;

@@ -13,7 +13,7 @@ export class PreviewDirectory implements Directory {
 
   readonly #renamedTo: (name: ToolName) => ToolName | null;
   readonly #reuse: ((name: ToolName) => void) | null;
-  /** The old and the new name of the tool that is being renamed. */
+  /** Names that nobody may use now: the old and the new name of each tool that is being renamed. */
   readonly #held = new Set<ToolName>();
 
   /**

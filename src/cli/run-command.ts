@@ -55,7 +55,10 @@ export async function runCommand(line: CommandLine): Promise<number> {
   }
 }
 
-/** The words after the name of a command, and the function that makes a line that this person can type. */
+/**
+ * The words after the name of a command, and `typed`, which makes the line that this person types from the words of any
+ * command.
+ */
 interface Rest {
   readonly words: readonly string[];
   readonly typed: Typed;

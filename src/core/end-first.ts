@@ -15,6 +15,6 @@ export function endFirst(pid: number | undefined): void {
   try {
     if (pid !== undefined) writeFileSync(`/proc/${pid}/oom_score_adj`, SCORE);
   } catch {
-    // The process has ended already, or the system has no proc(5).
+    // Ignore the error: the process has ended already, or the system has no proc(5).
   }
 }

@@ -62,7 +62,7 @@ export interface DeployToken {
 export interface Process {
   /** Lower-case letters, digits, `-` and `_`; `web` gets PORT and the tool's address. */
   readonly type: string;
-  /** The argument list. The server starts it without a shell of its own. */
+  /** The argument list. The server starts this command directly, and adds no shell. */
   readonly command: readonly string[];
   readonly isDefault: boolean;
   /** When the process runs. Absent if it has no schedule. */
@@ -70,8 +70,8 @@ export interface Process {
   /**
    * How many processes of this type run unless `scale` sets a number. 0 for a named command, which does not start by
    * itself. Absent for `release` and for a scheduled process. `web` has a number only from app.json; if it has none,
-   * `replicas` of the artifact's `service` counts. In releases of earlier server versions, this is always absent, and
-   * one process of each type runs.
+   * `replicas` of the artifact's `service` counts. In releases that earlier versions of the server made, this is always
+   * absent, and one process of each type runs.
    */
   readonly replicas?: number;
   /**
@@ -83,8 +83,8 @@ export interface Process {
   /** True if this process runs as a test in the finished artifact, before the release command. Absent otherwise. */
   readonly isTest?: true;
   /**
-   * What the tool asks for. Absent if it asks for nothing, and for `web`, whose settings are in the artifact's
-   * `service`.
+   * What the tool asks for this process. Absent if it asks for nothing. Also absent for `web`, because the settings of
+   * `web` are in the artifact's `service`.
    */
   readonly settings?: ProcessSettings;
 }
@@ -181,7 +181,7 @@ export interface Release {
   readonly by: string;
   readonly credential: string;
   readonly deploymentId: string;
-  /** Milliseconds since 1970. */
+  /** When the release was made, in milliseconds since 1970. */
   readonly createdAt: number;
   /**
    * The most memory of one process, if an operator has set a limit for this tool. Absent if the setting `run_memory`

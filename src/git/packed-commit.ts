@@ -46,8 +46,8 @@ export async function packedSubject(
 }
 
 /**
- * The packs that `headOfNewestPack` found in each folder at its last call. If there are new packs, it looks only at
- * them.
+ * For each folder: the names of the packs that it had at the last call of `headOfNewestPack`. If packs have been added
+ * since then, that function looks only at those.
  */
 const knownPacks = new Map<string, ReadonlySet<string>>();
 

@@ -12,9 +12,12 @@ export interface Exchange {
   readonly log: Log;
   /** Fires when the client has disconnected or has its answer. */
   readonly signal: AbortSignal;
-  /** How long a refused client may continue to send. */
+  /** How many milliseconds the server still reads the body of a request that it has refused. */
   readonly lingerMs: number;
-  /** Gives back the place of the request. `answerText` calls it after the answer, even if the client still sends. */
+  /**
+   * Gives back the place that the request holds in `RequestShares`. `answerText` calls this after the answer, even if
+   * the client still sends.
+   */
   readonly leave: () => void;
 }
 

@@ -73,8 +73,8 @@ export class LocalSocket {
 
   async #bindAgain(): Promise<void> {
     const { path, log } = this.#options;
-    // Closing the old server keeps its connections open, but deletes the socket's file. So close it before the new
-    // server makes this file.
+    // Closing `#server` keeps its connections open, but deletes the socket's file. So close it before the server that
+    // takes its place makes this file.
     this.#server.close();
     this.#server = this.#make();
     try {

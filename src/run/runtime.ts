@@ -118,7 +118,8 @@ export interface LogLine {
   /** The name of the process, such as `web.1`. `push` for what this server says. */
   readonly process: string;
   /**
-   * The release of the process. Null if the line belongs to no release, or if an older version of this server wrote it.
+   * The release of the process. Null if the line belongs to no release, or is from a version of this server that did
+   * not write releases into logs.
    */
   readonly version: number | null;
   readonly text: string;

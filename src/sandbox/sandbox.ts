@@ -2,9 +2,9 @@ import type { Readable } from 'node:stream';
 import { signalName } from '../core/text/signal-name.ts';
 
 export interface Mount {
-  /** A folder or a file of this machine. */
+  /** A folder or a file of this machine, which the command sees at `target`. */
   readonly source: string;
-  /** An absolute path inside the sandbox. */
+  /** An absolute path inside the sandbox. Without isolation, the command sees `source` at its real path instead. */
   readonly target: string;
   readonly isWritable: boolean;
   /**
@@ -57,7 +57,7 @@ export interface SandboxCommand {
    * missing or not ready, the command gets a network of its own.
    */
   readonly network?: SharedNetwork;
-  /** True: if memory is short, the kernel ends this command before it ends processes that are live. */
+  /** If true, and memory is short, the kernel ends this command before it ends processes that are live. */
   readonly endsFirst?: boolean;
 }
 

@@ -16,10 +16,10 @@ interface Named {
 
 export interface SshServer extends Named {
   readonly door: 'ssh';
-  /** Null if ssh chooses the user. */
+  /** The user name in the address. Null if the address has none: ssh then chooses the user. */
   readonly user: string | null;
   readonly host: string;
-  /** Null if ssh chooses the port. */
+  /** The port in the address. Null if the address has none: ssh then chooses the port. */
   readonly port: string | null;
 }
 

@@ -82,7 +82,7 @@ function lineOf(argv: readonly string[], parts: readonly Taken[]): OwnLine {
   return { argv, isLocal: local !== undefined, remote: remote ?? null, tool: name };
 }
 
-/** A command line after `fillTool`. */
+/** The command line that `fillTool` returns. */
 export interface Filled {
   readonly argv: readonly string[];
   /**

@@ -6,7 +6,7 @@ import { requestLine } from './control-protocol.ts';
 import { decodeFrames } from './frames.ts';
 
 export interface ControlCall {
-  /** `run/server.sock` in the data folder. */
+  /** The path of the server's local socket: `run/server.sock` in the data folder. */
   readonly socketPath: string;
   readonly argv: readonly string[];
   /** Standard input for the command. Null if the command has none. */

@@ -16,7 +16,7 @@ import { UsageError } from '../command-line/usage-error.ts';
  */
 const OWN_FOLDER = resolve(import.meta.dirname, '../../..');
 
-/** What is left out of a folder without git. */
+/** The names of files and folders that `deploy` does not send if the folder is not a git work tree. */
 const UNWANTED = new Set(['.git', 'node_modules', '__pycache__', '.venv', 'venv']);
 
 /**

@@ -6,7 +6,7 @@ const MAX_OF_CREDENTIAL = 10;
 const MAX_OF_PERSON = 20;
 const MAX_OF_TOOL = 50;
 const MAX_OF_ALL = 500;
-/** A reader that takes no output for this long is dropped. */
+/** The server drops a reader that takes no output for this long. */
 const STALL_MS = 2 * 60_000;
 
 /** A place for one reader. `[Symbol.dispose]` gives the place back. */

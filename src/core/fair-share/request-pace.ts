@@ -13,7 +13,7 @@ export interface RequestPaceOptions {
  */
 export class RequestPace {
   readonly #options: RequestPaceOptions;
-  /** When the latest request of each person was due. */
+  /** For each user name: when the latest request of this person was due. */
   readonly #dueAt = new Map<string, number>();
 
   constructor(options: RequestPaceOptions) {

@@ -18,7 +18,7 @@ const SAMPLE_MS = 250;
  * are expensive, but always 300 a second after its burst.
  */
 export class RequestTime {
-  /** When the latest request of each network was due. */
+  /** For each network: when the latest request from it was due. */
   readonly #dueAt = new Map<string, number>();
   readonly #processorMs: () => number;
   #costMs = MOST_MS;

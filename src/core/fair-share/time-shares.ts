@@ -21,7 +21,7 @@ export interface TimeSharesOptions {
  */
 export class TimeShares {
   readonly #options: TimeSharesOptions;
-  /** The waiting work of each key. */
+  /** The work that waits, in its order. The keys are those of `run`, such as tools. */
   readonly #waiting = new Map<string, Work[]>();
   /** How many milliseconds the work of each key has taken since work last began to wait. */
   readonly #usedMs = new Map<string, number>();

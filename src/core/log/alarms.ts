@@ -26,16 +26,16 @@ const OPERATOR_FAULTS: Readonly<Record<string, string>> = {
   ROLLOUT_UNSCHEDULABLE: 'tools find no room in the cluster',
 };
 
-/** The faults that are over once a build has succeeded. */
+/** The faults that are over once a build has succeeded: the codes of these failures. */
 export const BUILD_FAULTS: readonly string[] = Object.keys(OPERATOR_FAULTS).filter((code) =>
   /^(BUILD|BAD_IMAGE|CLUSTER|REGISTRY|DISK)/.test(code),
 );
-/** The faults that are over once a rollout has succeeded. */
+/** The faults that are over once a rollout has succeeded: the codes of these failures. */
 export const ROLLOUT_FAULTS: readonly string[] = Object.keys(OPERATOR_FAULTS).filter((code) =>
   /^(CLUSTER|DISK|POD|ROLLOUT)/.test(code),
 );
 
-/** Faults in the namespace of one tool. Each tool that has one gets its own alarm. */
+/** The codes of failures in the namespace of one tool. Each tool with such a failure gets its own alarm. */
 const OF_ONE_TOOL: readonly string[] = ['POD_SECURITY', 'ROLLOUT_IMAGE_PULL'];
 
 /** A trouble that continues is logged again after this time. */

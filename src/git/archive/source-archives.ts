@@ -54,7 +54,7 @@ export type ArchiveOutcome =
  */
 const MAX_ARCHIVES = 20;
 const WEIGHT_OF_PERSON = 0.25;
-/** One deploy token gets 2 places. */
+/** With this weight, one deploy token gets 2 places. */
 const WEIGHT_OF_TOKEN = 0.1;
 
 export interface SourceArchivesOptions {

@@ -1,7 +1,7 @@
 import { oneLine } from '../../core/progress.ts';
 import { flushPacket, PacketReader, pktLine } from './pkt-line.ts';
 
-/** The result for one ref. */
+/** The result of a push for one ref, as `git receive-pack` reports it. */
 export interface RefStatus {
   readonly ref: string;
   /** Why the ref was refused. Null if it was updated. */

@@ -83,8 +83,8 @@ export async function findTorn(
 }
 
 /**
- * The inode, size and times of each `packed-refs` and `shallow` file that was found undamaged. While they stay the
- * same, the file is not read again, because it can be large and is checked at each push and each clone.
+ * For the path of each `packed-refs` and `shallow` file that was found undamaged: its inode, size and times. While
+ * these stay the same, the file is not read again, because it can be large and is checked at each push and each clone.
  */
 const undamaged = new Map<string, string>();
 

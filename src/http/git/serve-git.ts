@@ -26,10 +26,13 @@ type GitRoute = Extract<Route, { kind: 'git' | 'advertisement' }>;
 
 /** The most simultaneous answers to `info/refs` for one password or token, because each starts a git. More wait. */
 const MAX_ADVERTISEMENTS = 4;
-/** How many requests for `info/refs` may wait for one password or token. More are refused. */
+/** How many requests for `info/refs` may wait for one password or token. The server refuses further requests. */
 const MAX_ADVERTISEMENTS_WAITING = 40;
 
-/** The most simultaneous answers for one person, who may have many tokens, and the most answers that may wait. */
+/**
+ * The most simultaneous answers to `info/refs` for one person, who may have many tokens, and how many more requests of
+ * that person may wait.
+ */
 const MAX_ADVERTISEMENTS_OF_PERSON = 16;
 const MAX_ADVERTISEMENTS_WAITING_OF_PERSON = 160;
 

@@ -14,10 +14,13 @@ interface Connection {
 }
 
 export interface ConnectionsOptions {
-  /** The maximum number of connections. */
+  /** The maximum number of connections of the listener. */
   readonly places: number;
   readonly trustedProxies: Pick<TrustedProxies, 'check'>;
-  /** True with TLS. The server then cannot tell a client why its connection is closed before the first request. */
+  /**
+   * True if the listener uses TLS. If the server then closes a connection before its first request, it cannot tell the
+   * client why.
+   */
   readonly isTls: boolean;
 }
 

@@ -23,7 +23,7 @@ export interface HttpLimits {
   readonly unreadMs: number;
   /** As `unreadMs`, for all other answers, which are short. */
   readonly shortUnreadMs: number;
-  /** How long a refused client may continue to send. */
+  /** How long the server still reads the body of a request that it has refused. */
   readonly lingerMs: number;
   /** How long answers in progress may take when the server closes. */
   readonly drainMs: number;

@@ -20,7 +20,7 @@ export class TrustedProxies {
   readonly #fixed = new BlockList();
   readonly #named = new Map<string, readonly string[]>();
   readonly #known = Promise.withResolvers<void>();
-  /** What was last logged about each host name, so that only changes are logged. */
+  /** For each host name: what was last logged about it, so that only changes are logged. */
   readonly #told = new Map<string, string>();
 
   /** @throws DeployError `BAD_SETTING` for an entry that is no address, CIDR range or host name. */

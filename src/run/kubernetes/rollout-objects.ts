@@ -29,7 +29,10 @@ export interface ObjectParts {
   readonly cluster: Cluster;
   readonly pods: ToolPods;
   readonly config: ManifestConfig;
-  /** True if the tool is in maintenance: its visitors get the page about maintenance. By default, none is. */
+  /**
+   * True if the tool is in maintenance: its visitors get the page about maintenance. By default, no tool is in
+   * maintenance.
+   */
   readonly isInMaintenance?: (tool: string) => boolean;
   /** Fires when this server stops. This ends all waits for pods and for answers of the cluster. */
   readonly closing: AbortSignal;
@@ -64,7 +67,10 @@ export interface NamespaceObjects {
    * `make_namespaces` is off.
    */
   readonly namespace: Applied<V1Namespace> | null;
-  /** The quota and the default limits. An object that somebody else has changed stays as it is. */
+  /**
+   * The quota and the default limits of the namespace, as this server sets them. `ensureNamespace` keeps an object that
+   * somebody else has changed.
+   */
   readonly limits: readonly Applied<V1ResourceQuota | V1LimitRange>[];
   readonly policies: readonly Applied<V1NetworkPolicy>[];
 }

@@ -101,7 +101,7 @@ export class LocalRollout {
     return new LocalRollout(this.#options, processes);
   }
 
-  /** Adds processes that `missing` has created. */
+  /** Adds to this rollout the processes that `missing` has created. */
   join(others: LocalRollout): void {
     const types = scalable(this.release).map(({ type }) => type);
     this.#processes = [...this.#processes, ...others.#processes].sort(

@@ -99,8 +99,9 @@ export interface LocalRuntimeOptions {
   /** Returns the new name if `tool` is the old name of a renamed tool, otherwise null. By default, always null. */
   readonly renamedTo?: (tool: string) => ToolName | null;
   /**
-   * For the number of a preview, returns the number of its tool, because both use one share of this machine. Returns
-   * every other number unchanged. By default, returns all numbers unchanged.
+   * The store gives each tool and each preview a number. For the number of a preview, this function returns the number
+   * of its tool, because both use one share of this machine. It returns every other number unchanged. By default,
+   * returns all numbers unchanged.
    */
   readonly shareOf?: (toolNumber: number) => number;
   /** The pauses before a crashed process is restarted, and before a failed scheduled run is retried. */

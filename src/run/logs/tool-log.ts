@@ -24,7 +24,7 @@ export interface ToolLogOptions {
   /** The largest size of a log file. Each process has at most two files: the current file and the previous file. */
   readonly sizeBytes: number;
   readonly log: Log;
-  /** The memory for lines that wait for readers. Several logs may share it. */
+  /** The memory for lines that wait for readers. Several tools' logs may share this memory. */
   readonly room?: LineRoom;
 }
 
@@ -273,7 +273,10 @@ function written({ at, version, text }: LogLine): string {
   return `${at}${version === null ? '' : `v${version}`} ${text}\n`;
 }
 
-/** Reads a line of a log file. A line that an earlier version of this server wrote has no release. */
+/**
+ * Reads a line of a log file. The release is null if the line names none: early versions of this server wrote no
+ * releases.
+ */
 function parsedLine(process: string, line: string): LogLine {
   const [mark = '', number] = /^v(\d+)(?= )/.exec(line.slice(TIME_LENGTH, TIME_LENGTH + 20)) ?? [];
   return {

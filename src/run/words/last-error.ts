@@ -13,7 +13,7 @@ const ERRORS = [
   /^Error: \S|^\[cause\]: \S|^node: \S+: not found$/,
   /^(?:PHP )?(?:Fatal error|Parse error): /i,
   /^panic: |^thread '[^']*' .*panicked at|^fatal error: |^Fatal Python error: /,
-  // Perl and Ruby.
+  // Perl and Ruby, if a module or the program itself cannot be loaded.
   /^Can't locate \S+ in @INC|^Error while loading \S+: |^Can't open perl script|cannot load such file -- | \(LoadError\)$|^syntax error at /,
   // A file is missing or cannot be run: messages of shells, Python, env and the dynamic linker.
   /^(?:\/bin\/)?(?:ba|da)?sh: .*(?:not found|No such file or directory|Permission denied|cannot execute)/,

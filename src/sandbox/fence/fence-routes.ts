@@ -156,7 +156,7 @@ function openNamespaces(pid: number): OpenNamespaces | null {
       return { user: path(user), net: path(net), close };
     }
   } catch {
-    // The process has ended, or its id now belongs to another process.
+    // Ignore the error, and return null: the process has ended, or its id now belongs to another process.
   }
   close();
   return null;

@@ -46,7 +46,10 @@ export interface IsolatedOptions {
   /** Folders and files of the server that no command may see, wherever they are. */
   readonly hidden: readonly string[];
   readonly cgroups: Cgroups;
-  /** For the number of a preview, returns the number of its tool. Returns every other number unchanged. */
+  /**
+   * The store gives each tool and each preview a number. For the number of a preview, this function returns the number
+   * of its tool. It returns every other number unchanged.
+   */
   readonly shareOf: (toolNumber: number) => number;
   readonly log: Pick<Log, 'error'>;
 }

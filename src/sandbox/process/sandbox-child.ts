@@ -83,7 +83,7 @@ export interface StartOptions {
   readonly descriptors?: readonly number[];
   /** The folder in which the output pipe is created as a FIFO. The FIFO's name is deleted at once. */
   readonly pipeFolder: string;
-  /** True: if memory is short, the kernel ends this program before it ends processes that are live. */
+  /** If true, and memory is short, the kernel ends this program before it ends processes that are live. */
   readonly endsFirst?: boolean | undefined;
 }
 

@@ -150,7 +150,7 @@ export class ClientStreams {
     try {
       this.#channel.close();
     } catch {
-      // The connection has already ended.
+      // Ignore the error: the connection has already ended.
     }
     // Mark the channel as closed. Otherwise ssh2 would send window adjustments on the ended connection, and fail.
     (this.#channel as unknown as Inner).outgoing.state = 'closed';

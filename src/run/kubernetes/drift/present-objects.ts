@@ -12,7 +12,7 @@ export interface PresentObject {
 }
 
 export interface PresentObjectsListener {
-  /** Called if an object exists or has changed. */
+  /** Called with each existing and each new object, and with an object after each of its changes. */
   readonly onState: (object: PresentObject) => void;
   /** Called with the last known state of an object that has been deleted. */
   readonly onGone: (object: PresentObject) => void;

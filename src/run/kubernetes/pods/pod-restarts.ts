@@ -17,7 +17,7 @@ export interface RestartsOptions {
 /** Reports each crash of a live process to the tool's log and to `onCrash`, once. */
 export class Restarts {
   readonly #options: RestartsOptions;
-  /** For each pod: the id of the container whose end was reported last. */
+  /** For each pod, by its uid: the id of the container whose end was reported last. */
   readonly #told = new Map<string, string>();
 
   constructor(options: RestartsOptions) {

@@ -26,7 +26,7 @@ export interface PodProbeOptions {
 }
 
 const LINES_AGAIN_MS = 5000;
-/** How many milliseconds a busy API server may need to report that nothing listens on the port. */
+/** How many milliseconds a busy API server may need to report that nothing listens on the port of a pod. */
 const MIN_LOOK_MS = 1500;
 
 /**
@@ -60,7 +60,7 @@ export class PodProbe {
     );
   }
 
-  /** True if the time for the pod's answers is over. */
+  /** True if the time limit for the pod's answers (`answerMs`) is over. */
   get isOver(): boolean {
     return this.#end.aborted;
   }

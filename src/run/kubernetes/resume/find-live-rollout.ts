@@ -13,10 +13,10 @@ export interface FoundRollout {
 }
 
 /**
- * Chooses the rollout to resume. A rollout of this release is a candidate if it has every Deployment that the release
- * needs. If the release needs no Deployment, a candidate must have every CronJob. Of the candidates, the rollout that
- * gets the requests is chosen. If none gets requests, a rollout that was once live is chosen, or else the newest
- * rollout.
+ * Chooses the rollout to resume. A rollout of the given release is a candidate if it has every Deployment that the
+ * release needs. If the release needs no Deployment, a candidate must have every CronJob. Of the candidates, the
+ * rollout that gets the requests is chosen. If none gets requests, a rollout that was once live is chosen, or else the
+ * newest rollout.
  *
  * @param selected - The id of the rollout that the tool's Service selects, as `trafficOf` returns it. Null if the tool
  * has no Service.

@@ -30,7 +30,10 @@ const APART_MS = 5000;
 export class ScheduledEnds {
   readonly #options: ScheduledEndsOptions;
   readonly #runs: ScheduledRuns;
-  /** The schedule of each pod. Kept here because the server may forget the pod's release before the run ends. */
+  /**
+   * For each pod, by its uid: the schedule of its process. Kept here because the server may forget the pod's release
+   * before the run ends.
+   */
   readonly #schedules = new Map<string, Schedule>();
   readonly #told = new Set<string>();
 

@@ -13,7 +13,10 @@ export interface DiskWatchOptions {
   /** The limits of the disk use of each process. */
   readonly limits: DiskLimits;
   readonly room: DiskRoom;
-  /** For the number of a preview, returns the number of its tool. Returns every other number unchanged. */
+  /**
+   * The store gives each tool and each preview a number. For the number of a preview, this function returns the number
+   * of its tool. It returns every other number unchanged.
+   */
   readonly shareOf: (toolNumber: number) => number;
   readonly log: Log;
 }
@@ -64,7 +67,8 @@ interface Watched extends WatchedFolder {
   /** When the watch began, as `performance.now()` gave it. */
   readonly startedAt: number;
   /**
-   * The disk use with which the next check compares: of a check at most `GROWN_MS` ago, otherwise of the last check.
+   * For bytes and for entries: an earlier value, with which the next check compares its own. The value is from a check
+   * at most `GROWN_MS` ago, or else from the last check.
    */
   readonly before: Record<keyof DiskUse, Sample>;
   grew: 'fast' | 'slowly' | 'not';
@@ -92,7 +96,10 @@ export class DiskWatch {
   #nextSearchAt = 0;
   #nextStopAt = 0;
   #nextLostAt = 0;
-  /** The free bytes of the disk and the bytes of the watched folders together, when all bytes were last known. */
+  /**
+   * The free bytes of the disk (`free`) and the sum of the bytes in the watched folders (`used`), as a check measured
+   * them. `#lostBytes` compares later checks with these. Null if there is no such measurement.
+   */
   #known: { readonly free: number; readonly used: number } | null = null;
   #slowTurnAt = Number.NEGATIVE_INFINITY;
   /**

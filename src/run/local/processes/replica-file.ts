@@ -7,7 +7,7 @@ export const REPLICA_FILE = 'replica.my.cnf';
 
 export interface ReplicaFile {
   readonly content: string;
-  /** TOOL_REPLICA_USER and TOOL_REPLICA_PASSWORD, if the file has them. */
+  /** The variables TOOL_REPLICA_USER and TOOL_REPLICA_PASSWORD, if `content` has a user and a password. */
   readonly variables: Readonly<Record<string, string>>;
 }
 
@@ -15,7 +15,9 @@ export interface ReplicaFile {
 const MAX_BYTES = 64 * 1024;
 
 export interface ReplicaFolder {
-  /** The operator's folder with a file `TOOL/replica.my.cnf` for each tool. Null if there is none. */
+  /**
+   * The operator's folder with a file `TOOL/replica.my.cnf` for each tool. Null if the operator has set no such folder.
+   */
   readonly folder: string | null;
   /** Reads a file without following links: the server may be root, and a tool may own the folder of its file. */
   readonly read: ReadPlainFile;

@@ -9,14 +9,20 @@ import { REPLICA_FILE, type ReplicaFile } from './replica-file.ts';
 
 /** The folders of one run of a process. */
 export interface RunFolders {
-  /** The folder on this machine that holds all other folders. An isolated process can write to disk only below it. */
+  /**
+   * The folder on this machine that holds all other folders of this run. An isolated process can write to disk only
+   * below it.
+   */
   readonly folder: string;
   readonly toolNumber: number;
   readonly mounts: readonly Mount[];
   /** The path of /tmp as the process sees it. `home` is such a path too. */
   readonly tmp: string;
   readonly home: string;
-  /** The variables that belong to the files in `home`. */
+  /**
+   * The environment variables that the process gets because of the file `replica.my.cnf` in `home`. Empty without that
+   * file.
+   */
   readonly variables: Readonly<Record<string, string>>;
   /** The folder that gets what the process writes to the folder of its release. See `Mount.writesTo`. */
   readonly writesTo: string;

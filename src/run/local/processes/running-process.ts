@@ -63,7 +63,7 @@ export interface Start {
   readonly toolLog: ToolLog;
   /** Called with each line of output, with config vars and the replica password masked. */
   readonly onLine?: (text: string) => void;
-  /** True: until `settle` is called, the kernel ends this process before live processes if memory is short. */
+  /** If true, and memory is short, the kernel ends this process before live processes, until `settle` is called. */
   readonly endsFirst?: boolean;
   /**
    * Called at the end of the process if it has changed files of its release, with the masked names from
@@ -81,7 +81,7 @@ export interface Running {
    * The path, on this machine, of the file that exists once the health check script has passed. Null without a script.
    */
   readonly mark: string | null;
-  /** Starts commands beside the process. */
+  /** The agent of the process, which starts the commands of `exec` beside it. */
   readonly agent: ExecAgent;
   /** Fires when the process has ended. */
   readonly over: AbortSignal;

@@ -3,7 +3,7 @@ import { nextRun, START_DEADLINE_MS } from '../../../core/schedule.ts';
 
 /** Tells the time of day. Somebody may change the clock during a wait. */
 export interface Clock {
-  /** Milliseconds since 1970. */
+  /** Returns the time of day in milliseconds since 1970. */
   now(): number;
   /** Waits for this many milliseconds. @throws AbortError when the signal fires. */
   wait(ms: number, signal: AbortSignal): Promise<void>;
