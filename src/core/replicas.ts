@@ -11,7 +11,10 @@ export function releaseProcess({ artifact }: Pick<Release, 'artifact'>): Process
   return artifact.processes.find(({ type }) => type === RELEASE_TYPE);
 }
 
-/** The type of the test process if app.json has a command line as its test, and no other process has this type. */
+/**
+ * The type of the test process if app.json gives the test as a command line. If another process has this type already,
+ * the test process gets another type.
+ */
 export const TEST_TYPE = 'test';
 
 /** The process of a release that app.json names as its test. It may have any type. Undefined if there is none. */

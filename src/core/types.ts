@@ -127,7 +127,7 @@ export interface Schedule {
 export interface ServiceSettings extends ProcessSettings {
   /** The path that answers 200 to 399 if the tool is healthy. Null if any answer will do. */
   readonly healthCheckPath: string | null;
-  /** Web processes that the tool asks for, 1 and up. */
+  /** How many web processes the tool asks for, at least 1. Absent if the tool asks for no number. */
   readonly replicas?: number;
   /** The port on which the tool listens, and the value of PORT. Absent if the server chooses the port. */
   readonly port?: number;
@@ -185,10 +185,13 @@ export interface Release {
   readonly createdAt: number;
   /**
    * The most memory of one process, if an operator has set a limit for this tool. Absent if the setting `run_memory`
-   * applies. This is the limit of now, not part of the release.
+   * applies. This is the present limit, which is not part of the release.
    */
   readonly mostMemoryBytes?: number;
-  /** The sizes that `scale` has set. Absent if it has set none. These are the sizes of now, not part of the release. */
+  /**
+   * The sizes that `scale` has set. Absent if it has set none. These are the present sizes, which are not part of the
+   * release.
+   */
   readonly sizes?: Sizes;
 }
 

@@ -33,8 +33,8 @@ const baseSettings: GitSettings = [
 export const LIMITED_GIT = join(import.meta.dirname, 'limited');
 
 /**
- * The `--upload-pack` of a `git fetch` from one repository of this server into another. `git fetch` removes its
- * settings from the environment of this command, so the command has the settings as arguments.
+ * The `--upload-pack` of a `git fetch` from one repository of this server into another. `git fetch` does not pass the
+ * settings in its environment on to this command, so the command has them as arguments.
  */
 export const UPLOAD_PACK = [
   'git',

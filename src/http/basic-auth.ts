@@ -24,7 +24,7 @@ export type Login =
   | { readonly kind: 'expired'; readonly token: string; readonly at: number }
   | { readonly kind: 'throttled'; readonly waitMs: number };
 
-/** Sent with every 401. `charset` asks for credentials in UTF-8 (RFC 7617). */
+/** The header WWW-Authenticate of every answer 401. `charset` asks for credentials in UTF-8 (RFC 7617). */
 export const CHALLENGE = 'Basic realm="Toolforge", charset="UTF-8"';
 
 /**

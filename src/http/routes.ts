@@ -4,7 +4,10 @@ import type { GitService } from './git/served-repository.ts';
 
 /** The destination of a request to the server's own host. */
 export type Route =
-  /** Health checks: whether the process answers, whether it can serve clients, and whether it has no faults. */
+  /**
+   * Health checks. `live`: whether the process answers. `ready`: whether it can serve clients. `health`: whether it has
+   * no faults.
+   */
   | { readonly kind: 'live' | 'ready' | 'health' }
   | { readonly kind: 'landing' }
   | { readonly kind: 'style' }

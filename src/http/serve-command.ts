@@ -15,7 +15,7 @@ export interface CommandServing {
 }
 
 const LINE_BYTES = 64 * 1024;
-/** A client that takes longer to send the line of its command is dropped. */
+/** The server drops a client that takes longer to send the line of its command. */
 const FIRST_LINE_MS = 10_000;
 const EXIT_STATUS = 'Toolforge-Exit-Status';
 /** How long a stalled client has to read the reason why it was dropped. */

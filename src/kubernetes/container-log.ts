@@ -71,7 +71,7 @@ export async function followContainerLog(
       const status = await containerStatus(cluster, name, signal);
       if (status === null) return;
       if (status.restarts > restarts && place.newest !== '') {
-        // Read the last lines before the restart, because the reader may have missed them.
+        // Read the last lines that the container printed before its restart, because the reader may have missed them.
         await read(cluster, name, { place, onLine, signal, query: { previous: 'true' } });
       }
       restarts = status.restarts;

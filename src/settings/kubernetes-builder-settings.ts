@@ -14,7 +14,9 @@ const origin = text.regex(
   'an address without a path, as https://push.example.org',
 );
 
-/** Settings for builds in a cluster: `builder` is `kubernetes`, and images go to a registry. */
+/**
+ * Settings for builds in a cluster, so if the setting `builder` is `kubernetes`. Such builds push images to a registry.
+ */
 export const kubernetesBuilderSettings = {
   build_namespace: [
     text.regex(/^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$/, 'the name of a namespace'),

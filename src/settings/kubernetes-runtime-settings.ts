@@ -13,7 +13,7 @@ import {
 const objectName = /^([a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?)?$/;
 const cores = (meaning: string) => text.regex(/^([1-9]\d*m|\d+(\.\d+)?)$/, `${meaning}, as 500m or 1`);
 
-/** Settings for tools in a cluster: `runtime` is `kubernetes`. */
+/** Settings for tools that run in a cluster, so if the setting `runtime` is `kubernetes`. */
 export const kubernetesRuntimeSettings = {
   tool_namespace_prefix: [
     text.regex(/^[a-z0-9]([-a-z0-9]{0,30})$/, 'lower-case letters, digits and -'),

@@ -107,7 +107,7 @@ function parseText(text: string): DirectoryData {
 export function parseDirectory(text: string, lines = new LineCounter()): Document {
   const document = parseDocument(text, { lineCounter: lines, prettyErrors: false });
   const error = document.errors[0];
-  // Only the first line of the message: later lines may quote the file, and with it a password's hash.
+  // Take only the first line of the message, because later lines may quote the file, and with it a password's hash.
   if (error !== undefined) throw broken(lines.linePos(error.pos[0]).line, error.message.split('\n')[0] ?? '');
   visit(document, {
     // Keep a name as it was written: `007` is not 7.

@@ -23,7 +23,7 @@ export interface UserChange {
   readonly password?: string;
 }
 
-/** The comment at the top of a new file. */
+/** The comment at the top of a new directory.yaml. */
 export const HEADER = ` The users of this server, and the tools with their maintainers. Changes of this file take effect at once.
  Edit this file by hand, or with: npx toolforge-push user add NAME, npx toolforge-push tool add NAME --maintainer USER
  To disable a user or a tool, add the line \`disabled: true\`.`;

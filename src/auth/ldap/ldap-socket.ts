@@ -26,7 +26,8 @@ export async function openSocket(
   signal.throwIfAborted();
   const { host, port, security } = server;
   const plain = connectTcp({ host, port });
-  // Ignore errors of a socket that was given up. Without a listener, such an error would end the server.
+  // Ignore errors of this socket when nobody waits for it any more. Without a listener, such an error would end the
+  // server.
   plain.on('error', () => undefined);
   try {
     await once(plain, 'connect', { signal });

@@ -51,7 +51,7 @@ async function readFrames(response: IncomingMessage, server: HttpServer, call: H
       await (kind === 'out' ? call.out(payload) : call.err(payload));
     }
   } catch (cause) {
-    // Throw an error that is not of the connection as it is, for example if the reader has closed the output.
+    // If the error is not about the connection, throw it unchanged. For example, the reader may have closed the output.
     if (response.errored !== cause) throw cause;
   }
   throw new DeployError(

@@ -60,7 +60,7 @@ export function listCommand<Item>({
     rows.length === 0
       ? (none?.(tool) ?? `${tool} has no ${one} yet: git push toolforge ${deployBranch}\n`)
       : columns([heads, ...rows]);
-  /** Keeps only what is printed of each item, because items can be large. */
+  /** Prints the list. Of each item, keeps in memory only what it prints, because items can be large. */
   const print = async (context: ToolContext): Promise<void> => {
     const { services, tool, flags, out, signal } = context;
     const limit = countOf(flags, 'count', { min: 1, max: 1000, byDefault: 20, typed: '-n' });

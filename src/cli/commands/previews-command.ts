@@ -70,7 +70,7 @@ const end: ToolCommand = {
 
 export const previewCommands: readonly ToolCommand[] = [list, end];
 
-/** The previews of the tool. Previews that are being ended are left out. */
+/** The previews of the tool. The list does not have previews that the server is ending. */
 export function previewsOf({ services, tool }: ToolContext): Preview[] {
   return services.store.previews().filter((preview) => preview.tool === tool && !preview.isEnding);
 }

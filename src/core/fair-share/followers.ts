@@ -38,8 +38,8 @@ export class Followers {
   }
 
   /**
-   * Takes a place for a reader. @throws DeployError `TOO_MANY_FOLLOWERS` if a limit is reached, but never for the
-   * operator.
+   * Takes a place for a reader. The operator always gets a place. @throws DeployError `TOO_MANY_FOLLOWERS` if a limit
+   * on readers is reached.
    */
   enter(principal: Principal, tool: ToolName): FollowerPlace {
     const shares = sharesOf(principal, tool);

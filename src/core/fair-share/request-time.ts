@@ -12,10 +12,10 @@ const MAX_WAIT_MS = 2000;
 const SAMPLE_MS = 250;
 
 /**
- * Limits the part of the server's time that goes to requests of one network, whether or not they need a login. A network
- * is an address or a /64 of IPv6. Requests beyond the part wait before the server reads them. What a request costs is
- * measured: the processor time of this program, divided by the number of requests. So a network gets fewer requests if they
- * are expensive, but always 300 a second after its burst.
+ * Limits the part of the server's time that goes to requests of one network, whether or not they need a login. A
+ * network is an address or a /64 of IPv6. Requests beyond the part wait before the server reads them. What a request
+ * costs is measured: it is the processor time of this program, divided by the number of requests. So a network gets
+ * fewer requests if they are expensive, but always 300 a second after its burst.
  */
 export class RequestTime {
   /** For each network: when the latest request from it was due. */

@@ -76,12 +76,12 @@ export class TimeShares {
     while (this.#waiting.size > 0) {
       if (this.#isFree()) await nextTurn();
       else await wait(Math.ceil(this.#debtMs / this.#options.part));
-      // The clock ends the slice, too, because on a machine that is busy with other programs, work adds hardly any
-      // debt.
+      // The slice also ends by the clock. On a machine that is busy with other programs, work adds hardly any debt, so
+      // the debt alone would end the slice too late.
       const end = performance.now() + this.#options.sliceMs;
       do {
         this.#next();
-        // Lets the key that was just served add more work before the next key is chosen.
+        // Let the key whose work has just run add more work before the next key is chosen.
         await null;
       } while (this.#waiting.size > 0 && performance.now() < end && this.#isFree());
     }

@@ -121,7 +121,7 @@ function* paxRecords(content: Buffer): Generator<readonly [key: string, value: s
     }
     const end = from + length - 1;
     if (end <= at || content[end] !== LINE_FEED) throw damaged();
-    // Decodes only the records that count, because a hostile header may have thousands of others.
+    // Decode only the records whose keys are in `HEEDED`, because a hostile header may have thousands of others.
     if (isHeeded(content, at + 1)) {
       const record = content.toString('utf8', at + 1, end);
       const [key = ''] = record.split('=', 1);
@@ -145,7 +145,10 @@ function text(block: Buffer, from: number, length: number): string {
   return block.toString('utf8', from, from + (end < 0 ? length : end));
 }
 
-/** Reads an octal number, or a binary number of GNU tar. Null if it is neither, negative or too large. */
+/**
+ * Reads an octal number, or a binary number of GNU tar. Null if the field has neither, or if the number is negative or
+ * too large.
+ */
 function number(block: Buffer, from: number, length: number): number | null {
   if (block[from] === 0x80) {
     const value = BigInt(`0x${block.toString('hex', from + 1, from + length)}`);

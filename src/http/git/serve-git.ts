@@ -76,7 +76,9 @@ const FETCH_BYTES = 32 * 1024 * 1024;
  */
 const MAX_OF_A_PUSH = 2;
 
-/** A client is dropped if no byte moves for this long. git itself sends keep-alives every 5 s. */
+/**
+ * The server drops a client if no byte moves in either direction for this long. git itself sends keep-alives every 5 s.
+ */
 const SILENCE_MS = 10 * 60 * 1000;
 
 /**

@@ -56,7 +56,7 @@ async function makeFolder(folder: string): Promise<void> {
 const REFUSED =
   'Clients that know the old key then refuse to connect until each person has typed: ssh-keygen -R HOST (or -R [HOST]:PORT)';
 
-/** Reads one host key. Returns null if the file is missing. */
+/** Reads the host key in the file `path`. Returns null if the file is missing. */
 async function load(path: string): Promise<Buffer | null> {
   try {
     await using file = await open(path, 'r');

@@ -109,7 +109,7 @@ export class Drift implements PodListener {
     }
   }
 
-  /** Checks the tool about a second later if its pod waits for a missing Secret. @see PodListener */
+  /** If this pod waits for a missing Secret, checks its tool about a second later. @see PodListener */
   pod({ tool, rolloutId, namespace, container }: ToolPod): void {
     const isWithout = container?.state?.waiting?.reason === 'CreateContainerConfigError';
     if (isWithout && this.#live.of(tool)?.id === rolloutId) this.#suspect(tool, namespace);

@@ -89,7 +89,7 @@ export class Gaps {
     const deployments = this.#deployments.filter((one) => this.#missing.has(one));
     if (secret !== null && (deployments.length > 0 || this.#missing.has(secret))) {
       // Create the Secret before the Deployments, because the pods of the Deployments need the Secret. When the
-      // Deployments exist, they become the owners of the Secret.
+      // Deployments exist, the server makes them the owners of the Secret.
       await applyObject(cluster, secret, this.#call);
       for (const one of deployments) await applyObject(cluster, markedLive(one), this.#call);
       const ownerReferences = ownersOfConfig(this.#options.rollout, await this.#present());

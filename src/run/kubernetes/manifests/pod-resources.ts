@@ -23,7 +23,7 @@ export function podResources(
     requests: {
       cpu: `${Math.min(milliCores(config.pod_cpu_reserved), cpu)}m`,
       memory: `${Math.ceil(reservedMemory(memory, config) / MIB)}Mi`,
-      // If no amount were set here, Kubernetes would reserve the whole limit.
+      // If no amount were set here, Kubernetes would reserve as much disk as the limit allows.
       'ephemeral-storage': `${diskReserved / MIB}Mi`,
     },
   };

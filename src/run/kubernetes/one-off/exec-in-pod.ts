@@ -65,7 +65,7 @@ export async function execInPod(
   if (status !== null) return { ...fromStatus(status), isOutOfMemory: false };
   if (signal.aborted) return KILLED;
   // The cluster kills a command together with its container, and reports the end of the command first. So the status
-  // 137 may mean that the process has ended: wait for that report below.
+  // 137 may mean that the process has ended: wait below for the news that the container has ended.
   if (commandEnd !== null && 'status' in commandEnd && commandEnd.status !== KILLED_STATUS)
     return { ...fromStatus(commandEnd.status), isOutOfMemory: false };
   if (await watched.hasEnded()) throw processEnded(release.tool, beside);

@@ -18,7 +18,7 @@ export interface StatusParts {
   readonly memoryOf?: (pod: ToolPod) => number | null;
   /** Returns the release of a rollout, or null if this server does not know the rollout. */
   readonly release: (rolloutId: string) => Release | null;
-  /** True if a rollout gets no new requests and is being ended. */
+  /** True if the rollout gets no new requests and this server is ending it. */
   readonly isDraining: (rolloutId: string) => boolean;
 }
 

@@ -33,7 +33,8 @@ export interface Instance {
   readonly signal: AbortSignal;
 }
 
-// How many milliseconds the server waits for a fault of the pod to pass by itself. 0 for a fault that is missing here.
+// How many milliseconds the server waits for a fault of the pod to pass by itself. It does not wait for a fault whose
+// code is missing here.
 const PATIENCE: Partial<Record<PodFault['code'], number>> = {
   IMAGE_PULL: 15_000,
   UNSCHEDULABLE: 20_000,

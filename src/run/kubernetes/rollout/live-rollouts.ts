@@ -216,7 +216,7 @@ export class LiveRollouts {
     }
   }
 
-  /** Forgets the releases of older rollouts that kept nothing running. Nothing retires them, so do it here. */
+  /** Forgets the releases of older rollouts that kept nothing running, because no other code retires such rollouts. */
   #forgetEmpty({ id, release: { tool } }: Rollout): void {
     for (const [other, release] of this.#releases) {
       const isKept = other === id || this.#starting.has(other) || this.#retirement.has(other);
