@@ -16,9 +16,9 @@ const MAX_ENTRIES = 10_000;
 
 interface Failures {
   count: number;
-  /** When the last failure was, by the clock `now`. */
+  /** When the last failure was, on the clock of `performance.now()`. */
   at: number;
-  /** Until this time, by the clock `now`, the server refuses further tries. */
+  /** The server refuses further tries until this time, on the clock of `performance.now()`. */
   until: number;
 }
 

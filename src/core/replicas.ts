@@ -25,7 +25,7 @@ export function testProcess({ artifact }: Pick<Release, 'artifact'>): Process | 
 /** The commands that run to their end before a rollout, in this order. */
 export type PhaseStep = 'test' | 'release';
 
-/** The command of a step. Undefined if the release has none. */
+/** The process of a release that runs in this step. Undefined if the release has no such process. */
 export function phaseProcess(release: Pick<Release, 'artifact'>, step: PhaseStep): Process | undefined {
   return step === 'test' ? testProcess(release) : releaseProcess(release);
 }

@@ -166,7 +166,7 @@ export function createHttpDoor(options: HttpDoorOptions): HttpDoor {
 /** For requests that take no place in RequestShares, or take it only after the login. */
 const FREE: Admitted = { kind: 'admitted', leave: () => {} };
 
-/** Whether the answer takes no work: a health check or a page. */
+/** True for a health check or a page, because such an answer takes no work. */
 function isPage({ kind }: Route): boolean {
   return ['live', 'ready', 'health', 'landing', 'style'].includes(kind);
 }

@@ -48,7 +48,10 @@ export async function openApiStream(cluster: Cluster, stream: ApiStream): Promis
   throw new ApiException(status, response.statusMessage ?? '', body, {});
 }
 
-/** Waits for the head of the answer. A pod behind the API server may switch protocols without being asked. */
+/**
+ * Waits for the head of the answer. A pod behind the API server may switch protocols without being asked: then returns
+ * the head of that answer.
+ */
 async function headOf(outgoing: ClientRequest): Promise<IncomingMessage> {
   const switched = once(outgoing, 'upgrade') as Promise<[IncomingMessage, Duplex]>;
   const answered = once(outgoing, 'response') as Promise<[IncomingMessage]>;

@@ -7,7 +7,7 @@ import { STYLE } from './style-sheet.ts';
 const CONTENT_SECURITY_POLICY =
   "default-src 'none'; style-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
-/** Answers GET and HEAD of the public pages. */
+/** Answers a GET or HEAD request for one of the public pages. */
 export function servePage(
   { request, response }: { request: IncomingMessage; response: ServerResponse },
   page: 'landing' | 'style',

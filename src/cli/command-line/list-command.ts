@@ -12,8 +12,8 @@ const MAX_BYTES = 4 * 1024 * 1024;
 const MAX_CELL = 500;
 
 /**
- * A list is in memory until it is sent. So each person has at most two lists at once, one of them of a deploy token, and
- * further lists wait.
+ * A list is in memory until it is sent. So each person has at most two lists at once, and each deploy token at most
+ * one. Further lists wait.
  */
 export const lists = new PersonLimit({ ofPerson: 2, ofToken: 1 });
 

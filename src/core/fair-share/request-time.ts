@@ -4,7 +4,7 @@ import { usedMs } from './reading-time.ts';
 const [PART, PART_OF_ALL] = [0.3, 0.5];
 /** So many requests of a network may begin at once, and then one in each step (`#stepMs`). */
 const BURST = 500;
-/** A request counts at least and at most as so many milliseconds of the server's time. */
+/** A request counts as at least `LEAST_MS` and at most `MOST_MS` milliseconds of the server's time. */
 const [LEAST_MS, MOST_MS] = [0.05, 1];
 /** A request waits this long at most, so that a flood of one program does not stop all other clients of its network. */
 const MAX_WAIT_MS = 2000;

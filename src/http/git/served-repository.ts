@@ -23,7 +23,7 @@ export interface GitExit {
 
 /** A running git that serves one request. */
 export interface GitRun {
-  /** Takes the decoded body. If git ends early, discards the rest of the body. */
+  /** Takes the decoded body of the request. If git ends early, discards the rest of the body. */
   readonly input: Writable;
   /** Resolves when git has ended. Never rejects. */
   readonly exited: Promise<GitExit>;

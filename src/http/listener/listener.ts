@@ -202,7 +202,7 @@ export function alarmIfOver(
     else
       alarm(log, { key: TLS_END, message: 'tls certificate has expired', facts: { certificate, validTo } });
   } catch {
-    // No alarm here: `readTls` reports a certificate that cannot be read.
+    // Raise no alarm here: `readTls` reports a certificate that cannot be read.
   }
 }
 

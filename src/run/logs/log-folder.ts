@@ -30,8 +30,8 @@ export class ToolLogs {
   }
 
   /**
-   * Stops writing to the log of a tool that gets another name. Lines that ended processes of the tool still add are
-   * dropped.
+   * Stops writing to the log of a tool that gets another name. If processes of the tool that have ended still add
+   * lines, drops these lines.
    */
   async letGo(tool: string): Promise<void> {
     const log = this.of(tool);
@@ -39,7 +39,7 @@ export class ToolLogs {
     await log.end();
   }
 
-  /** Deletes the log of a tool. Lines that ended processes of the tool still add are dropped. */
+  /** Deletes the log of a tool. If processes of the tool that have ended still add lines, drops these lines. */
   async remove(tool: string): Promise<void> {
     const log = this.of(tool);
     this.#logs.delete(tool);

@@ -120,7 +120,8 @@ export async function hostFiles(
 
 /** Returns arguments that show the files of a Debian tree: its /usr, /bin and so on, and its whole /etc and /var. */
 export function treeFiles(tree: string): string[] {
-  // An update of a stack replaces a link in this path, and all folders must come from one tree.
+  // Resolve the links of this path once: an update of a stack replaces one of them, and all folders must come from one
+  // tree.
   const root = realpathSync(tree);
   const folders = ['usr', 'etc', 'var'].flatMap((name) => ['--ro-bind', join(root, name), `/${name}`]);
   return [...folders, ...topFolders(root)];

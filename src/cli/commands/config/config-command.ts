@@ -20,7 +20,7 @@ import { configSharing } from './config-share.ts';
 import { configure, configVarsOf, NO_RESTART, NO_RESTART_DETAIL } from './configure.ts';
 
 const anyNumber = 1000;
-/** How many changes of config vars are read at once. */
+/** How many changes of config vars are read from the store in one piece. */
 const PIECE = 20;
 
 const list: ToolCommand = {

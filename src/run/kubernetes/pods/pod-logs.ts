@@ -89,7 +89,7 @@ export class PodLogs {
 
   /**
    * Returns a function that tells whether a line of the pod is newer than the last line of the process in the tool's
-   * log. Of the pod's lines with the same time as that last line, as many count as old as the log has with this time.
+   * log. If the log has N lines with the time of that last line, the pod's first N lines with this time count as old.
    * So no line is written twice.
    */
   async #after(toolLog: ToolLog, process: string): Promise<(line: ContainerLine) => boolean> {

@@ -296,8 +296,8 @@ export class DiskWatch {
   }
 
   /**
-   * Returns the process with the largest disk use that the other checks have missed, at most every `STOPPED_MS`. Null if
-   * they have missed nothing that counts as much (`isMuch`).
+   * Returns the process for which the other checks have missed the most disk use. Null if they have missed nothing that
+   * counts as much (`isMuch`), or if the last such measurement was less than `STOPPED_MS` ago.
    */
   async #mostMoving(measure: 'bytes' | 'entries'): Promise<Watched | null> {
     if (performance.now() < this.#nextStopAt) return null;

@@ -246,7 +246,7 @@ export class Router {
     delete request.headers.expect;
     keepPlainNames(request.headers);
     setForwarded(request, this.#options.trustedProxies);
-    // RFC 9112 section 3.2.2: a request may name the whole address. The tool gets the path.
+    // RFC 9112 section 3.2.2: the request line may have the whole URL. The tool gets only the path and the query.
     request.url = (request.url ?? '/').replace(/^[a-z][-+.a-z0-9]*:\/\/[^/?#]*/i, '') || '/';
   }
 
