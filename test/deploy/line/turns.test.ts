@@ -195,7 +195,7 @@ test('the line about a deployment’s place in the queue never names another per
   assert.doesNotMatch(told, /tool-[cd]/);
 });
 
-test('the line about the queue names no other tool to a tool account, although all tool accounts count as one person', async () => {
+test('if a deployment of a tool account waits, the line about its place in the queue names no other tool, although all tool accounts count as one person', async () => {
   const line = new Line(2);
   line.enter('tools.x:a1', 'tools.y:b1', 'bob:c1', 'tools.z:d1');
   const told = [...(await line.told('b1')), ...(await line.told('d1'))].join();

@@ -74,7 +74,7 @@ test('a failed buildpack of a build in the cluster is named, although detection 
   );
 });
 
-test('a detection that finds no buildpack in the cluster is reported as that', () => {
+test('if the detection of a build in the cluster finds no buildpack, the build fails and the error says so', () => {
   const { narrates, read } = narrator();
   read(['Starting detector...', '======== Results ========', 'fail: toolforge/python@0.1.0']);
   assert.throws(() => narrates.ended('build', { ...WELL, exitCode: 20 }), failsWith('NO_BUILDPACK', /./));
