@@ -22,8 +22,8 @@ export async function main(): Promise<void> {
     const { TOOLFORGE_PUSH_CONFIG: file, TOOLFORGE_PUSH_DATA: folder, [STARTED_BY]: startedBy } = process.env;
     if (startedBy !== undefined) setStartedBy(startedBy);
     delete process.env[STARTED_BY];
-    // Begin to cache as early as possible: without a configuration file, the data folder is known before the settings
-    // are read.
+    // Begin to cache compiled modules as early as possible: without a configuration file, the data folder is known
+    // before the settings are read.
     if (file === undefined && folder !== '') cacheCompiled(folder ?? defaultDataFolder());
     const { readConfig, unknownSettings } = await import('./config.ts');
     const config = readConfig(process.env);

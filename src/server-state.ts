@@ -160,8 +160,8 @@ function newName(store: SqliteStore | null, tool: string, log: Log): ToolName | 
 }
 
 /**
- * For the number of a preview, returns the number of its tool. Returns every other number unchanged. If the store cannot
- * be read, returns every number unchanged.
+ * The store gives each tool and each preview a number. For the number of a preview, returns the number of its tool.
+ * Returns every other number unchanged. If the store cannot be read, returns every number unchanged.
  */
 function shareNumber(store: SqliteStore | null, toolNumber: number, log: Log): number {
   try {

@@ -131,7 +131,10 @@ async function measureTree(
 // This limit is well below PATH_MAX of Linux (4096), because a checkout puts the path of its folder before each path.
 const MAX_PATH_BYTES = 1024;
 const MAX_NAME_BYTES = 255;
-/** An entry of `git ls-tree` that is longer has a path that is too long: mode, type, id and size take less than this. */
+/**
+ * The most bytes of an entry of `git ls-tree`. A longer entry has a path that is too long, because mode, type, id and
+ * size take less than 200 bytes.
+ */
 const MAX_ENTRY = MAX_PATH_BYTES + 200;
 
 class TreeCount {

@@ -1,4 +1,5 @@
-// child_process instead of execa, because callers read and write git's pipes themselves, and nothing may buffer them.
+// Use child_process instead of execa, because callers read and write git's pipes themselves, and nothing may buffer
+// them.
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import type { Readable, Writable } from 'node:stream';
