@@ -35,7 +35,10 @@ export interface DeployPlan {
   readonly outside: OutsideVars;
   /** The artifact of an earlier build to run again. Null if the deployment must build or copy one. */
   readonly artifact: Artifact | null;
-  /** The release of another tool, of whose artifact the new release gets a copy. Null for all but promotions. */
+  /**
+   * For a promotion: the release of the other tool, whose artifact is copied for the new release. Null for all other
+   * deployments.
+   */
   readonly promotedFrom: Release | null;
   readonly useCache: boolean;
   /** The artifact to put onto the newest Debian system. Null if the deployment is no rebase. */

@@ -32,8 +32,9 @@ export interface ReleaseRefs {
 }
 
 /**
- * Returns the versions that went live, according to the refs of the repository. If no release has a ref or
- * `packed-refs` is damaged, adds `newerCopies`: each release gets a copy outside the store before it goes live.
+ * Returns the versions that went live, according to the refs of the repository. If no release has a ref, or if the file
+ * `packed-refs` is damaged, adds `newerCopies`. Those versions may have gone live too, because each release gets a copy
+ * outside the store before it goes live.
  *
  * @param newerCopies - The versions that have a copy but that the store has never assigned.
  */
