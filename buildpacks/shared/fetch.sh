@@ -92,7 +92,8 @@ manager_version() {
 # install_manager NAME PACKAGE VERSION: installs a package manager in a layer, and puts it into the PATH
 install_manager() {
   local name=$1 package=$2 version=$3 layer=$CNB_LAYERS_DIR/$1
-  if [[ -x $layer/bin/$name ]] && grep -qsxF "version = \"$version\"" "$layer.toml"; then
+  # The lifecycle indents the metadata of the last build.
+  if [[ -x $layer/bin/$name ]] && grep -qsE "^[[:space:]]*version = \"${version//./\\.}\"$" "$layer.toml"; then
     echo "-----> Reusing $name $version"
   else
     echo "-----> Installing $name $version"

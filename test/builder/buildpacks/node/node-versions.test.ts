@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { mkdir, readdir, rename, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { execa } from 'execa';
@@ -162,3 +163,44 @@ test('the error about a JSON file that is not valid names the line of the first 
   });
   assert.equal(stderr, 'line 3 is not valid JSON: a colon is missing');
 });
+
+test('builds get Node’s headers of OpenSSL only for the architecture of their machine', async () => {
+  await using source = await ASource.of({});
+  const { stdout: machine } = await execa('uname', ['-m']);
+  const archs = join(source.layers, 'headers/include/node/openssl/archs');
+  const names = [`linux-${machine}`, 'linux-ppc64le', 'VC-WIN64A'];
+  for (const name of names) await mkdir(join(archs, name, 'asm'), { recursive: true });
+  const options = { cwd: join(productBuildpacks, 'node') };
+  const keep = async () =>
+    await execa(
+      'bash',
+      ['-euc', 'source lib/headers.sh; keep_architecture "$0"', join(source.layers, 'headers')],
+      options,
+    );
+  await keep();
+  assert.deepEqual(await readdir(archs), [`linux-${machine}`]);
+  await rename(join(archs, `linux-${machine}`), join(archs, 'linux-other'));
+  await keep();
+  assert.deepEqual(await readdir(archs), ['linux-other'], 'headers for an unknown machine stay as they are');
+});
+
+for (const { title, indent, version, says } of [
+  { title: 'the embedded builder', indent: '', version: '10.26.2', says: '-----> Reusing pnpm 10.26.2' },
+  { title: 'the lifecycle', indent: '  ', version: '10.26.2', says: '-----> Reusing pnpm 10.26.2' },
+  { title: 'the lifecycle', indent: '  ', version: '10.26x2', says: '-----> Installing pnpm 10.26.2' },
+]) {
+  test(`pnpm ${version} of the last build, with metadata as from ${title}: ${says}`, async () => {
+    await using source = await ASource.of({});
+    const layer = join(source.layers, 'pnpm');
+    await mkdir(join(layer, 'bin'), { recursive: true });
+    await writeFile(join(layer, 'bin/pnpm'), '', { mode: 0o755 });
+    await writeFile(`${layer}.toml`, `[metadata]\n${indent}version = "${version}"\n`);
+    const script =
+      'for part in package fetch; do source lib/$part.sh; done; fetch_package() { exit 0; }; install_manager pnpm pnpm 10.26.2';
+    const { stdout } = await execa('bash', ['-euc', script], {
+      cwd: join(productBuildpacks, 'pnpm'),
+      env: { CNB_LAYERS_DIR: source.layers, CNB_BUILDPACK_DIR: join(productBuildpacks, 'pnpm') },
+    });
+    assert.equal(stdout, says);
+  });
+}
