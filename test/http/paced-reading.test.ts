@@ -118,6 +118,21 @@ test('bytes after an HTTP upgrade are passed on unchanged', async (context) => {
   assert.ok(got.subarray(got.indexOf('\r\n\r\n') + 4).equals(sent));
 });
 
+test('threat 155: a request with large header fields has one turn, so a hundred such requests do not wait', async (context) => {
+  const address = '127.0.0.11';
+  const socket = await openTool(context, (_request, response) => response.end(), { address });
+  const large = head('GET /', `Cookie: ${'x'.repeat(8000)}\r\n`);
+  socket.write(large.repeat(100) + head('GET /', 'Connection: close\r\n'));
+  let most = 0;
+  const watch = setInterval(() => {
+    most = Math.max(most, requestTime.waitMs(address));
+  }, 20);
+  const { text } = await collect(socket, 30_000);
+  clearInterval(watch);
+  assert.equal(text.match(/HTTP\/1\.1 200/g)?.length, 101);
+  assert.equal(most, 0);
+});
+
 for (const [title, address, proxies, mustWait] of [
   ['of a trusted proxy do not wait, because it serves many clients', '127.0.0.9', ['127.0.0.9'], false],
   ['from 127.0.0.1 do not wait, because a proxy there serves many clients', '127.0.0.1', [], false],

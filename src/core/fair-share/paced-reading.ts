@@ -52,6 +52,8 @@ export class PacedReading {
   readonly #hasTurns: boolean;
   /** When the next request may begin. Null if that was not decided yet. */
   #turnAt: number | null = null;
+  /** True if the last piece was a part of a request's head and not its end. The rest needs no turn of its own. */
+  #isInHead = false;
   /** The key that pays for reading the current request or answer, or for all bytes if the connection is not HTTP. */
   #messageKey: string;
   #body: Body | null = null;
@@ -165,7 +167,9 @@ export class PacedReading {
       const before = this.#messages;
       const piece = this.#nextPiece();
       const chunks = this.#body?.chunks.length ?? 0;
+      const hadBody = this.#body !== null;
       wantsMore = this.#count(piece.length, () => this.#push(piece));
+      this.#isInHead = !hadBody && this.#messages === before;
       this.#adapt(piece.length, (this.#body?.chunks.length ?? 0) - chunks);
       // If several requests began in this piece, the next piece waits for the next round of the event loop: the work
       // for them is charged to their key first.
@@ -182,7 +186,7 @@ export class PacedReading {
 
   /** Whether the next request may begin. If not, the connection goes on at its turn. */
   #isTurn(): boolean {
-    if (!this.#hasTurns || this.#body !== null || this.#isOpaque) return true;
+    if (!this.#hasTurns || this.#body !== null || this.#isInHead || this.#isOpaque) return true;
     const now = performance.now();
     this.#turnAt ??= now + requestTime.waitMs(this.#key);
     if (this.#turnAt > now) {
