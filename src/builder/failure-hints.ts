@@ -45,7 +45,7 @@ const NO_PROGRAM = /^[ \t]*(?:\S+: (?:line )?\d+: )(\S{1,80}): (?:command )?not 
 const NO_MODULE = /Cannot find (?:module|package) '([^'./][^']{0,100})'|No module named '([\w.]{1,100})'/;
 /** Errors of Python packages that are older than the Python that compiles them or runs their setup.py. */
 const OLD_PACKAGE =
-  /use_2to3 is invalid|longintrepr\.h|\bImpImporter\b|\bSafeConfigParser\b|newer than PyO3's maximum supported version|No module named 'pkg_resources'|_evaluate\(\) missing 1 required/;
+  /use_2to3 is invalid|longintrepr\.h|\bImpImporter\b|\bSafeConfigParser\b|newer than PyO3's maximum supported version|No module named 'pkg_resources'|_evaluate\(\) missing 1 required|SyntaxError: (?:multiple exception types must be parenthesized|Missing parentheses in call to 'print')/;
 const PKG_CONFIG = /Package '?([\w.+-]{1,60})'? was not found in the pkg-config search path/;
 /** Errors about requirements that cannot be fulfilled, and what to do. */
 const REQUIREMENTS: readonly (readonly [error: RegExp, hint: string])[] = [

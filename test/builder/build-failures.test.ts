@@ -53,6 +53,7 @@ for (const line of [
   "       AttributeError: module 'pkgutil' has no attribute 'ImpImporter'. Did you mean: 'zipimporter'?",
   "       error: the configured Python interpreter version (3.13) is newer than PyO3's maximum supported version (3.12)",
   "       ModuleNotFoundError: No module named 'distutils'",
+  '       SyntaxError: multiple exception types must be parenthesized',
   "       ModuleNotFoundError: No module named 'pkg_resources'",
   "       TypeError: ForwardRef._evaluate() missing 1 required keyword-only argument: 'recursive_guard'",
 ]) {

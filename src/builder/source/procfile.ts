@@ -35,7 +35,10 @@ export async function readProcfile(source: string): Promise<ReadProcfile> {
     const procfileLine = `Line ${index + 1} of the Procfile`;
     const [, type, command] = line.exec(content) ?? [];
     if (type === undefined || command === undefined) {
-      warnings.push(`${procfileLine} is not used: it does not have the form \`web: COMMAND\`.`);
+      const continues = /^\s/.test(raw) && commands.size > 0;
+      warnings.push(
+        `${procfileLine} is not used: it does not have the form \`web: COMMAND\`.${continues ? ' If it continues the command above, write both on one line.' : ''}`,
+      );
     } else if (!processType.test(type)) {
       warnings.push(
         `${procfileLine} is not used: the name ${type} is not allowed. Use only lower-case letters, digits, - and _, and begin with a letter or digit.`,

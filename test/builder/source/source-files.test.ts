@@ -221,6 +221,17 @@ for (const { name, text, warnings } of [
   });
 }
 
+test('the warning of an indented line of a Procfile says that a command has one line', async () => {
+  const Procfile = 'web: gunicorn app:app\n    --bind 0.0.0.0:8000\npython manage.py migrate\n';
+  const { warnings } = await readProcfile(await sourceOf({ Procfile }));
+  assert.deepEqual(
+    warnings.map((warning) =>
+      warning.endsWith(' If it continues the command above, write both on one line.'),
+    ),
+    [true, false],
+  );
+});
+
 for (const { types, meant } of [
   { types: ['wbe'], meant: ['web'] },
   { types: ['webb', 'relase'], meant: ['web', 'release'] },

@@ -100,7 +100,7 @@ function componentEntries(yaml: SettingsFile, tool: ToolName): ComponentEntry[] 
       const isFlat = isMapping(value) && (value['command'] ?? value['schedule']) !== undefined;
       const hint = isFlat
         ? 'Write a line `run:` below its name. Move its other lines below `run:`, and indent them by two more spaces.'
-        : EXAMPLE;
+        : 'Write below its name a line such as `run: {command: python3 app.py, port: 8000, publish: /}` or `run: {command: python3 update.py, schedule: "@daily"}`, and push again.';
       throw yaml.refusal(path, `${place} has no \`run\``, hint);
     }
     yaml.warnOfUnknown(path, place, Object.keys(value), componentKeys);
