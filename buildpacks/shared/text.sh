@@ -10,8 +10,12 @@ has_line() { [[ -f $1 ]] && text_of "$1" | grep -E "$2" >/dev/null; }
 # Tells whether the Procfile has a web process
 has_web() { has_line Procfile '^[[:space:]]*web:'; }
 
-# Tells whether a file says what the tool starts
-has_commands() { [[ -f Procfile || -f toolforge.yaml || -n $(jobs_file) ]]; }
+# Tells whether a file says what the tool starts. The types of service.template with a web server of their own do not start
+# extra_args.
+has_commands() {
+  [[ -f Procfile || -f toolforge.yaml || -n $(jobs_file) ]] && return
+  has_line service.template '^extra_args:' && ! has_line service.template '^type:[[:space:]]*["'\'']?(python|node|php|perl|lighttpd|static|tomcat|uwsgi)'
+}
 
 # Prints the file for `toolforge jobs load`, or nothing. Files of other programs also have these names.
 jobs_file() {

@@ -19,9 +19,9 @@ export function exitHint(exit: Exit): string {
   if (exit.isOutOfMemory)
     return 'Make the process need less memory, ask for more memory (mem in service.template), or ask the operator for a higher run_memory.';
   if (exit.code === 127)
-    return 'The command was not found. Check it in the Procfile, toolforge.yaml or jobs.yaml, and check whether the build installs it.';
+    return 'The command was not found. Check it in the Procfile, toolforge.yaml, jobs.yaml or service.template, and check whether the build installs it.';
   if (exit.code === 126)
-    return 'The command is not executable. Check it in the Procfile, toolforge.yaml or jobs.yaml.';
+    return 'The command is not executable. Check it in the Procfile, toolforge.yaml, jobs.yaml or service.template.';
   if (exit.code === 0)
     return 'A process has to stay up: let its command run in the foreground. A job that ends needs a schedule in toolforge.yaml or jobs.yaml, or a line of its own in a Procfile.';
   return 'The last output of the process, if any, is above. Fix the error and push again.';

@@ -166,7 +166,7 @@ test('php: a tool without pages has no web process', { skip }, async () => {
   assert.equal(existsSync(join(source.layers, 'launch.toml')), false);
 });
 
-test('php: the files of a bot at the top of the source are not served as pages if a jobs.yaml starts the bot', {
+test('php: the files of a bot at the top of the source are not served as pages if a jobs.yaml or service.template starts the bot', {
   skip,
 }, async () => {
   const bot = { 'bot.php': page, 'jobs.yaml': '- command: php bot.php\n' };
@@ -174,6 +174,8 @@ test('php: the files of a bot at the top of the source are not served as pages i
     [bot, false],
     [{ ...bot, 'index.php': page }, true],
     [{ ...bot, 'service.template': 'type: php8.2\n' }, true],
+    [{ 'bot.php': page, 'service.template': 'type: bookworm\nextra_args: [php, bot.php]\n' }, false],
+    [{ 'bot.php': page, 'service.template': 'type: php8.2\nextra_args: [x]\n' }, true],
     [{ 'index.html': '', 'bot/run.php': page, 'jobs.yaml': '- command: php bot/run.php\n' }, false],
   ] as const) {
     await using source = await ASource.of(files);
