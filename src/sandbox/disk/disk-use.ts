@@ -26,7 +26,7 @@ const ENTRIES = `find "$@" -xdev -depth -printf '%d %H\\n' | awk '
  * so many seconds, `AT_ONCE` at the same time. Otherwise a tool could make the measurement endless for all: whoever looks
  * for a name in a folder waits while a program renames files there.
  */
-const [TOGETHER_SECONDS, ALONE_SECONDS, AT_ONCE] = [10, 10, 16];
+const [TOGETHER_SECONDS, ALONE_SECONDS, AT_ONCE] = [10, 30, 16];
 const IN_TIME = `measure=$1; shift
 all=$(timeout ${TOGETHER_SECONDS} /bin/sh -c "$measure" sh "$@")
 [ $? = 124 ] || { printf '%s\\n' "$all"; exit; }
