@@ -41,6 +41,11 @@ const SLOW_MS = 10_000;
  * The shortest time between two searches for processes that may hide deleted files from this server, in milliseconds.
  */
 const SECRETS_MS = 2000;
+/**
+ * If more than this part of the disk, and more than `run_disk`, is used and by no folder that was measured, all sandboxes are stopped
+ * for a moment and measured. Builds use such space too, so a smaller part would stop tools often.
+ */
+const MAX_LOST_PART = 0.1;
 /** The shortest time between two measurements for which sandboxes are stopped because the disk is full, in milliseconds. */
 const STOPPED_MS = 30_000;
 /** The shortest time between two measurements for which sandboxes are stopped because of `#lostBytes`, in milliseconds. */
@@ -147,7 +152,8 @@ export class DiskWatch {
         const { limits } = this.#options;
         if (limits.entries > 0) this.#keepShares('entries', space.entries * MAX_PART);
         if (limits.bytes > 0) this.#keepShares('bytes', Math.max(limits.bytes, space.bytes * MAX_PART));
-        if (limits.bytes > 0 && this.#lostBytes(space.freeBytes) > limits.bytes) void this.#endHiding();
+        const mostLost = Math.max(limits.bytes, space.bytes * MAX_LOST_PART);
+        if (limits.bytes > 0 && this.#lostBytes(space.freeBytes) > mostLost) void this.#endHiding();
       } catch (error) {
         // Log nothing if the last process has ended: measuring then fails because its folder no longer exists.
         if (this.#watched.size > 0) log.error({ err: error }, 'cannot measure the disk use of processes');
