@@ -22,11 +22,11 @@ const ENTRIES = `find "$@" -xdev -depth -printf '%d %H\\n' | awk '
   $1 == 0 { print count[top], top }'`;
 
 /**
- * The measurement of all folders together may take so many seconds. If it takes longer, each folder is measured alone, in
+ * The measurement of several folders together may take so many seconds. If it takes longer, each folder is measured alone, in
  * so many seconds, `AT_ONCE` at the same time. Otherwise a tool could make the measurement endless for all: whoever looks
  * for a name in a folder waits while a program renames files there.
  */
-const [TOGETHER_SECONDS, ALONE_SECONDS, AT_ONCE] = [10, 30, 16];
+const [TOGETHER_SECONDS, ALONE_SECONDS, AT_ONCE] = [10, 20, 16];
 const IN_TIME = `measure=$1; shift
 all=$(timeout ${TOGETHER_SECONDS} /bin/sh -c "$measure" sh "$@")
 [ $? = 124 ] || { printf '%s\\n' "$all"; exit; }
@@ -71,12 +71,12 @@ async function inTime(measure: string, folders: readonly string[], signal: Abort
   return await counts('/bin/sh', ['-c', IN_TIME, 'sh', measure, ...folders], signal);
 }
 
-/** How many measurements in a row, and over how many milliseconds, must miss a folder before its program has to end. */
+/** A program has to end after so many misses more than hits, if the first miss is so many milliseconds ago. */
 const [MAX_MISSES, MISSES_MS] = [3, 10_000];
 
 /**
- * Counts the measurements in a row that have missed a folder, because a program moves files and folders in it all the
- * time, or because the machine is slow. Honest programs move a folder rarely just when it is measured.
+ * Counts how many more measurements have missed a folder than measured it, because a program moves files and folders in
+ * it all the time, or because the machine is slow. Honest programs move a folder rarely just when it is measured.
  */
 export class Misses {
   #count = 0;
@@ -84,9 +84,8 @@ export class Misses {
 
   /** Records whether a measurement missed the folder. @returns true if the program must end. */
   add(isMissed: boolean): boolean {
-    if (!isMissed) this.#count = 0;
-    else if (this.#count === 0) this.#since = performance.now();
-    if (isMissed) this.#count += 1;
+    if (isMissed && this.#count === 0) this.#since = performance.now();
+    this.#count = Math.max(0, this.#count + (isMissed ? 1 : -1));
     return this.#count >= MAX_MISSES && performance.now() - this.#since >= MISSES_MS;
   }
 }

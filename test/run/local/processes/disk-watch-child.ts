@@ -44,7 +44,7 @@ const { promise: over, resolve } = Promise.withResolvers<DiskEnd | 'beside' | nu
 const ends = [await start(1, argv, resolve)];
 if (beside !== '')
   ends.push(await start(Number(besideTool), ['python3', '-c', beside], () => resolve('beside')));
-const limit = setTimeout(() => resolve(null), 180_000);
+const limit = setTimeout(() => resolve(null), 300_000);
 process.stdout.write(JSON.stringify(await over));
 clearTimeout(limit);
 for (const end of ends) await end();
