@@ -83,8 +83,9 @@ export async function openState(options: StateOptions, addresses: ServerAddresse
     ...{ config, addresses, countPeople, log, given },
     ...{ schedules, previewOf, shareOf, onCrash, renamedTo },
   });
-  // The choice of back ends is awaited later, so that a fault of the data folder is reported first. But if that fault
-  // ends this function, the lock is released only after the choice has ended.
+  // `choosing` is awaited only after the data folder has been examined, so that a fault of the data folder is reported
+  // first. If such a fault makes this function throw, it first waits for `choosing`, and only then releases the lock of
+  // the data folder.
   const settled = choosing.then(noop, noop);
   await using _chosen = { [Symbol.asyncDispose]: () => settled };
   await finishRenaming(config, log);

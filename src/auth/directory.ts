@@ -16,7 +16,7 @@ export interface Identity {
 
 export interface DirectoryTool {
   readonly name: ToolName;
-  /** User names of all maintainers. */
+  /** The user names of all maintainers of this tool. */
   readonly maintainers: ReadonlySet<string>;
   readonly isDisabled: boolean;
   /** The tool that this tool is a preview of. Absent if it is no preview. */

@@ -6,7 +6,8 @@ import { networkOf } from '../core/network/ip-address.ts';
 const LOG_PAUSE_MS = 60_000;
 
 /**
- * The weight of a person in `Shares`: a person who sends requests alone gets an eleventh of the places, as over SSH.
+ * The weight of a person in `Shares`, the same as over SSH. While only one person sends requests, this person gets at
+ * most an eleventh of the places.
  */
 const WEIGHT_OF_PERSON = 0.1;
 /** A deploy token gets half of the places of its maker. */

@@ -232,7 +232,10 @@ export interface ToTry extends Pick<RollOut, 'release' | 'toolNumber' | 'replica
 /** What a rollout would do to an object of the cluster. */
 export interface ObjectChange {
   readonly kind: string;
-  /** The object's name. For objects that each rollout makes anew: the process type, or `config` for the config vars. */
+  /**
+   * The name of the cluster object. If each rollout makes the object anew, the process type instead, or `config` for the
+   * Secret of the config vars.
+   */
   readonly name: string;
   readonly change: 'created' | 'changed' | 'removed';
 }

@@ -263,7 +263,10 @@ test('config vars from outside are listed with a mark and shown by `config get`,
     set.err,
     /The value of KEY comes from the operator’s file wikibot\.env, so it cannot be set here/,
   );
-  assert.match(set.err, /Change it there, and then: ssh .* restart wikibot/);
+  assert.match(
+    set.err,
+    /Change the value in the operator’s file wikibot\.env, and then: ssh .* restart wikibot/,
+  );
   assert.deepEqual(desk.deployments.calls, []);
   const imported = await type('config import wikibot -', 'KEY=mine\nA=3\n');
   assert.match(imported.err, /Left out, because it comes from the operator’s file wikibot\.env: KEY\n/);

@@ -47,9 +47,9 @@ export function withSecrets(
 }
 
 /**
- * For each of `names`, its value in the newest release that asks for this secret. Lacks a name if no release asks for
- * it, or if that release has no value. Reads each release once for all names, because a release can ask for a hundred
- * secrets.
+ * For each of `names`, its value in the newest release that asks for this secret, of the last `MAX_SEARCHED` releases.
+ * Lacks a name if none of these asks for it, or if that release has no value. Reads each release once for all names,
+ * because a release can ask for a hundred secrets.
  */
 function earlierSecrets(store: Store, tool: ToolName, names: readonly string[]): Map<string, string> {
   const found = new Map<string, string>();

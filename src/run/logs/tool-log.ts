@@ -162,7 +162,8 @@ export class ToolLog {
         inTurn: <Result>(work: () => Result) => outputTime.run(basename(folder), work),
         signal,
       };
-      // The turn ends before the files are read: an open file keeps its lines, even if it is renamed or deleted.
+      // Without `follow`, lines may be written to the log again as soon as its files are open. An open file keeps its
+      // lines, even if it is renamed or deleted.
       const files = await turn(() => this.#open(process));
       try {
         for (const file of files) {

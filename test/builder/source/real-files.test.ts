@@ -164,7 +164,7 @@ const samples: readonly Sample[] = [
       'toolforge.yaml': 'components:\n  bot:\n    build: {reuse_from: main}\n    run: {command: ./bot}\n',
     },
     refused:
-      /^bot in toolforge\.yaml reuses the build of main, but there is no other component of this name \(line 3\)$/,
+      /^the component bot in toolforge\.yaml reuses the build of main, but there is no other component of this name \(line 3\)$/,
   },
   {
     name: 'a component with its schedule and command outside of run',
@@ -172,12 +172,12 @@ const samples: readonly Sample[] = [
       'toolforge.yaml':
         'config_version: v1beta1\ncomponents:\n  daily:\n    component_type: scheduled\n    schedule: "17 4 * * *"\n    command: daily\n',
     },
-    refused: /^daily in toolforge\.yaml has no `run` \(line 3\)$/,
+    refused: /^the component daily in toolforge\.yaml has no `run` \(line 3\)$/,
   },
   {
     name: 'a component with a type but no run',
     files: { 'toolforge.yaml': 'components:\n  web:\n    type: web\n' },
-    refused: /^web in toolforge\.yaml has no `run` \(line 2\)$/,
+    refused: /^the component web in toolforge\.yaml has no `run` \(line 2\)$/,
   },
   {
     name: 'versions of languages in place of components',
@@ -207,7 +207,8 @@ const samples: readonly Sample[] = [
       'toolforge.yaml':
         'components:\n  web:\n    run:\n      command: web\n      health_check_http: /\n      health_check_script: ./ok\n',
     },
-    refused: /^web in toolforge\.yaml has both health_check_http and health_check_script \(line 6\)$/,
+    refused:
+      /^the component web in toolforge\.yaml has both health_check_http and health_check_script \(line 6\)$/,
   },
   {
     name: 'a merge key (<<), as in YAML 1.1',

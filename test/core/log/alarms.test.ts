@@ -226,7 +226,7 @@ describe('alarms for an operator', () => {
   });
 });
 
-test('a failure that does not end a deployment is logged as an error, or as a warning beside an alarm about its cause', () => {
+test('a failure that does not end a deployment is logged as an error; if its cause raises an alarm, the alarm is the error, and the failure is a warning', () => {
   const { log, lines } = listeningLog();
   const lacking = refusalOf(answer(403, 'jobs is forbidden: User "push" cannot delete resource "jobs"'));
   for (const error of [lacking, lacking, new Error('odd')])

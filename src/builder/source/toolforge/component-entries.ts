@@ -108,7 +108,7 @@ export function readComponents(
   if (twice !== undefined)
     throw yaml.refusal(
       twice.path,
-      `${twice.place} has the name of another component`,
+      `the component ${twice.place} has the name of another component`,
       'Give one of them another name, and push again.',
     );
   const published = onlyPublished(yaml, entries);
@@ -142,7 +142,7 @@ function readComponent(
   if (run['health_check_http'] !== undefined && run['health_check_script'] !== undefined) {
     throw yaml.refusal(
       [...path, spelled('health_check_script')],
-      `${place} has both ${spelled('health_check_http')} and ${spelled('health_check_script')}`,
+      `the component ${place} has both ${spelled('health_check_http')} and ${spelled('health_check_script')}`,
       'Keep only one of them, and push again.',
     );
   }
@@ -193,7 +193,7 @@ function assertName(yaml: SettingsFile, { name, kind, place, path }: ComponentEn
   if (!processType.test(name) || name.length > longestName) {
     throw yaml.refusal(
       path,
-      `${place} cannot be the name of a component`,
+      `the component ${place} cannot be the name of a component`,
       `Use a name of lower-case letters, digits, - and _, with at most ${longestName} characters, and push again.`,
     );
   }
@@ -206,7 +206,7 @@ function assertName(yaml: SettingsFile, { name, kind, place, path }: ComponentEn
   if (meaning === null) return;
   throw yaml.refusal(
     path,
-    `${place} cannot have this name, because the process \`${name}\` ${meaning}`,
+    `the component ${place} cannot have this name, because the process \`${name}\` ${meaning}`,
     'Give it another name, and push again.',
   );
 }
@@ -223,7 +223,7 @@ function commandOf(yaml: SettingsFile, { place, path, run }: ComponentEntry): st
   ) {
     throw yaml.refusal(
       path,
-      `${place} has no command`,
+      `the component ${place} has no command`,
       'Below its `run:`, write `command:` with a process type of the Procfile, or with a command line, and push again.',
     );
   }
@@ -243,7 +243,7 @@ function readTimes(yaml: SettingsFile, entry: ComponentEntry, seed: string): Sch
       given === undefined ? 'has no schedule' : `has the schedule ${shown(given)}, which is not a text`;
     throw yaml.refusal(
       at,
-      `${place} ${problem}`,
+      `the component ${place} ${problem}`,
       'Write `schedule: "@daily"` or `schedule: "30 4 * * *"` (UTC).',
     );
   }

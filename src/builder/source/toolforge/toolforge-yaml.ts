@@ -101,7 +101,7 @@ function componentEntries(yaml: SettingsFile, tool: ToolName): ComponentEntry[] 
       const hint = isFlat
         ? 'Write a line `run:` below its name. Move its other lines below `run:`, and indent them by two more spaces.'
         : 'Write below its name a line such as `run: {command: python3 app.py, port: 8000, publish: /}` or `run: {command: python3 update.py, schedule: "@daily"}`, and push again.';
-      throw yaml.refusal(path, `${place} has no \`run\``, hint);
+      throw yaml.refusal(path, `the component ${place} has no \`run\``, hint);
     }
     yaml.warnOfUnknown(path, place, Object.keys(value), componentKeys);
     const build = isMapping(value['build']) ? value['build'] : {};
@@ -120,7 +120,7 @@ function componentEntries(yaml: SettingsFile, tool: ToolName): ComponentEntry[] 
     if (kind !== 'continuous' && kind !== 'scheduled') {
       throw yaml.refusal(
         [...path, 'component_type'],
-        `${place} has the unknown component_type ${shown(kind)}`,
+        `the component ${place} has the unknown component_type ${shown(kind)}`,
         'Write `component_type: scheduled` or `continuous`, and push again.',
       );
     }
@@ -178,7 +178,7 @@ function repositoryOf(
   }
   throw yaml.refusal(
     ['components', name, 'build'],
-    `${shown(name)} in ${file} reuses the build of ${shown(reused)}, but there is no other component of this name`,
+    `the component ${shown(name)} in ${file} reuses the build of ${shown(reused)}, but there is no other component of this name`,
     `Write one of ${Object.keys(given).slice(0, 10).map(shown).join(', ')}, or remove \`build\`: every component runs in the build of this push.`,
   );
 }

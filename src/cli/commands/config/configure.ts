@@ -54,6 +54,6 @@ async function assertNotOutside(
   throw new DeployError(
     'OUTSIDE_CONFIG',
     `the value of ${names.join(', ')} comes from ${source}, so it cannot be set here`,
-    `Change it there, and then: ${typed(`restart ${tool}`)}`,
+    `Change the value in ${source}, and then: ${typed(`restart ${tool}`)}`,
   );
 }
