@@ -1,4 +1,5 @@
 const HOUR_MS = 60 * 60 * 1000;
+const DAY_MS = 24 * HOUR_MS;
 /**
  * A look at the clock counts as an hour old up to this much earlier, because a caller that looks every hour may look a
  * little early.
@@ -34,15 +35,18 @@ export class SteadyTime {
    * Looks at the clock.
    *
    * @returns the present time of day in milliseconds since 1970. Each remembered look gives a time, which is right if
-   * the clock was right at that look. Returns the earliest of these times, or 0 if no look was an hour ago.
+   * the clock was right at that look. Returns the earliest of these times. If no look was an hour ago, returns 0, unless
+   * the clock shows at most a day more than `knownMs`.
+   * @param knownMs - A time of day that was right, such as that of the newest deployment. 0 if none is known.
    */
-  now(): number {
+  now(knownMs = 0): number {
     const atMs = this.#sinceStart();
     const isOld = (look: Look) => atMs - look.atMs >= HOUR_MS - SLACK_MS;
     const old = this.#looks.findLast(isOld);
     const recent = this.#looks.filter((look) => !isOld(look));
     this.#looks = [...(old === undefined ? [] : [old]), ...recent, { atMs, offsetMs: this.#clock() - atMs }];
-    if (old === undefined) return 0;
+    const latestMs = Math.max(...this.#looks.map(({ offsetMs }) => offsetMs)) + atMs;
+    if (old === undefined && (latestMs < knownMs || latestMs > knownMs + DAY_MS)) return 0;
     return atMs + Math.min(...this.#looks.map(({ offsetMs }) => offsetMs));
   }
 }

@@ -214,8 +214,9 @@ export class ToolPreviews implements Previews, AsyncDisposable {
 
   async #endOld(): Promise<void> {
     const { store, log, days } = this.#options;
-    const now = this.#time.now();
-    for (const { name, tool, usedAt, isEnding } of store.previews()) {
+    const previews = store.previews();
+    const now = this.#time.now(Math.max(0, ...previews.map(({ usedAt }) => usedAt)));
+    for (const { name, tool, usedAt, isEnding } of previews) {
       if (this.#closing.signal.aborted) return;
       try {
         // If the server has read this preview back into an older store, the limits of the preview are lost. Then give

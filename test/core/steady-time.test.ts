@@ -17,6 +17,9 @@ test('threat 167: if the clock jumps forward and back within an hour, the server
     () => sinceStart.ms,
   );
   assert.equal(time.now(), 0, 'the clock may be wrong at the start');
+  assert.equal(time.now(begun - 2 * DAY_MS), 0, 'the clock may have jumped since this time');
+  assert.equal(time.now(begun + HOUR_MS), 0, 'the clock is wrong');
+  assert.equal(time.now(begun - HOUR_MS), begun);
   pass(HOUR_MS);
   assert.equal(time.now(), begun + HOUR_MS);
   wall.ms += 30 * DAY_MS;

@@ -253,7 +253,7 @@ test('a dry run of a commit with a file .env warns that the file may have secret
   const tried = await dryRun(tree);
   assert.match(
     tried.stderr,
-    new RegExp(`has the file \\.env\\. If it has secrets, .*\`config import ${name}\``),
+    new RegExp(`has the file \\.env\\. If the file has secrets, .*\`config import ${name}\``),
   );
 });
 
