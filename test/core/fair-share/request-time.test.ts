@@ -14,7 +14,7 @@ test('threat 155: the requests of a network wait after the first 500, at most 2 
   assert.equal(last(time, '192.0.2.1', 500), 0);
   const waitMs = last(time, '192.0.2.1', 100);
   assert.ok(waitMs > 100 && waitMs < 340, `${waitMs}`);
-  assert.equal(last(time, '192.0.2.1', 10_000), 2000);
+  assert.ok(Math.abs(last(time, '192.0.2.1', 10_000) - 2000) < 50);
   assert.equal(last(time, '192.0.2.2', 500), 0);
 });
 
