@@ -22,14 +22,17 @@ const ENTRIES = `find "$@" -xdev -depth -printf '%d %H\\n' | awk '
   $1 == 0 { print count[top], top }'`;
 
 /**
- * The measurement of several folders together may take so many seconds. If it takes longer, each folder is measured alone, in
- * so many seconds, `AT_ONCE` at the same time. Otherwise a tool could make the measurement endless for all: whoever looks
- * for a name in a folder waits while a program renames files there.
+ * Several folders are first measured together, for at most `TOGETHER_SECONDS`. If that takes longer, or if there is one
+ * folder only, each is measured alone, for at most `ALONE_SECONDS`, and `AT_ONCE` folders at the same time. Without these
+ * limits, one tool could hold up the measurement for all tools: a program that looks for a name in a folder must wait
+ * while another program renames files there.
  */
 const [TOGETHER_SECONDS, ALONE_SECONDS, AT_ONCE] = [10, 20, 16];
 const IN_TIME = `measure=$1; shift
-all=$(timeout ${TOGETHER_SECONDS} /bin/sh -c "$measure" sh "$@")
-[ $? = 124 ] || { printf '%s\\n' "$all"; exit; }
+if [ $# -gt 1 ]; then
+  all=$(timeout ${TOGETHER_SECONDS} /bin/sh -c "$measure" sh "$@")
+  [ $? = 124 ] || { printf '%s\\n' "$all"; exit; }
+fi
 count=0
 for folder; do
   ( one=$(timeout ${ALONE_SECONDS} /bin/sh -c "$measure" sh "$folder"); [ $? = 124 ] || printf '%s\\n' "$one" ) &

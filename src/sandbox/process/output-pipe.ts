@@ -21,10 +21,10 @@ export interface OutputPipe {
  * open as /dev/stdout. The FIFO has mode 666, so that a child that runs as another user can open it. Its name is
  * deleted at once, so that nobody else can open it.
  *
- * This server does not read from the pipe itself. While a program writes to a pipe, the kernel holds the lock of the
- * pipe and reads the memory of the program. A tool can make that last for minutes: its memory can be a file that must
- * come from the disk, and its other processes can take all processors. Meanwhile, whoever reads from the pipe waits,
- * even if the descriptor does not block. So `cat` reads, and this server gets the output through a socket, which has no
+ * This server does not read from the pipe itself. While a program writes to a pipe, the kernel locks the pipe and reads
+ * the memory of the program. A tool can make that last for minutes: its memory can be a file that the kernel must read
+ * from the disk, and its other processes can use all processors. Until the kernel unlocks the pipe, a reader waits, even
+ * if its descriptor does not block. So `cat` reads, and this server gets the output through a socket, which has no
  * such lock.
  */
 export function openPipe(folder: string): OutputPipe {
