@@ -76,7 +76,8 @@ export class SharedFiles {
    * @param options - `toolNumber`: the number of the tool to which new copies are counted. `earlier`: the folder of
    *   this layer in an earlier artifact, if `saysSame` is true for the two layers, otherwise null. A file that
    *   `looksEqual` to the file there becomes a link to that file, without being read. Symbolic links in the earlier
-   *   layer are not followed. `budget`: what is left for all layers of this build.
+   *   layer are not followed. `budget`: the work that sharing the layers of this
+   *   build may still do.
    * @throws the reason of the signal. Copies that nothing links to may then be left: see `sweep`.
    */
   async share(layer: string, options: SharingOptions): Promise<void> {

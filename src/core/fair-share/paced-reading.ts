@@ -184,7 +184,7 @@ export class PacedReading {
     return wantsMore && this.#held.length === 0;
   }
 
-  /** Whether the next request may begin. If not, the connection goes on at its turn. */
+  /** True if the next request may begin now. If false, reading the connection continues when its turn comes. */
   #isTurn(): boolean {
     if (!this.#hasTurns || this.#body !== null || this.#isInHead || this.#isOpaque) return true;
     const now = performance.now();

@@ -348,7 +348,9 @@ async function stageCopies(tools: readonly StoredTool[], data: string, stage: st
 /**
  * Returns the text of `packed-refs` that fits the store. Leaves out the refs of releases that the store does not know
  * as live. The deploy branch gets the live commit, or is left out if nothing is live. If the store lacks the tool or
- * its live release, the branch stays as it is. `commits` has the names of the refs as keys.
+ * its live release, the deploy branch keeps its commit.
+ *
+ * @param commits - The commit of each ref. The keys are the names of the refs.
  */
 function packedRefs(commits: ReadonlyMap<string, string>, tool: StoredTool | null): string {
   const lines = [...commits].flatMap(([ref, commit]) => {

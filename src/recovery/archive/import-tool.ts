@@ -62,8 +62,8 @@ export interface ImportedTool {
  * Imports a tool from the file that another server exported. Checks the whole file first. The store does not change if
  * the file is damaged, foreign, too new or changed, if the passphrase is wrong, or if this server has the tool already.
  *
- * A limit in the file is used only if it is lower than the limit of this server, because whoever made the file should
- * not decide how much this server gives the tool.
+ * If the file gives a tool a higher limit than this server allows, the limit of this server counts. So the person who
+ * made the file cannot get more for the tool than this server gives.
  *
  * The releases come without artifacts, so nothing is live afterwards, and the tool has no deploy branch. A push of the
  * live commit must follow.

@@ -75,7 +75,8 @@ export function renameTool(
       to,
     );
   renamePromotions(database, { from, to });
-  // Change the target of earlier renames too, so that people who still use an even older name are told the newest name.
+  // The tool may have had other names before `from`. Let these names lead to `to` too, so that people who use one of
+  // them are told the newest name.
   database.run('UPDATE renames SET new = ?, at = ? WHERE new = ?', to, at, from);
   database.run('DELETE FROM renames WHERE old = ?', to);
   database.run(

@@ -46,7 +46,7 @@ for (const { buildpack, file, command, image } of [
   { buildpack: 'php', file: 'bot/task.php', command: 'cd bot && php -f task.php', image: 'php8.2' },
   { buildpack: 'node', file: 'bot/task.js', command: 'node bot/task.js', image: 'node18' },
 ]) {
-  test(`if the program of a bot is in a folder, the buildpack ${buildpack} takes part only if a job in jobs.yaml runs this language or has Toolforge’s image of it`, async () => {
+  test(`a bot with its program in a folder gets the buildpack ${buildpack} only if a job in jobs.yaml runs a program of this language, or names Toolforge’s image for it`, async () => {
     for (const [jobs, code] of [
       [`- name: a\n  command: ${command}\n  image: bookworm\n`, PASS],
       [`- name: a\n  image: "${image}"\n  command: ./run.sh\n`, PASS],

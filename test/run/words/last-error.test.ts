@@ -63,7 +63,7 @@ ImportError: attempted relative import with no known parent package`,
     hint: /must be started as a part of its package/,
   },
   {
-    name: 'a Python that is told to use the folder of another one',
+    name: 'a variable PYTHONHOME that names the folder of another Python',
     output: `Could not find platform independent libraries <prefix>
 Python path configuration:
   PYTHONHOME = '/data/project/x/venv'
