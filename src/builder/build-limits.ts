@@ -5,7 +5,7 @@ import type { DeployError } from '../core/errors.ts';
 import type { Progress } from '../core/progress.ts';
 import { duration } from '../core/text/duration.ts';
 import { DiskPace, type LookCause } from '../sandbox/disk/disk-pace.ts';
-import { bytesOf, type DiskUse, diskUse, entriesOf, Misses } from '../sandbox/disk/disk-use.ts';
+import { type DiskUse, diskUse, Misses, usesOf } from '../sandbox/disk/disk-use.ts';
 import { foldersWithSecrets, HiddenUse, MAX_DESCRIPTORS } from '../sandbox/disk/hidden-disk-use.ts';
 import {
   filledTheDisk,
@@ -112,8 +112,8 @@ export class BuildLimits implements AsyncDisposable {
   async #weighAll(cause: LookCause): Promise<void> {
     const { folder } = this.#options;
     const { signal } = this.#ended;
-    const both = await Promise.all([bytesOf([folder], signal), entriesOf([folder], signal)]);
-    const [bytes, entries] = both.map((found) => found.get(folder));
+    const uses = await usesOf([folder], 'pause', signal);
+    const [bytes, entries] = [uses.bytes?.get(folder), uses.entries?.get(folder)];
     if (this.#misses.add(bytes === undefined || entries === undefined)) this.#limit.abort(movedTooMuch());
     if (bytes === undefined || entries === undefined) return;
     void this.#hidden.look([folder], cause);

@@ -11,15 +11,15 @@ export interface PaceOptions {
   readonly room: DiskRoom;
   /** Returns the shortest pause between two measurements, unless the disk fills quickly or is nearly full. */
   readonly pauseMs: () => number;
-  /** The pause after a measurement is at least this many times as long as the measurement. */
+  /** The pause after a measurement is at least this many times the cost of the measurement. */
   readonly rest: number;
 }
 
 /** The interval at which the free space of the file system is read. Reading it costs almost nothing. */
 const TICK_MS = 100;
 /**
- * While the disk fills quickly or is nearly full, the pause after a measurement is only this many times as long as the
- * measurement took. This replaces `pauseMs` and `rest`.
+ * While the disk fills quickly or is nearly full, the pause after a measurement is only this many times the cost of
+ * the measurement. This replaces `pauseMs` and `rest`.
  */
 const SHORT_REST = 1;
 const FAST_ENTRIES = 2000;
@@ -42,9 +42,10 @@ export class DiskPace {
    * Waits until the folders of tools are to be measured again. Resolves with the disk's free space and the reason why
    * they are to be measured now.
    *
-   * @param tookMs - How long the last measurement took, in milliseconds. 0 means that nothing was measured.
+   * @param costMs - What the last measurement cost: its duration or its processor time, in milliseconds. 0 means that
+   *   nothing was measured.
    */
-  async next(tookMs: number, signal?: AbortSignal): Promise<DiskSpace & { readonly cause: LookCause }> {
+  async next(costMs: number, signal?: AbortSignal): Promise<DiskSpace & { readonly cause: LookCause }> {
     const { room, pauseMs, rest } = this.#options;
     const startedAt = performance.now();
     for (;;) {
@@ -52,8 +53,8 @@ export class DiskPace {
       const space = await room.space();
       this.#before ??= space;
       const waitedMs = performance.now() - startedAt;
-      const fell = waitedMs < SHORT_REST * tookMs ? null : fellFast(this.#before, space);
-      const isDue = waitedMs >= Math.max(pauseMs(), rest * tookMs);
+      const fell = waitedMs < SHORT_REST * costMs ? null : fellFast(this.#before, space);
+      const isDue = waitedMs >= Math.max(pauseMs(), rest * costMs);
       if (!isDue && fell === null) continue;
       this.#before = space;
       return { ...space, cause: isDue ? 'pause' : (fell ?? 'pause') };

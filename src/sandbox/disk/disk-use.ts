@@ -1,4 +1,5 @@
 import { execa } from 'execa';
+import type { LookCause } from './disk-pace.ts';
 
 const environment = { PATH: '/usr/local/bin:/usr/bin:/bin', LC_ALL: 'C' };
 
@@ -31,7 +32,7 @@ const [TOGETHER_SECONDS, ALONE_SECONDS, AT_ONCE] = [10, 20, 16];
 const IN_TIME = `measure=$1; shift
 if [ $# -gt 1 ]; then
   all=$(timeout ${TOGETHER_SECONDS} /bin/sh -c "$measure" sh "$@")
-  [ $? = 124 ] || { printf '%s\\n' "$all"; exit; }
+  [ $? = 124 ] || { printf '%s\\n' "$all"; times; exit; }
 fi
 count=0
 for folder; do
@@ -39,7 +40,7 @@ for folder; do
   count=$((count + 1))
   [ $((count % ${AT_ONCE})) = 0 ] && wait
 done
-wait`;
+wait; times`;
 
 /** Measures the disk use of a folder that no program changes. */
 export async function diskUse(folder: string, signal: AbortSignal): Promise<DiskUse> {
@@ -48,30 +49,49 @@ export async function diskUse(folder: string, signal: AbortSignal): Promise<Disk
   return { bytes: (bytes[0]?.count ?? 0) * 1024, entries: entries[0]?.count ?? 0 };
 }
 
-/**
- * Returns how many bytes each folder takes on disk. The result leaves out folders that do not exist, and folders whose
- * measurement a program prevents by moving files and folders (`Misses`).
- */
-export async function bytesOf(folders: readonly string[], signal: AbortSignal): Promise<Map<string, number>> {
-  const lines = await inTime(BYTES, folders, signal);
-  return new Map(lines.map(({ count, path }) => [path, count * 1024]));
+/** What a measurement of several folders found, and what it cost. */
+export interface FolderUses {
+  /** The bytes on disk by the path of the folder. Null if only entries were measured. */
+  readonly bytes: ReadonlyMap<string, number> | null;
+  /** The files and folders, with the folder itself, by its path. Null if only bytes were measured. */
+  readonly entries: ReadonlyMap<string, number> | null;
+  /** The processor time of the measurement, in milliseconds. */
+  readonly processorMs: number;
 }
 
 /**
- * Counts the files and folders below each folder, including the folder itself. The result leaves out the same folders as
- * `bytesOf`.
+ * Measures the disk use of folders while programs change them. If `cause` is `bytes` or `entries`, measures only these.
+ * The result leaves out folders that do not exist, and folders whose measurement a program prevents by moving files and
+ * folders (`Misses`).
  */
-export async function entriesOf(
+export async function usesOf(
+  folders: readonly string[],
+  cause: LookCause,
+  signal: AbortSignal,
+): Promise<FolderUses> {
+  const [bytes, entries] = await Promise.all([
+    cause === 'entries' ? null : inTime(BYTES, folders, signal),
+    cause === 'bytes' ? null : inTime(ENTRIES, folders, signal),
+  ]);
+  return {
+    bytes: bytes && new Map(bytes.lines.map(({ count, path }) => [path, count * 1024])),
+    entries: entries && new Map(entries.lines.map(({ count, path }) => [path, count])),
+    processorMs: (bytes?.processorMs ?? 0) + (entries?.processorMs ?? 0),
+  };
+}
+
+async function inTime(
+  measure: string,
   folders: readonly string[],
   signal: AbortSignal,
-): Promise<Map<string, number>> {
-  const lines = await inTime(ENTRIES, folders, signal);
-  return new Map(lines.map(({ count, path }) => [path, count]));
-}
-
-async function inTime(measure: string, folders: readonly string[], signal: AbortSignal): Promise<Counted[]> {
-  if (folders.length === 0) return [];
-  return await counts('/bin/sh', ['-c', IN_TIME, 'sh', measure, ...folders], signal);
+): Promise<{ readonly lines: Counted[]; readonly processorMs: number }> {
+  if (folders.length === 0) return { lines: [], processorMs: 0 };
+  const output = await outputOf('/bin/sh', ['-c', IN_TIME, 'sh', measure, ...folders], signal);
+  // The last line is of `times`, see POSIX: the user time and the system time of all programs that have ended.
+  const [user, system] = [...(output.split('\n').at(-1) ?? '').matchAll(/(\d+)m([\d.]+)s/g)].map(
+    ([, minutes, seconds]) => Number(minutes) * 60 + Number(seconds),
+  );
+  return { lines: countedIn(output), processorMs: ((user ?? 0) + (system ?? 0)) * 1000 };
 }
 
 /** A program has to end after so many misses more than hits, if the first miss is so many milliseconds ago. */
@@ -104,6 +124,10 @@ interface Counted {
 }
 
 async function counts(command: string, argv: readonly string[], signal: AbortSignal): Promise<Counted[]> {
+  return countedIn(await outputOf(command, argv, signal));
+}
+
+async function outputOf(command: string, argv: readonly string[], signal: AbortSignal): Promise<string> {
   const [program = '', ...words] = [...(await asOwner()), command, ...argv];
   const result = await execa(program, words, {
     env: environment,
@@ -115,7 +139,11 @@ async function counts(command: string, argv: readonly string[], signal: AbortSig
     maxBuffer: 16 * 1024 * 1024,
   });
   signal.throwIfAborted();
-  return result.stdout.split('\n').flatMap((line) => {
+  return result.stdout;
+}
+
+function countedIn(output: string): Counted[] {
+  return output.split('\n').flatMap((line) => {
     const [, count, path] = /^ *(\d+)[\t ](.*)$/.exec(line) ?? [];
     return count === undefined || path === undefined ? [] : [{ count: Number(count), path }];
   });

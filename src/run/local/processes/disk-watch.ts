@@ -2,7 +2,7 @@ import { setTimeout as wait } from 'node:timers/promises';
 import type { DiskRoom } from '../../../core/disk/disk-space.ts';
 import type { Log } from '../../../core/log/log.ts';
 import { DiskPace, type LookCause } from '../../../sandbox/disk/disk-pace.ts';
-import { bytesOf, type DiskLimits, type DiskUse, entriesOf, Misses } from '../../../sandbox/disk/disk-use.ts';
+import { type DiskLimits, type DiskUse, Misses, usesOf } from '../../../sandbox/disk/disk-use.ts';
 import { foldersWithSecrets, HiddenUse, MAX_DESCRIPTORS } from '../../../sandbox/disk/hidden-disk-use.ts';
 import { useWhileStopped } from '../../../sandbox/disk/stopped-disk-use.ts';
 import { lastOfLarge } from '../../../sandbox/process/last-of-large.ts';
@@ -51,10 +51,15 @@ const STOPPED_MS = 30_000;
 /** The shortest time between two measurements for which sandboxes are stopped because of `#lostBytes`, in milliseconds. */
 const LOST_MS = 10 * 60_000;
 /**
- * The pause after a check lasts at least this many times as long as the check, unless the disk fills quickly or is
- * nearly full.
+ * The pause after a check lasts at least this many times as long as the processor time of the check, unless the disk
+ * fills quickly or is nearly full.
  */
 const REST = 19;
+/**
+ * At least this part of a check's duration counts as processor time, because the check may have read from the disk. A
+ * larger part would let a program that moves folders make the pauses long: the check has to wait for it.
+ */
+const WAITING_PART = 0.15;
 
 /** The pause after a check that failed, in milliseconds. */
 const RETRY_MS = 2000;
@@ -138,17 +143,17 @@ export class DiskWatch {
     const { room, log } = this.#options;
     this.#isLooking = true;
     const pauseMs = (): number => watchPauseMs([...this.#watched.values()].map(({ startedAt }) => startedAt));
-    // To measure a folder, the server looks at each of its files. This takes at most a twentieth of the time, or more
+    // To measure a folder, the server looks at each of its files. This takes at most a twentieth of a processor, or more
     // if the disk fills quickly or is nearly full.
     const pace = new DiskPace({ room, pauseMs, rest: REST });
-    let tookMs = 0;
+    let costMs = 0;
     while (this.#watched.size > 0) {
       try {
-        const space = await pace.next(tookMs);
+        const space = await pace.next(costMs);
         // Choose the process to end by the results of the last check, because the next check takes long if there are
         // many files.
         if (space.low !== null) this.#makeRoom(space.low);
-        tookMs = this.#hasLimits || space.low !== null ? await this.#weigh(space.cause) : 0;
+        costMs = this.#hasLimits || space.low !== null ? await this.#weigh(space.cause) : 0;
         const { limits } = this.#options;
         if (limits.entries > 0) this.#keepShares('entries', space.entries * MAX_PART);
         if (limits.bytes > 0) this.#keepShares('bytes', Math.max(limits.bytes, space.bytes * MAX_PART));
@@ -159,7 +164,7 @@ export class DiskWatch {
         if (this.#watched.size > 0) log.error({ err: error }, 'cannot measure the disk use of processes');
         // Wait, because the error may occur again at once.
         await wait(RETRY_MS, null, { ref: false });
-        tookMs = 0;
+        costMs = 0;
       }
     }
     this.#isLooking = false;
@@ -174,17 +179,14 @@ export class DiskWatch {
    * Measures all watched folders and ends processes that exceed a limit. If `cause` is `bytes` or `entries` (inodes),
    * measures only these.
    *
-   * @returns how long measuring the folders took, in milliseconds. Much less if a folder could not be measured: that has
-   * mostly waited, and is soon tried again.
+   * @returns what measuring the folders cost, in milliseconds. Much less if a folder could not be measured, so that it
+   * is soon tried again.
    */
   async #weigh(cause: LookCause): Promise<number> {
     const folders = [...this.#watched.keys()];
     const startedAt = performance.now();
-    const [bytes, entries] = await Promise.all([
-      cause === 'entries' ? null : bytesOf(folders, NEVER),
-      cause === 'bytes' ? null : entriesOf(folders, NEVER),
-    ]);
-    const tookMs = performance.now() - startedAt;
+    const { bytes, entries, processorMs } = await usesOf(folders, cause, NEVER);
+    const costMs = Math.max(processorMs, (performance.now() - startedAt) * WAITING_PART);
     // In the background, measure deleted files that are still open. This is slow if a process has many open files, so
     // the next check adds the result.
     void this.#hidden.look(folders, cause);
@@ -212,7 +214,7 @@ export class DiskWatch {
           : this.#passed(now);
       if (end !== null) this.#end(watched, end);
     }
-    return wasMissed ? tookMs / REST : tookMs;
+    return wasMissed ? costMs / REST : costMs;
   }
 
   /**
