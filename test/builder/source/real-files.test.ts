@@ -228,7 +228,7 @@ const samples: readonly Sample[] = [
     runs: 'session-cleanup@0 */8 * * * update-statistics@5 0 * * * web',
     says: [
       /^toolforge\.yaml: update-statistics, session-cleanup will not find files in \/data\/project/,
-      /^toolforge\.yaml: image php8\.4 \(update-statistics\), image bookworm \(session-cleanup\) have no effect here\.$/,
+      /^toolforge\.yaml: the version in image php8\.4 \(update-statistics\), image bookworm \(session-cleanup\) have no effect here\.$/,
     ],
   },
   {
@@ -304,7 +304,7 @@ const samples: readonly Sample[] = [
     says: [
       /^toolforge\/jobs\.yaml: inrbot, fix will use files of the repository/,
       /^toolforge\/jobs\.yaml: lost will not find files/,
-      /^toolforge\/jobs\.yaml: image python3\.11 \(inrbot\) has no effect here\.$/,
+      /^toolforge\/jobs\.yaml: the version in image python3\.11 \(inrbot\) has no effect here\.$/,
     ],
   },
   {
@@ -328,7 +328,7 @@ const samples: readonly Sample[] = [
       built: 'bash -c cd dist && target/update.sh',
       there: 'bash -c cd src && ./run.sh',
     },
-    says: [/^jobs\.yaml: clone, home, below, named will use files of the repository/, /^jobs\.yaml: image/],
+    says: [/^jobs\.yaml: clone, home, below, named will use files of the repository/, /^jobs\.yaml: the version in image/],
   },
   {
     name: 'programs in the layers of the builder of Toolforge',

@@ -4,6 +4,8 @@ import type { ComponentEntry } from './component-entries.ts';
 
 /** The image that Toolforge builds from a tool's source, as jobs name it, with or without a registry and a tag. */
 const builtImage = /^(?:[\w.:-]+\/)?(tool-[a-z0-9._-]+)\/([a-z0-9._-]+)(?:[:@].*)?$/;
+/** A ready-made image of a language. The buildpack of the language takes part (`jobs_in` in buildpacks/shared/text.sh). */
+const isOfLanguage = /^(?:tf-)?(?:python|php|node)\d/;
 /** Keys of toolforge.yaml that have another name in a file of jobs. In all other keys, only `_` becomes `-`. */
 const spelling: Readonly<Record<string, string>> = { memory: 'mem' };
 
@@ -38,7 +40,11 @@ export function jobEntries(yaml: SettingsFile, tool: ToolName): ComponentEntry[]
       );
       return [];
     }
-    if (built === undefined && image !== undefined) yaml.hasNoEffect(`image ${shown(image)}`, shown(name));
+    if (built === undefined && image !== undefined)
+      yaml.hasNoEffect(
+        `${isOfLanguage.test(`${image}`) ? 'the version in ' : ''}image ${shown(image)}`,
+        shown(name),
+      );
     const kind = continuous === true ? 'continuous' : run['schedule'] === undefined ? 'command' : 'scheduled';
     return [
       {
