@@ -56,6 +56,7 @@ export const attacks: Readonly<Record<Kind, Readonly<Record<string, Attack>>>> =
     'silent http': (...given) => holding({ count: 1_900 }, ...given),
     'silent ssh': ({ sshPort, ...target }, ...given) =>
       holding({ count: 200 }, { ...target, httpPort: sshPort }, ...given),
+    requests,
     pipelining: (...given) => pipelining('localhost', ...given),
     'pipelining to a tool': (target, ...given) => pipelining(hostOf(target), target, ...given),
     guesses: (...given) =>
@@ -98,6 +99,18 @@ async function holding(
     await pause(250, signal);
     await open(10);
   }
+}
+
+/** Sends requests as fast as the server answers, 100 at once, each on a new connection. */
+async function requests({ httpPort: port }: Target, signal: AbortSignal, did: () => void): Promise<void> {
+  const options = { port, path: '/', headers: { host: 'localhost' }, localAddress: ADDRESS };
+  const one = async () => {
+    while (!signal.aborted) {
+      if ((await statusOf(options, signal)) > 0) did();
+      else await pause(20, signal);
+    }
+  };
+  await Promise.all(Array.from({ length: 100 }, one));
 }
 
 /** Sends requests on 10 connections without waiting for the answers. */
