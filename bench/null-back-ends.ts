@@ -83,7 +83,7 @@ export class NullRuntime implements Runtime, Gateway {
   async applyPauses(): Promise<void> {}
   async dropOldLogs(): Promise<void> {}
 
-  async *logs(): AsyncIterable<LogLine> {}
+  async *logs(): AsyncIterable<LogLine[]> {}
 
   address(): string | null {
     return null;

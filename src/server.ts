@@ -54,8 +54,8 @@ export interface RunningServer {
  */
 export async function startServer(options: ServerOptions): Promise<RunningServer> {
   // By default, a clone of 240 MiB makes V8 collect all garbage 43 times, because Buffers count as memory of the heap.
-  // This takes more time than the clone itself. With this flag, V8 collects only after the heap has grown by 40 %.
-  setFlagsFromString('--heap-growing-percent=40');
+  // This takes more time than the clone itself. With this flag, V8 collects only after the heap has doubled.
+  setFlagsFromString('--heap-growing-percent=100');
   const { config, log, tell } = options;
   const { data } = config;
   const addresses = new ServerAddresses();

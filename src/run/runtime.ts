@@ -343,7 +343,8 @@ export interface Runtime {
    * Returns the tool's namespace if the live release does not run because that namespace was deleted; otherwise null.
    */
   lostNamespace(tool: ToolName): LostNamespace | null;
-  logs(tool: ToolName, query: LogQuery): AsyncIterable<LogLine>;
+  /** Yields the lines of the tool's log that the query asks for, in batches. */
+  logs(tool: ToolName, query: LogQuery): AsyncIterable<readonly LogLine[]>;
   /** Deletes the files of the tool's log whose newest line is from before this moment, in milliseconds since 1970. */
   dropOldLogs(tool: ToolName, before: number): Promise<void>;
   /**

@@ -124,9 +124,9 @@ export function runtimeContract(name: string, makeBench: () => Promise<RuntimeBe
         const match = { since: null, until: null, text: 'no database' };
         const { signal } = new AbortController();
         const query = { process: 'web.1', lines: 10, follow: false, match, signal };
-        return (await Array.fromAsync(runtime.logs(tool, query))).map(
-          ({ version, text }) => `v${version} ${text}`,
-        );
+        return (await Array.fromAsync(runtime.logs(tool, query)))
+          .flat()
+          .map(({ version, text }) => `v${version} ${text}`);
       };
       await until(async () => (await kept()).length > 0, 'the log has the output of the failed release');
       // A cluster may have started the process again before the rollout was undone.
@@ -577,9 +577,9 @@ export function runtimeContract(name: string, makeBench: () => Promise<RuntimeBe
       const leave = new AbortController();
       const lines: LogLine[] = [];
       const query = { process: 'worker', lines: 10, follow: true, signal: leave.signal };
-      for await (const line of runtime.logs(tool, query)) {
-        lines.push(line);
-        if (lines.length === 60) leave.abort();
+      for await (const batch of runtime.logs(tool, query)) {
+        lines.push(...batch);
+        if (lines.length >= 60) leave.abort();
       }
       const numbers = lines.map(({ text }) => Number(text.slice(5)));
       const first = numbers[0] ?? 0;

@@ -128,7 +128,7 @@ export async function logOf(
   lines = 1000,
 ): Promise<LogLine[]> {
   const signal = new AbortController().signal;
-  return await Array.fromAsync(runtime.logs(tool, { process, lines, follow: false, signal }));
+  return (await Array.fromAsync(runtime.logs(tool, { process, lines, follow: false, signal }))).flat();
 }
 
 export async function textOf(

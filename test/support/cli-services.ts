@@ -172,9 +172,12 @@ class ListedRuntime implements Runtime {
   lostNamespace(): LostNamespace | null {
     return this.lost;
   }
-  async *logs(_tool: ToolName, { signal: _signal, ...query }: LogQuery): AsyncIterable<LogLine> {
+  async *logs(_tool: ToolName, { signal: _signal, ...query }: LogQuery): AsyncIterable<LogLine[]> {
     this.queries.push(query);
-    yield* this.lines.filter(lineFilter({ process: null, ...(query.match && { match: query.match }) }));
+    const lines = this.lines.filter(
+      lineFilter({ process: null, ...(query.match && { match: query.match }) }),
+    );
+    if (lines.length > 0) yield lines;
   }
   address(tool: ToolName): string | null {
     return tool.includes('_') ? null : `http://${tool}.localhost:8080/`;

@@ -151,9 +151,10 @@ export class TimeShares {
 
 /**
  * The time for the output of tools and builds: cleaning, masking and passing on lines. If a tool prints faster than its
- * share allows, its next output waits. Long lists of deployments, builds and releases use this time too.
+ * share allows, its next output waits. Long lists of deployments, builds and releases use this time too. The part is
+ * small, because to write the lines and to collect their garbage takes as much time again.
  */
-export const outputTime = new TimeShares({ part: 0.25, sliceMs: 4 });
+export const outputTime = new TimeShares({ part: 0.15, sliceMs: 3 });
 
 /** Cuts output into pieces of at most `PIECE_BYTES`. So each piece takes little time, even if each byte is a line. */
 export function* inPieces(chunk: Uint8Array): Generator<Uint8Array> {

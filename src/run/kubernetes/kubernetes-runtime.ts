@@ -274,7 +274,7 @@ export class KubernetesRuntime implements Runtime, Gateway {
     return this.#lost.of(tool);
   }
 
-  logs(tool: ToolName, query: LogQuery): AsyncIterable<LogLine> {
+  logs(tool: ToolName, query: LogQuery): AsyncIterable<readonly LogLine[]> {
     return this.#logs.of(tool).read(query);
   }
 

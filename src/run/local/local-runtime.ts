@@ -268,7 +268,7 @@ export class LocalRuntime implements Runtime, Gateway {
     return null;
   }
 
-  logs(tool: ToolName, query: LogQuery): AsyncIterable<LogLine> {
+  logs(tool: ToolName, query: LogQuery): AsyncIterable<readonly LogLine[]> {
     return this.#logs.of(tool).read(query);
   }
 

@@ -1,7 +1,9 @@
-import { once } from 'node:events';
+import { addAbortListener } from 'node:events';
 import type { LogLine } from '../runtime.ts';
 
 const MAX_WAITING_LINES = 1000;
+/** A batch is small, because it stays in memory while the client reads nothing, and no limit counts this memory. */
+const [MAX_BATCH_LINES, MAX_BATCH_CHARACTERS] = [100, 16 * 1024];
 const MAX_CHARACTERS_OF_ALL = 32 * 1024 * 1024;
 const MIN_CHARACTERS_OF_ONE = 64 * 1024;
 /** How many characters of memory each line costs in addition to its text. */
@@ -43,7 +45,8 @@ interface Waiting {
 export class LogFollower implements Disposable {
   readonly #accepts: (line: LogLine) => boolean;
   readonly #room: LineRoom;
-  readonly #arrivals = new EventTarget();
+  /** Called when a line arrives. */
+  #wake = (): void => {};
   #waiting: Waiting[] = [];
   #held = 0;
   #leftOut = 0;
@@ -78,26 +81,34 @@ export class LogFollower implements Disposable {
       return;
     }
     this.#waiting.push(...this.#gap(), { line, characters });
-    this.#arrivals.dispatchEvent(new Event('line'));
+    this.#wake();
   }
 
-  /** Yields the waiting lines. With `follow`, also yields new lines until the signal fires. */
-  async *lines(follow: boolean, signal: AbortSignal): AsyncGenerator<LogLine> {
+  /** Yields the waiting lines in batches. With `follow`, also yields new lines until the signal fires. */
+  async *batches(follow: boolean, signal: AbortSignal): AsyncGenerator<LogLine[]> {
+    using _waking = addAbortListener(signal, () => this.#wake());
     while (!signal.aborted) {
-      const waiting = [...this.#waiting, ...this.#gap()].reverse();
-      this.#waiting = [];
-      for (let next = waiting.pop(); next !== undefined; next = waiting.pop()) {
-        yield next.line;
-        this.#give(next.characters);
-      }
-      if (!follow) return;
-      if (this.#waiting.length > 0 || signal.aborted) continue;
-      try {
-        await once(this.#arrivals, 'line', { signal });
-      } catch {
-        return; // The signal fired: the reader has left.
-      }
+      const batch = this.#next();
+      if (batch.length > 0) {
+        yield batch.map(({ line }) => line);
+        this.#give(batch.reduce((sum, { characters }) => sum + characters, 0));
+      } else if (follow) {
+        await new Promise<void>((resolve) => {
+          this.#wake = resolve;
+        });
+      } else return;
     }
+  }
+
+  #next(): Waiting[] {
+    if (this.#waiting.length === 0) return this.#gap();
+    let [count, characters] = [0, 0];
+    for (const { line } of this.#waiting) {
+      characters += line.text.length;
+      if (count === MAX_BATCH_LINES || (count > 0 && characters > MAX_BATCH_CHARACTERS)) break;
+      count += 1;
+    }
+    return this.#waiting.splice(0, count);
   }
 
   /** Gives back all memory that this reader holds. */

@@ -76,14 +76,17 @@ export class ToolLog {
     return this.#inTurn(async () => {
       if (this.#isEnded) return;
       try {
-        await this.#writeAnyway(process, lines.map(written).join(''));
+        await this.#writeAnyway(process, await this.#inTime(() => lines.map(written).join('')));
       } catch (error) {
         this.#options.log.error(
           { process, code: systemCode(error) },
           'cannot write lines to the log of a tool: they are lost',
         );
       }
-      for (const follower of this.#followers) for (const line of lines) follower.push(line);
+      for (const follower of this.#followers)
+        await this.#inTime(() => {
+          for (const line of lines) follower.push(line);
+        });
     });
   }
 
@@ -118,8 +121,8 @@ export class ToolLog {
     await rm(this.#options.folder, { recursive: true, force: true });
   }
 
-  /** Yields the newest lines of the log that the query asks for. With `follow`, also yields new lines. */
-  async *read(query: LogQuery): AsyncGenerator<LogLine> {
+  /** Yields the newest lines of the log that the query asks for, in batches. With `follow`, also yields new lines. */
+  async *read(query: LogQuery): AsyncGenerator<LogLine[]> {
     using follower = new LogFollower(lineFilter(query), this.#room);
     try {
       if (query.follow) {
@@ -130,7 +133,7 @@ export class ToolLog {
       } else {
         follower.begin(await this.#past(query, (open) => this.#inTurn(open)));
       }
-      yield* follower.lines(query.follow, query.signal);
+      yield* follower.batches(query.follow, query.signal);
     } finally {
       this.#followers.delete(follower);
     }
@@ -145,7 +148,6 @@ export class ToolLog {
     turn: (open: () => Promise<FileHandle[]>) => Promise<FileHandle[]>,
   ): Promise<LogLine[]> {
     const { lines: count, signal, match } = query;
-    const { folder } = this.#options;
     const isWanted = lineFilter(query);
     const accepts = processFilter(query.process);
     const since = match?.since ?? null;
@@ -159,7 +161,7 @@ export class ToolLog {
         maxCharacters: MAX_PAST_CHARACTERS,
         isWanted: (line: string) => isWanted(parsed(line)),
         isTooOld: (line: string) => line < oldest,
-        inTurn: <Result>(work: () => Result) => outputTime.run(basename(folder), work),
+        inTurn: <Result>(work: () => Result) => this.#inTime(work),
         signal,
       };
       // Without `follow`, lines may be written to the log again as soon as its files are open. An open file keeps its
@@ -258,6 +260,11 @@ export class ToolLog {
         await rm(join(folder, name), { force: true });
       this.#sizes.delete(process);
     }
+  }
+
+  /** Does short work for this log in the time that all tools' output shares. */
+  #inTime<Result>(work: () => Result): Promise<Result> {
+    return outputTime.run(basename(this.#options.folder), work);
   }
 
   #inTurn<Result>(action: () => Promise<Result>): Promise<Result> {

@@ -328,7 +328,10 @@ const samples: readonly Sample[] = [
       built: 'bash -c cd dist && target/update.sh',
       there: 'bash -c cd src && ./run.sh',
     },
-    says: [/^jobs\.yaml: clone, home, below, named will use files of the repository/, /^jobs\.yaml: the version in image/],
+    says: [
+      /^jobs\.yaml: clone, home, below, named will use files of the repository/,
+      /^jobs\.yaml: the version in image/,
+    ],
   },
   {
     name: 'programs in the layers of the builder of Toolforge',

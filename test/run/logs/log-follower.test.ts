@@ -10,7 +10,8 @@ const long = 'x'.repeat(16_000);
 async function waiting(followers: readonly LogFollower[]): Promise<number> {
   let characters = 0;
   for (const follower of followers) {
-    for await (const { text } of follower.lines(false, signal)) characters += text.length;
+    for await (const lines of follower.batches(false, signal))
+      for (const { text } of lines) characters += text.length;
   }
   return characters / 1024 / 1024;
 }
@@ -21,7 +22,7 @@ test('threat 21: the waiting log lines of 300 stalled readers share one memory l
   for (let count = 0; count < 1000; count += 1) for (const follower of followers) follower.push(line(long));
   const last = new LogFollower(() => true, room);
   last.push(line('seen'));
-  const [seen] = await Array.fromAsync(last.lines(false, signal));
+  const [seen] = (await Array.fromAsync(last.batches(false, signal))).flat();
   assert.equal(seen?.text, 'seen');
   const held = await waiting(followers);
   assert.ok(held < 40, `${held} MiB wait`);
@@ -42,10 +43,23 @@ test('threat 21: the memory of log lines that wait for a reader is released when
   assert.equal(await waiting([one]), first);
 });
 
+test('a reader gets the lines that wait in batches of at most 100 lines, and ends when its signal fires', async () => {
+  const leave = new AbortController();
+  using follower = new LogFollower(() => true, new LineRoom());
+  follower.begin(Array.from({ length: 150 }, (_, index) => line(`${index}`)));
+  const sizes: number[] = [];
+  for await (const lines of follower.batches(true, leave.signal)) {
+    sizes.push(lines.length);
+    if (sizes.length === 2) setTimeout(() => ['a', 'b'].map((text) => follower.push(line(text))), 5);
+    if (sizes.length === 3) setTimeout(() => leave.abort(), 5);
+  }
+  assert.deepEqual(sizes, [100, 50, 2]);
+});
+
 test('if a log’s old lines need too much memory together, a reader gets the newest lines, and a note that older lines are left out', async () => {
   const follower = new LogFollower(() => true, new LineRoom());
   follower.begin([line('oldest'), ...Array.from({ length: 1000 }, () => line(long)), line('newest')]);
-  const lines = await Array.fromAsync(follower.lines(false, signal));
+  const lines = (await Array.fromAsync(follower.batches(false, signal))).flat();
   assert.match(lines[0]?.text ?? '', /older lines are left out/);
   assert.equal(lines.at(-1)?.text, 'newest');
   assert.ok(lines.length < 400, `${lines.length} lines`);

@@ -39,7 +39,7 @@ test('when the log file of a process is full, it replaces the previous log file,
     for (const name of await readdir(folder)) assert.ok((await stat(join(folder, name))).size <= 10_000);
     // A restarted server reads the same files.
     const again = new ToolLog({ folder, sizeBytes: 10_000, log });
-    const lines = await Array.fromAsync(again.read(query(300)));
+    const lines = (await Array.fromAsync(again.read(query(300)))).flat();
     assert.equal(lines.length, 300);
     assert.deepEqual(
       lines.map(({ text }) => text),
@@ -58,7 +58,7 @@ test('each line of a tool’s log is read with its release; lines of an earlier 
     );
     await toolLog.append('web.1', ['v4 is new', ''], 41);
     await toolLog.append('web.1', ['of no release']);
-    const lines = await Array.fromAsync(toolLog.read(query(9)));
+    const lines = (await Array.fromAsync(toolLog.read(query(9)))).flat();
     assert.deepEqual(
       lines.map(({ version, text }) => [version, text]),
       [
@@ -98,7 +98,7 @@ test('a log file whose newest line is too old is deleted; if only its first line
     await line('going.1', 5);
     await toolLog.dropOld(before);
     assert.deepEqual(await names(), ['fresh.1.log', 'going.1.log', 'going.1.log.1']);
-    const texts = (await Array.fromAsync(toolLog.read(query(9)))).map(({ text }) => text);
+    const texts = (await Array.fromAsync(toolLog.read(query(9)))).flat().map(({ text }) => text);
     assert.deepEqual(texts, ['of day 1', 'of day 4', 'of day 4', 'of day 5']);
     await toolLog.dropOld(Date.parse('2099-01-01'));
     assert.deepEqual(await names(), []);
@@ -121,7 +121,7 @@ test('threat 60: if a tool’s processes have ever new names, the logs of only t
       `${kept}`,
     );
     await toolLog.append('p0.1', ['back']);
-    const [line] = await Array.fromAsync(toolLog.read({ ...query(10), process: 'p0' }));
+    const [line] = (await Array.fromAsync(toolLog.read({ ...query(10), process: 'p0' }))).flat();
     assert.equal(line?.text, 'back');
   });
 });
@@ -135,7 +135,7 @@ test('a tool’s log continues after its files were deleted by hand', async () =
     // The next line would not have fitted into the deleted file.
     await rm(join(folder, 'web.1.log'));
     for (const text of ['four'.padEnd(80), 'five']) await toolLog.append('web.1', [text]);
-    const lines = await Array.fromAsync(toolLog.read(query(10)));
+    const lines = (await Array.fromAsync(toolLog.read(query(10)))).flat();
     assert.deepEqual(
       lines.map(({ text }) => text.trim()),
       ['four', 'five'],
@@ -156,7 +156,7 @@ test('if the disk is full, a tool’s log loses new lines, but no old line, and 
       for (let count = 0; count < 10; count += 1) await toolLog.append('web.1', ['x'.repeat(9000)]);
       await rm(join(folder, 'full'));
       await toolLog.append('web.1', ['two']);
-      const lines = await Array.fromAsync(toolLog.read(query(10)));
+      const lines = (await Array.fromAsync(toolLog.read(query(10)))).flat();
       assert.deepEqual(
         lines.map(({ text }) => text.slice(0, 10)),
         ['one', 'two'],
@@ -182,9 +182,9 @@ test('a search in a log finds the newest lines with a text in a time span, even 
     }
     assert.equal((await readdir(folder)).length, 4);
     const found = async (lines: number, match: LogMatch, process: string | null = null) =>
-      (await Array.fromAsync(toolLog.read({ ...query(lines), process, match }))).map(
-        (line) => `${line.process} ${line.text}`,
-      );
+      (await Array.fromAsync(toolLog.read({ ...query(lines), process, match })))
+        .flat()
+        .map((line) => `${line.process} ${line.text}`);
     const needles = { since: null, until: null, text: 'needle' };
     assert.equal((await found(1000, needles)).length, 12);
     assert.deepEqual(await found(3, { ...needles, until: at(3007) }, 'web.1'), [
@@ -202,8 +202,8 @@ test('a search in a log finds the newest lines with a text in a time span, even 
     const leave = new AbortController();
     const seen: string[] = [];
     const following = query(1, { follow: true, signal: leave.signal });
-    for await (const { text } of toolLog.read({ ...following, match: needles })) {
-      seen.push(text);
+    for await (const lines of toolLog.read({ ...following, match: needles })) {
+      seen.push(...lines.map(({ text }) => text));
       if (seen.length === 1) await toolLog.append('web.1', ['hay', 'a new needle']);
       else leave.abort();
     }
@@ -223,9 +223,9 @@ test('a search in a log delays no new line, keeps only the lines found, and lose
     const before = memoryUsage().heapUsed;
     const order: string[] = [];
     const match = { since: null, until: null, text: 'needle' };
-    const searching = Array.fromAsync(toolLog.read({ ...query(1000), match })).then((lines) => {
+    const searching = Array.fromAsync(toolLog.read({ ...query(1000), match })).then((batches) => {
       order.push('found');
-      return lines;
+      return batches.flat();
     });
     await toolLog.append('web.1', ['a new line that is too much for the file']);
     order.push('written');
@@ -242,7 +242,7 @@ test('a search in a log delays no new line, keeps only the lines found, and lose
 test('reading the log of a tool that has printed nothing returns no lines', async () => {
   await inFolder(async (folder) => {
     assert.deepEqual(
-      await Array.fromAsync(new ToolLog({ folder, sizeBytes: 1000, log }).read(query(10))),
+      (await Array.fromAsync(new ToolLog({ folder, sizeBytes: 1000, log }).read(query(10)))).flat(),
       [],
     );
   });
@@ -255,15 +255,15 @@ test('if a client follows a log too slowly, the server drops lines, tells the cl
     const leave = new AbortController();
     const reader = toolLog.read(query(10, { follow: true, signal: leave.signal }));
     const seen: LogLine[] = [];
-    seen.push((await reader.next()).value as LogLine);
+    seen.push(...((await reader.next()).value as LogLine[]));
     for (let count = 0; count < 30; count += 1)
       await toolLog.append(
         'web.1',
         Array.from({ length: 100 }, (_, index) => `${count * 100 + index}`),
       );
-    for await (const line of reader) {
-      seen.push(line);
-      if (line.text.includes('left out')) leave.abort();
+    for await (const lines of reader) {
+      seen.push(...lines);
+      if (lines.some(({ text }) => text.includes('left out'))) leave.abort();
     }
     assert.equal(seen.length, 1002);
     assert.equal(seen.at(-1)?.text, '… 2000 lines left out');

@@ -4,7 +4,6 @@ import type { Deployment } from '../../../core/types.ts';
 import type { LogLine, LogMatch } from '../../../run/runtime.ts';
 import type { Output, ToolCommand, ToolContext } from '../../command.ts';
 import { lists } from '../../command-line/list-command.ts';
-import { inBatches } from '../../command-line/output-batches.ts';
 import { timeOf } from '../../command-line/parse-time.ts';
 import { countOf } from '../../command-line/parse-words.ts';
 import { json, oneLineOfLog, warning } from '../../command-line/printing.ts';
@@ -58,8 +57,7 @@ export const logsCommand: ToolCommand = {
       principal,
       async () => {
         const lines: LogLine[] = [];
-        for await (const { at, process, version, text } of query(context))
-          lines.push({ at, process, version, text });
+        for await (const batch of query(context)) lines.push(...batch);
         await out(await outputTime.run(tool, () => json(lines)));
       },
       signal,
@@ -84,17 +82,16 @@ export function assertMayReadOutput({ principal, tool }: ToolContext): void {
 
 async function printLines(context: ToolContext): Promise<number> {
   let isEmpty = true;
-  for await (const text of inBatches(shownLines(context))) {
+  for await (const lines of query(context)) {
     isEmpty = false;
-    await context.out(text);
+    await context.out(await outputTime.run(context.tool, () => lines.map(shownLine).join('')));
   }
   if (isEmpty && !context.signal.aborted) await context.out(nothingPrinted(context));
   return 0;
 }
 
-async function* shownLines(context: ToolContext): AsyncGenerator<string> {
-  for await (const { at, process, version, text } of query(context))
-    yield `${at} ${version === null ? '' : `v${version} `}${process}: ${oneLineOfLog(text)}\n`;
+function shownLine({ at, process, version, text }: LogLine): string {
+  return `${at} ${version === null ? '' : `v${version} `}${process}: ${oneLineOfLog(text)}\n`;
 }
 
 function nothingPrinted({ services, tool, flags, typed }: ToolContext): string {
@@ -114,7 +111,7 @@ function nothingPrinted({ services, tool, flags, typed }: ToolContext): string {
   return `${processOrTool} has printed nothing yet. The log of the last deployment: ${typed(`logs ${tool} --build ${last.id}`)}\n`;
 }
 
-function query({ services, tool, flags, signal }: ToolContext): AsyncIterable<LogLine> {
+function query({ services, tool, flags, signal }: ToolContext): AsyncIterable<readonly LogLine[]> {
   const process = flags['process'];
   const match = matchOf(flags);
   return services.runtime.logs(tool, {

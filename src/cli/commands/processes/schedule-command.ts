@@ -1,4 +1,5 @@
 import { DeployError } from '../../../core/errors.ts';
+import { outputTime } from '../../../core/fair-share/time-shares.ts';
 import { oneLine } from '../../../core/progress.ts';
 import { type ScheduledProcess, scheduledIn } from '../../../core/replicas.ts';
 import { noSchedule } from '../../../core/schedule.ts';
@@ -205,7 +206,10 @@ const output: ToolCommand = {
     const until = new Date(found.endedAt + LATE_MS).toISOString();
     const match = { since, until, text: null };
     const query = { process: `${type}.1`, lines: MAX_LINES, follow: false, match, signal };
-    for await (const { text } of services.runtime.logs(tool, query)) await out(`${oneLineOfLog(text)}\n`);
+    for await (const lines of services.runtime.logs(tool, query))
+      await out(
+        await outputTime.run(tool, () => lines.map(({ text }) => `${oneLineOfLog(text)}\n`).join('')),
+      );
     return 0;
   },
 };

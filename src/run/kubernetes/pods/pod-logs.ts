@@ -94,7 +94,7 @@ export class PodLogs {
    */
   async #after(toolLog: ToolLog, process: string): Promise<(line: ContainerLine) => boolean> {
     const query = { process, lines: LOOKED_AT, follow: false, signal: this.#options.signal };
-    const written = await Array.fromAsync(toolLog.read(query));
+    const written = (await Array.fromAsync(toolLog.read(query))).flat();
     const last = written.at(-1)?.at;
     if (last === undefined) return () => true;
     let same = written.filter(({ at }) => at === last).length;

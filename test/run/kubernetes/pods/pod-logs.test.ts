@@ -46,8 +46,11 @@ test('if a node reports an evicted pod several times, each line of its output is
     podLogs.pod(POD, false);
     await podLogs.written(POD.uid);
     const query = { process: null, lines: 100, follow: false, signal };
-    const lines = await Array.fromAsync(toolLog.read(query), ({ version, text }) => `v${version} ${text}`);
-    assert.deepEqual(lines, ['v4 one', 'v4 two', 'v4 three', 'v4 four']);
+    const lines = (await Array.fromAsync(toolLog.read(query))).flat();
+    assert.deepEqual(
+      lines.map(({ version, text }) => `v${version} ${text}`),
+      ['v4 one', 'v4 two', 'v4 three', 'v4 four'],
+    );
   } finally {
     await api.close();
     await rm(data, { recursive: true });

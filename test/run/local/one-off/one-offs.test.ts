@@ -115,7 +115,7 @@ describe('one-offs on this machine', { concurrency: 1 }, () => {
   test('one-off commands leave no files in the run folder and no lines in the tool’s log', async () => {
     assert.deepEqual(await readdir(join(bench.data, 'run')), []);
     const query = { process: null, lines: 10, follow: false, signal: new AbortController().signal };
-    assert.deepEqual(await Array.fromAsync(bench.runtime.logs('bot' as ToolName, query)), []);
+    assert.deepEqual((await Array.fromAsync(bench.runtime.logs('bot' as ToolName, query))).flat(), []);
   });
 });
 

@@ -70,7 +70,7 @@ describe('ToolProcess', { concurrency: 1 }, () => {
     const query = { process: null, lines: 100, follow: false, signal: new AbortController().signal };
     return {
       process,
-      lines: async () => (await Array.fromAsync(toolLog.read(query))).map(({ text }) => text),
+      lines: async () => (await Array.fromAsync(toolLog.read(query))).flat().map(({ text }) => text),
     };
   }
 
