@@ -32,8 +32,11 @@ const ACTIONS: ReadonlySet<string> = new Set(['override', 'default', 'prepend', 
 
 /** For each environment: how many characters `addEnvFolder` has read for it so far. Above `MAX_LENGTH`, it throws. */
 const readFor = new WeakMap<Environment, number>();
-/** Each file counts as this many characters in addition to its text, because reading an empty file takes time, too. */
-const FILE_LENGTH = 1024;
+/**
+ * Each file and each `env` folder counts as this many characters in addition to its text, because reading an empty file
+ * takes time, too, and again at each start of a process.
+ */
+const FILE_LENGTH = 24 * 1024;
 
 /** The paths of the layers, on this machine and inside the sandbox. */
 export interface LayersPlace {
@@ -83,13 +86,16 @@ export async function addEnvFolder(
     readFor.set(environment, length);
     if (length > MAX_LENGTH) throw tooLargeToPass();
   };
+  // `listPlainFolder` finds no files behind links, so the parts of this path need no look again.
+  const folder = join(root, ...parts);
   const read = async (file: string): Promise<string | null> => {
-    const text = await orTooLarge(readPlainFile(root, [...parts, file]));
+    const text = await orTooLarge(readPlainFile(folder, [file]));
     count(text?.length ?? 0);
     return text;
   };
   const entries = await orTooLarge(listPlainFolder(root, parts));
-  count(entries.length * FILE_LENGTH);
+  count((1 + entries.length) * FILE_LENGTH);
+  const names = new Set(entries.map(({ name }) => name));
   for (const { name: file, isFile } of entries) {
     const dot = file.indexOf('.');
     const name = dot < 0 ? file : file.slice(0, dot);
@@ -97,7 +103,7 @@ export async function addEnvFolder(
     if (!isFile || !ACTIONS.has(action)) continue;
     const value = await read(file);
     if (value === null) continue;
-    const delimiter = async () => (await read(`${name}.delim`)) ?? '';
+    const delimiter = async () => (names.has(`${name}.delim`) ? await read(`${name}.delim`) : null) ?? '';
     const before = environment[name] ?? '';
     if (action === 'override' || (action === 'default' && before === '')) environment[name] = value;
     if (action === 'prepend') environment[name] = joined(value, await delimiter(), before);

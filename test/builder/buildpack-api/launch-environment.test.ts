@@ -152,3 +152,16 @@ test('config vars win over variables of a build, and a config var PATH is put be
 test('the server refuses a file of more than 1 MiB in a layer’s env folder, because a variable of a program cannot be so large', async () => {
   await assert.rejects(environmentOf({ 'x_a/one/env/V': 'v'.repeat(2 ** 20 + 1) }), { code: 'NOT_PASSABLE' });
 });
+
+for (const { what, files } of [
+  { what: '300 empty env files in one layer', files: Array.from({ length: 300 }, (_, i) => `one/env/V${i}`) },
+  {
+    what: 'empty folders for env files in 100 layers',
+    files: Array.from({ length: 100 }, (_, i) => `l${i}/env.launch/worker/V`),
+  },
+]) {
+  test(`threat 170: the server refuses ${what}, because it would read them at each start of a process`, async () => {
+    const placed = Object.fromEntries(files.map((file) => [`x_a/${file}`, '']));
+    await assert.rejects(environmentOf(placed), { code: 'NOT_PASSABLE' });
+  });
+}
