@@ -47,6 +47,15 @@ export function outOfFiles(limit: number, largest: string): DeployError {
   );
 }
 
+export function tooManyLinks(cause: Error): DeployError {
+  return new DeployError(
+    'BUILD_FAILED',
+    'the folders of the build have too many hard links with long paths, so the server cannot copy them',
+    'Let the build make fewer hard links. If it has restored them from an earlier build, push without the cache: git push -o no-cache toolforge main.',
+    { cause },
+  );
+}
+
 export function filledTheDisk(): DeployError {
   return new DeployError(
     'BUILD_OUT_OF_DISK',

@@ -2,14 +2,45 @@ import type { Dirent } from 'node:fs';
 import { chmod, mkdir, readdir, rename } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { setTimeout as wait } from 'node:timers/promises';
-import { execa } from 'execa';
+import { ExecaError, execa } from 'execa';
 import { removeTree } from '../core/disk/remove-tree.ts';
+import { tooManyLinks } from './build-failures.ts';
 
 const environment = { PATH: '/usr/local/bin:/usr/bin:/bin', LC_ALL: 'C' };
 
 async function run(program: string, argv: readonly string[]): Promise<string> {
   const { stdout } = await execa(program, argv, { env: environment, extendEnv: false, stdin: 'ignore' });
   return stdout;
+}
+
+/**
+ * The most memory (address space) of one cp, 256 MiB. cp keeps in memory the path of each file that has several hard
+ * links, and no limit of a tool counts this memory.
+ */
+const COPY_KIB = 256 * 1024;
+
+/**
+ * Copies files and folders with their owners and hard links. Shares disk blocks with the originals if the file system
+ * can.
+ *
+ * @throws DeployError `BUILD_FAILED` if the paths of files with several hard links need more memory than `COPY_KIB`.
+ */
+export async function copyFiles(
+  from: readonly string[],
+  to: string,
+  signal?: AbortSignal,
+  mostKib = COPY_KIB,
+): Promise<void> {
+  const sharing = process.platform === 'linux' ? ['--reflink=auto'] : [];
+  const limited = `ulimit -v ${mostKib} 2>/dev/null; exec cp "$@"`;
+  const words = ['-c', limited, 'cp', '-a', ...sharing, '--', ...from, to];
+  const options = { env: environment, extendEnv: false, stdin: 'ignore' } as const;
+  try {
+    await execa('sh', words, signal === undefined ? options : { ...options, cancelSignal: signal });
+  } catch (cause) {
+    if (cause instanceof ExecaError && /memory exhausted/.test(`${cause.stderr}`)) throw tooManyLinks(cause);
+    throw cause;
+  }
 }
 
 /** Makes a folder and its parents. The folder itself gets exactly this mode. */
@@ -34,8 +65,7 @@ export async function entriesIn(folder: string): Promise<Dirent[]> {
  */
 export async function copyFolder(from: string, to: string): Promise<void> {
   await mkdir(dirname(to), { recursive: true });
-  const sharing = process.platform === 'linux' ? ['--reflink=auto'] : [];
-  await run('cp', ['-a', ...sharing, '--', from, to]);
+  await copyFiles([from], to);
   await run('chmod', ['-R', 'u+w', '--', to]);
 }
 
@@ -76,7 +106,7 @@ export async function linkFolder(from: string, to: string): Promise<void> {
     await run('cp', ['-al', '--', from, to]);
   } catch {
     await removeTree(to);
-    await run('cp', ['-a', '--', from, to]);
+    await copyFiles([from], to);
   }
 }
 

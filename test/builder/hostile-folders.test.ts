@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { execa } from 'execa';
 import { readLayers } from '../../src/builder/buildpack-api/layers.ts';
-import { protectFiles, sweepFolder } from '../../src/builder/folders.ts';
+import { copyFiles, protectFiles, sweepFolder } from '../../src/builder/folders.ts';
 import { removeTree } from '../../src/core/disk/remove-tree.ts';
 
 let root: string;
@@ -63,4 +63,17 @@ test('a link in place of a folder is removed, and the target of the link stays',
   await removeTree(link);
   assert.ok((await stat(kept)).isDirectory());
   await assert.rejects(lstat(link), { code: 'ENOENT' });
+});
+
+test('threat 171: the copy of a folder with too many hard links at long paths fails with a clear error, before cp needs much memory', async () => {
+  const folder = await mkdtemp(join(root, 'links-'));
+  const script = `import os
+os.makedirs("from/" + "/".join(["x" * 200] * 15)); os.chdir("from/" + "/".join(["x" * 200] * 15))
+for i in range(4000):
+    open(str(i), "w").close(); os.link(str(i), f"{i}b")`;
+  await execa('python3', ['-c', script], { cwd: folder });
+  const copy = (to: string, mostKib?: number) =>
+    copyFiles([join(folder, 'from')], join(folder, to), undefined, mostKib);
+  await assert.rejects(copy('first', 12 * 1024), { code: 'BUILD_FAILED', message: /too many hard links/ });
+  await copy('second');
 });

@@ -1,14 +1,13 @@
 import { existsSync } from 'node:fs';
 import { readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { execa } from 'execa';
 import { namesIn } from '../../core/disk/names-in.ts';
 import { removeTree } from '../../core/disk/remove-tree.ts';
 import type { SetAside } from '../../core/disk/set-aside.ts';
 import { systemCode } from '../../core/errors.ts';
 import type { ToolName } from '../../core/names.ts';
 import type { FateOf } from '../builder.ts';
-import { makeFolder, syncDisk } from '../folders.ts';
+import { copyFiles, makeFolder, syncDisk } from '../folders.ts';
 
 /** The server writes this file into an artifact's folder last. An artifact without this file was never finished. */
 const MARK = 'complete';
@@ -79,7 +78,7 @@ export class Artifacts {
     if (!this.has(tool, id)) return false;
     const entries = (await namesIn(folder)).filter((name) => name !== MARK);
     const paths = entries.map((name) => join(folder, name));
-    await execa('cp', ['--archive', '--reflink=auto', '--', ...paths, to], { cancelSignal: signal });
+    await copyFiles(paths, to, signal);
     // Look again: if the artifact has been deleted meanwhile, its file `MARK` is gone, and the copy may lack files.
     return this.has(tool, id);
   }
