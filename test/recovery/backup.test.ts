@@ -21,6 +21,7 @@ import { after, before, test } from 'node:test';
 import { execa } from 'execa';
 import { readConfig } from '../../src/config.ts';
 import { removeTree } from '../../src/core/disk/remove-tree.ts';
+import { hostileArtifacts } from '../../src/recovery/archive/hostile-artifacts.ts';
 import { restoreBackup } from '../../src/recovery/archive/restore-backup.ts';
 import { Sealing } from '../../src/recovery/archive/sealed-file.ts';
 import { TestServer, until } from '../support/server.ts';
@@ -165,6 +166,27 @@ test('a backup that was made during a push can be restored into an empty data fo
   assert.equal((await server.get(name)).body, 'three');
   assert.equal((await server.command('rollback', name)).exitCode, 0);
   await until(async () => (await server.get(name)).body === 'one', 'the rollback');
+});
+
+test('threat 172: of builds with more hard links than tar can keep in memory, a backup leaves out those with most; files that builds share count once', async () => {
+  const folder = join(server.folder, 'linked');
+  const script = `import os
+for name, count in [("many", 200), ("few", 50), ("none", 0)]:
+    os.makedirs(name); long = name + "/" + "x" * 200
+    for i in range(count):
+        open(long + str(i), "w").close(); os.link(long + str(i), name + "/" + str(i))
+for name in ["first", "second"]: os.mkdir(name)
+for i in range(100):
+    open(f"first/{i}", "w").close(); os.link(f"first/{i}", f"second/{i}")`;
+  await mkdir(folder);
+  await execa('python3', ['-c', script], { cwd: folder });
+  const { signal } = new AbortController();
+  const leftOut = async (names: string[], bytes: number) => [
+    ...(await hostileArtifacts(folder, names, [], signal, bytes)),
+  ];
+  assert.deepEqual(await leftOut(['many', 'few', 'none'], 60_000), ['many']);
+  assert.deepEqual(await leftOut(['many', 'few', 'none'], 20_000), ['few', 'many']);
+  assert.deepEqual(await leftOut(['first', 'second'], 40_000), []);
 });
 
 test('threat 103: a backup leaves out builds with too deep folders, too long paths or a device, and says so; sparse files stay sparse', async () => {

@@ -31,6 +31,7 @@ import { ReleaseCopies } from '../../store/backups/release-copies.ts';
 import { DataLock } from '../../store/data-lock.ts';
 import { readStoreFacts, type StoredTool, type StoreFacts } from '../../store/store-facts.ts';
 import { repositoriesOf } from '../data-facts.ts';
+import { hostileArtifacts, TAR_BYTES } from './hostile-artifacts.ts';
 import { Sealing } from './sealed-file.ts';
 
 /**
@@ -52,18 +53,6 @@ export interface Manifest {
   readonly runtime: Config['runtime'];
 }
 
-/**
- * An artifact with folders as deep as this is left out of the backup, because the memory that tar needs grows with the
- * square of the depth. No artifact of a real tool has such deep folders.
- */
-const MOST_DEPTH = 200;
-/**
- * An artifact with a path as long as this, counted with the path of the data folder, is left out of the backup. tar
- * cannot unpack paths of more than 4095 bytes, and keeps in memory the path of each file that has several hard links.
- */
-const MOST_PATH_BYTES = 1500;
-/** The most memory (address space) of tar, 2 GiB. A backup of millions of files needs much less. */
-const TAR_BYTES = 2 * 1024 ** 3;
 const PATH = { PATH: '/usr/bin:/bin' };
 
 export interface BackUpOptions {
@@ -274,43 +263,29 @@ async function fillStage({ config, path, signal }: BackUpOptions, stage: string)
     excludes.push(`repositories/${tool}.git/refs`, `repositories/${tool}.git/packed-refs`);
   }
   const known = artifactsIn(store);
-  const wrapper = await namespaceOfTools(config);
+  const artifacts: string[] = [];
   for (const tool of await namesIn(join(data, 'artifacts'))) {
     members.folders.push(`artifacts/${tool}`);
     for (const id of await namesIn(join(data, 'artifacts', tool))) {
-      signal.throwIfAborted();
       const artifact = `artifacts/${tool}/${id}`;
-      if (known.get(tool as StoredTool['name'])?.has(id) !== true) continue;
-      members.trees.push(artifact);
-      if (await isHostile(join(data, artifact), wrapper)) {
-        // Exclude the files of the artifact by one pattern and not by their names, which may contain line breaks. The
-        // empty folder stays, so that the restored server knows that only this artifact is lost.
-        excludes.push(`${artifact}/*`);
-        notes.push(
-          `A build of ${tool} is left out, because it has too deep folders, too long paths, devices, or folders that cannot be read (${artifact}). After a restore: npx toolforge-push redeploy ${tool}`,
-        );
-      }
+      if (known.get(tool as StoredTool['name'])?.has(id) === true) artifacts.push(artifact);
     }
+  }
+  members.trees.push(...artifacts);
+  const wrapper = await namespaceOfTools(config);
+  for (const artifact of await hostileArtifacts(data, artifacts, wrapper, signal)) {
+    const tool = artifact.split('/')[1];
+    // Exclude the files of the artifact by one pattern and not by their names, which may contain line breaks. The
+    // empty folder stays, so that the restored server knows that only this artifact is lost.
+    excludes.push(`${artifact}/*`);
+    notes.push(
+      `A build of ${tool} is left out, because it has too deep folders, too long paths, too many hard links, devices, or folders that cannot be read (${artifact}). After a restore: npx toolforge-push redeploy ${tool}`,
+    );
   }
   // If the keys folder is in the data folder, tar leaves it out, because `stage` has a copy of the keys.
   const keysInside = inside(data, keys);
   if (keysInside !== null) excludes.push(keysInside);
   return { tools: facts.tools.length, excludes, members, notes };
-}
-
-/** Whether the artifact of one tool could make the backup or the restore of all tools fail. */
-async function isHostile(artifact: string, wrapper: readonly string[]): Promise<boolean> {
-  for (const test of [
-    ['-mindepth', `${MOST_DEPTH}`],
-    ['-path', `${'?'.repeat(MOST_PATH_BYTES)}*`],
-    ['(', '-type', 'b', '-o', '-type', 'c', ')'],
-  ]) {
-    const [program = 'find', ...words] = [...wrapper, 'find', artifact, ...test, '-print', '-quit'];
-    const options = { env: PATH, extendEnv: false, stdin: 'ignore', reject: false } as const;
-    const found = await execa(program, words, options);
-    if (found.exitCode !== 0 || found.stdout !== '') return true;
-  }
-  return false;
 }
 
 async function stageStore(data: string, to: string): Promise<StoreFacts & { state: 'whole' }> {
