@@ -141,16 +141,16 @@ export async function sweepFolder(folder: string): Promise<void> {
 
 /**
  * Takes the write permission of files from their owner too; `sweepFolder` has taken it from everyone else. Folders stay
- * writable, so that an ordinary rm can remove the data folder.
+ * writable, so that an ordinary rm can remove the data folder. But if a path is too long for chmod, the folders at too
+ * long paths lose it.
  */
 export async function protectFiles(folder: string): Promise<void> {
-  const files = [folder, '-type', 'f'];
-  const protect = ['chmod', 'a-w', '--', '{}', '+'];
   try {
-    await run('find', [...files, '-exec', ...protect]);
+    await run('find', [folder, '-type', 'f', '-exec', 'chmod', 'a-w', '--', '{}', '+']);
   } catch {
-    // A path was too long for chmod. -execdir starts a chmod in each folder: slow, but its paths are short.
-    await run('find', [...files, '-execdir', ...protect]);
+    // Not `-execdir`, which starts a chmod in each folder: a tool could make 100,000 folders.
+    await run('chmod', ['-R', 'a-w', '--', folder]);
+    await run('find', [folder, '-type', 'd', '-exec', 'chmod', 'u+w', '--', '{}', '+']).catch(() => {});
   }
 }
 

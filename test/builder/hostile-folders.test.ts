@@ -65,6 +65,27 @@ test('a link in place of a folder is removed, and the target of the link stays',
   await assert.rejects(lstat(link), { code: 'ENOENT' });
 });
 
+test('threat 173: the server makes the files of 8,000 folders read-only with few programs, also beside a path that is too long for chmod', async () => {
+  const folder = await mkdtemp(join(root, 'wide-'));
+  const script = `import os
+for i in range(8000):
+    os.mkdir(str(i)); open(f"{i}/plain", "w").close()
+for i in range(60):
+    os.mkdir("x" * 100); os.chdir("x" * 100)
+open("plain", "w").close()`;
+  await execa('python3', ['-c', script], { cwd: folder });
+  const startedAt = performance.now();
+  await protectFiles(folder);
+  const tookMs = performance.now() - startedAt;
+  const left = await execa('find', [folder, '-type', 'f', '-perm', '/222']);
+  assert.equal(left.stdout, '');
+  const shallow = await execa('find', [folder, '-maxdepth', '1', '!', '-perm', '-200']);
+  assert.equal(shallow.stdout, '');
+  // With a chmod in each folder, it would take ten seconds or more.
+  assert.ok(tookMs < 4000, `${tookMs} ms`);
+  await removeTree(folder);
+});
+
 test('threat 171: the copy of a folder with too many hard links at long paths fails with a clear error, before cp needs much memory', async () => {
   const folder = await mkdtemp(join(root, 'links-'));
   const script = `import os
