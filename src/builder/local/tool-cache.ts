@@ -19,6 +19,9 @@ export interface LayerPlaces {
   readonly previous: string | null;
 }
 
+/** The most layers of one build, of all buildpacks together. The server starts several programs for each layer. */
+const MAX_LAYERS = 100;
+
 /** How far one buildpack has got in a build. */
 export type Progressed = 'not started' | 'failed' | 'built';
 
@@ -77,20 +80,27 @@ export async function restoreLayers(
  * layer, the layer gets its content from the newest artifact. Cached layers that are not launch layers replace the
  * content of the cache. All other layers are deleted.
  *
- * @throws DeployError `BUILD_FAILED` if a launch layer has no content and the newest artifact does not have it either.
+ * @throws DeployError `BUILD_FAILED` if a launch layer has no content and the newest artifact does not have it either,
+ * or if there are more than `MAX_LAYERS` layers.
  */
 export async function keepLayers(places: LayerPlaces, group: readonly string[]): Promise<void> {
   await removeTree(places.cache);
   const folders = new Set(group.map(escapeId));
   const others = (await besides(places.layers, group)).filter((name) => !folders.has(name));
   await removeTrees(others.map((name) => join(places.layers, name)));
-  await allEnded(group.map((buildpack) => keepLayersOf(places, buildpack)));
+  const all = new Map<string, Layer[]>();
+  for (const buildpack of group) all.set(buildpack, await readLayers(places.layers, buildpack));
+  if ([...all.values()].flat().length > MAX_LAYERS)
+    throw brokenBuildpack(group.at(-1) ?? '', `all buildpacks together have more than ${MAX_LAYERS} layers`);
+  await allEnded([...all].map(([buildpack, layers]) => keepLayersOf(places, buildpack, layers)));
 }
 
-async function keepLayersOf(places: LayerPlaces, buildpack: string): Promise<void> {
-  const layers = await readLayers(places.layers, buildpack);
+async function keepLayersOf(places: LayerPlaces, buildpack: string, layers: readonly Layer[]): Promise<void> {
   const launch = layers.filter((layer) => layer.isLaunch);
-  for (const layer of launch) if (!layer.hasFolder) await reuse(places, layer);
+  const empty = launch.filter((layer) => !layer.hasFolder);
+  const earlier =
+    places.previous === null || empty.length === 0 ? [] : await readLayers(places.previous, buildpack);
+  for (const layer of empty) await reuse(places, layer, earlier);
   for (const layer of layers) if (isForBuilds(layer)) await toCache(places, layer, layer);
   await removeOthers(places.layers, buildpack, launch);
 }
@@ -106,8 +116,7 @@ async function besides(layers: string, group: readonly string[]): Promise<string
   }
 }
 
-async function reuse(places: LayerPlaces, layer: Layer): Promise<void> {
-  const earlier = places.previous === null ? [] : await readLayers(places.previous, layer.buildpack);
+async function reuse(places: LayerPlaces, layer: Layer, earlier: readonly Layer[]): Promise<void> {
   const before = earlier.find((other) => other.name === layer.name && other.isLaunch && other.hasFolder);
   if (layer.isCache || before === undefined || places.previous === null) {
     throw brokenBuildpack(layer.buildpack, `its layer ${layer.name} is for launch and has no content`);
@@ -137,14 +146,17 @@ export async function giveBack(
   moved: readonly Layer[],
   progress: ReadonlyMap<string, Progressed>,
 ): Promise<void> {
+  let count = 0;
   for (const [buildpack, state] of progress) {
     for (const layer of await readLayersOrNone(places.layers, buildpack)) {
       const before = moved.find((other) => other.buildpack === buildpack && other.name === layer.name);
       const hasTypes = layer.isLaunch || layer.isBuild || layer.isCache;
       const told = hasTypes || before === undefined ? layer : { ...before, hasFolder: layer.hasFolder };
-      if (!isForBuilds(told)) continue;
+      if (!isForBuilds(told) || count === MAX_LAYERS) continue;
       const isCertain = state !== 'failed' || Object.keys(told.metadata).length === 0;
-      if (isCertain) await toCache(places, layer, told);
+      if (!isCertain) continue;
+      count += 1;
+      await toCache(places, layer, told);
     }
   }
 }

@@ -6,7 +6,7 @@ import { after, before, test } from 'node:test';
 import { readProcesses } from '../../../src/builder/buildpack-api/launch-processes.ts';
 import { addEnvFolder, addLayerFolders } from '../../../src/builder/buildpack-api/layer-environment.ts';
 import { readLayers } from '../../../src/builder/buildpack-api/layers.ts';
-import { keepLayers } from '../../../src/builder/local/tool-cache.ts';
+import { giveBack, keepLayers } from '../../../src/builder/local/tool-cache.ts';
 import { listPlainFolder } from '../../../src/builder/source/safe-files.ts';
 
 let root: string;
@@ -62,6 +62,22 @@ test('threat 60: a buildpack with more than 100 layers fails the build', async (
   for (const name of numbered(101, '.toml'))
     await writeFile(join(folder, 'test_x', name), '[types]\nlaunch = true\n');
   await assert.rejects(readLayers(folder, 'test/x'), { code: 'BUILD_FAILED' });
+});
+
+test('threat 174: 120 cached layers of two buildpacks fail the build, and of a failed build, the cache keeps 100 of them, because the server starts programs for each layer', async () => {
+  const folder = await newFolder('test_x');
+  const ids = ['test/x', 'test/y'];
+  for (const id of ['test_x', 'test_y'])
+    for (const name of numbered(60, '')) {
+      await mkdir(join(folder, id, name), { recursive: true });
+      await writeFile(join(folder, id, `${name}.toml`), '[types]\ncache = true\n');
+    }
+  const places = { layers: folder, cache: join(folder, 'cache'), previous: null };
+  const message = /all buildpacks together have more than 100 layers/;
+  await assert.rejects(keepLayers(places, ids), { code: 'BUILD_FAILED', message });
+  await giveBack(places, [], new Map(ids.map((id) => [id, 'built' as const])));
+  const kept = await Promise.all(ids.map((id) => readLayers(places.cache, id)));
+  assert.equal(kept.flat().length, 100);
 });
 
 test('threat 60: the server refuses the env files of many layers if they hold 20 MiB together', async () => {
