@@ -90,8 +90,10 @@ export async function keepLayers(places: LayerPlaces, group: readonly string[]):
   await removeTrees(others.map((name) => join(places.layers, name)));
   const all = new Map<string, Layer[]>();
   for (const buildpack of group) all.set(buildpack, await readLayers(places.layers, buildpack));
-  if ([...all.values()].flat().length > MAX_LAYERS)
-    throw brokenBuildpack(group.at(-1) ?? '', `all buildpacks together have more than ${MAX_LAYERS} layers`);
+  if ([...all.values()].flat().length > MAX_LAYERS) {
+    const [most = ''] = [...all].reduce((one, other) => (other[1].length > one[1].length ? other : one));
+    throw brokenBuildpack(most, `all buildpacks together have more than ${MAX_LAYERS} layers`);
+  }
   await allEnded([...all].map(([buildpack, layers]) => keepLayersOf(places, buildpack, layers)));
 }
 

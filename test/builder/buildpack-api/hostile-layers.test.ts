@@ -73,7 +73,7 @@ test('threat 174: 120 cached layers of two buildpacks fail the build, and of a f
       await writeFile(join(folder, id, `${name}.toml`), '[types]\ncache = true\n');
     }
   const places = { layers: folder, cache: join(folder, 'cache'), previous: null };
-  const message = /all buildpacks together have more than 100 layers/;
+  const message = /test\/x .*all buildpacks together have more than 100 layers/;
   await assert.rejects(keepLayers(places, ids), { code: 'BUILD_FAILED', message });
   await giveBack(places, [], new Map(ids.map((id) => [id, 'built' as const])));
   const kept = await Promise.all(ids.map((id) => readLayers(places.cache, id)));
