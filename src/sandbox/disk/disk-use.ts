@@ -102,14 +102,20 @@ const [MAX_MISSES, MISSES_MS] = [3, 10_000];
  * it all the time, or because the machine is slow. Honest programs move a folder rarely just when it is measured.
  */
 export class Misses {
+  readonly #now: () => number;
   #count = 0;
   #since = 0;
 
+  /** @param now - Returns the time in milliseconds. */
+  constructor(now: () => number = () => performance.now()) {
+    this.#now = now;
+  }
+
   /** Records whether a measurement missed the folder. @returns true if the program must end. */
   add(isMissed: boolean): boolean {
-    if (isMissed && this.#count === 0) this.#since = performance.now();
+    if (isMissed && this.#count === 0) this.#since = this.#now();
     this.#count = Math.max(0, this.#count + (isMissed ? 1 : -1));
-    return this.#count >= MAX_MISSES && performance.now() - this.#since >= MISSES_MS;
+    return this.#count >= MAX_MISSES && this.#now() - this.#since >= MISSES_MS;
   }
 }
 

@@ -3,6 +3,7 @@ import { chmod, mkdir, writeFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { test } from 'node:test';
 import { execa } from 'execa';
+import { Misses } from '../../../src/sandbox/disk/disk-use.ts';
 import { dataFolder, isRoot } from '../sandbox-bench.ts';
 
 const PLAIN_USER = 65_534;
@@ -28,4 +29,21 @@ console.log(JSON.stringify(await diskUse(${JSON.stringify(join(data.path, 'home'
   const { bytes, entries } = JSON.parse(stdout);
   assert.ok(bytes >= 5 * 1024 * 1024, stdout);
   assert.equal(entries, 3);
+});
+
+test('threat 152: a program must end if three measurements more have missed its folder than measured it, and the first miss is ten seconds ago', () => {
+  let now = 1000;
+  const misses = new Misses(() => now);
+  const after = (seconds: number, isMissed: boolean) => {
+    now += seconds * 1000;
+    return misses.add(isMissed);
+  };
+  assert.deepEqual([after(0, true), after(1, true), after(1, true)], [false, false, false]);
+  assert.equal(after(8, true), true);
+  for (let hit = 0; hit < 4; hit += 1) after(1, false);
+  assert.deepEqual(
+    [after(60, true), after(60, false), after(60, true), after(60, true)],
+    [false, false, false, false],
+  );
+  assert.equal(after(60, true), true);
 });
