@@ -2,8 +2,9 @@ import { DeployError } from '../core/errors.ts';
 import type { Progress } from '../core/progress.ts';
 import type { PhaseStep } from '../core/replicas.ts';
 import type { Exit } from '../sandbox/sandbox.ts';
+import { errorHint } from './words/error-hints.ts';
 import { exitWords } from './words/exit-words.ts';
-import { errorHint, lastError } from './words/last-error.ts';
+import { lastError } from './words/last-error.ts';
 
 /** How many of the last lines of a test or release command are searched for the error that made it fail. */
 const KEPT_LINES = 60;
@@ -44,7 +45,7 @@ export async function runReleaseCommand(
   throw new DeployError(
     phaseFailed(step),
     error === null ? words : `${words}: ${error}`,
-    (error === null ? null : errorHint(error, isFolderReadOnly)) ?? hint(step, exit),
+    (error === null ? null : errorHint(error, isFolderReadOnly, lines)) ?? hint(step, exit),
   );
 }
 

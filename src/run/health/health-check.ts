@@ -45,6 +45,8 @@ export interface Seen {
   readonly hint: string;
   /** The message to show while the server still waits. */
   readonly soFar: string;
+  /** True if the process listens on no port, so an error in its output is probably the reason. */
+  readonly hasNoPort?: boolean;
 }
 
 export type Readiness =
@@ -254,6 +256,7 @@ export function wrongPort({ name, insidePort }: Port, ports: readonly number[]):
       message: `${name} never opened a port`,
       hint: `${hint} If the tool is a bot that serves no requests, write its command as \`worker: COMMAND\` into a Procfile, push, and start it with \`scale TOOL worker=1\`.`,
       soFar: `${name} has not opened a port yet`,
+      hasNoPort: true,
     };
   }
   const more = ports.length - MAX_NAMED_PORTS;

@@ -232,7 +232,7 @@ export class LocalRollout {
   ): Promise<DeployError> {
     const lastLines = await attempt.lastLines();
     for (const line of lastLines) progress.line(outputOf(process.name, line));
-    if (attempt.kind === 'timed-out') return notHealthy(attempt.seen, attempt.waitedMs);
+    if (attempt.kind === 'timed-out') return notHealthy(attempt.seen, attempt.waitedMs, lastLines);
     const { config, sandbox } = this.#options.parts;
     const isFolderReadOnly = sandbox.whyNoChanges !== null;
     const { run_memory } = config;

@@ -4,8 +4,9 @@ import type { Release } from '../../core/types.ts';
 import type { Exit } from '../../sandbox/sandbox.ts';
 import type { Seen } from '../health/health-check.ts';
 import { memoryLimit } from '../service-limits.ts';
+import { errorHint } from './error-hints.ts';
 import { exitHint, exitWords } from './exit-words.ts';
-import { errorHint, lastError } from './last-error.ts';
+import { lastError } from './last-error.ts';
 
 /** A process of a rollout. */
 interface Named {
@@ -72,11 +73,26 @@ export function crashed(
   return new DeployError(
     'ROLLOUT_CRASHED',
     `${name} ${words}: ${error}`,
-    errorHint(error, isFolderReadOnly) ?? hint,
+    errorHint(error, isFolderReadOnly, lastLines) ?? hint,
   );
 }
 
-/** The error of a rollout in which a process did not become healthy in time. */
-export function notHealthy({ message, hint }: Omit<Seen, 'soFar'>, waitedMs: number): DeployError {
-  return new DeployError('ROLLOUT_TIMED_OUT', `${message}; waited ${waitedMs / 1000} s`, hint);
+/**
+ * The error of a rollout in which a process did not become healthy in time. If the process opened no port, and the last
+ * lines of its output name an error, the message quotes this error: programs such as nodemon go on after the tool has
+ * ended.
+ *
+ * @param lastLines - The last output of the process, with config vars masked.
+ */
+export function notHealthy(
+  { message, hint, hasNoPort = false }: Omit<Seen, 'soFar'>,
+  waitedMs: number,
+  lastLines: readonly string[] = [],
+): DeployError {
+  const error = hasNoPort ? lastError(lastLines) : null;
+  return new DeployError(
+    'ROLLOUT_TIMED_OUT',
+    `${message}; waited ${waitedMs / 1000} s${error === null ? '' : `: ${error}`}`,
+    (error === null ? null : errorHint(error, false, lastLines)) ?? hint,
+  );
 }

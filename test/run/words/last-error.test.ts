@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { errorHint, lastError } from '../../../src/run/words/last-error.ts';
+import { errorHint } from '../../../src/run/words/error-hints.ts';
+import { lastError } from '../../../src/run/words/last-error.ts';
 
 for (const { name, output, error, hint = null } of [
   {
@@ -196,6 +197,7 @@ Node.js v24.1.0`,
     name: 'a setting that Django misses',
     output: 'django.core.exceptions.ImproperlyConfigured: The SECRET_KEY setting must not be empty.',
     error: 'django.core.exceptions.ImproperlyConfigured: The SECRET_KEY setting must not be empty.',
+    hint: /config set TOOL SECRET_KEY=VALUE/,
   },
   {
     name: 'a database that is gone',
@@ -264,11 +266,198 @@ Node.js v24.1.0`,
     name: 'uvicorn without a module',
     output: 'ERROR:    Error loading ASGI app. Could not import module "main".',
     error: 'ERROR: Error loading ASGI app. Could not import module "main".',
+    hint: /^The command names a module that is not in the folder in which it starts/,
   },
   {
     name: 'a program with wrong arguments',
     output: 'usage: gunicorn [OPTIONS] [APP_MODULE]\ngunicorn: error: unrecognized arguments: --worker',
     error: 'gunicorn: error: unrecognized arguments: --worker',
+  },
+  {
+    name: 'Python code that is no Python, with its place',
+    output: `  File "/layers/toolforge_pip/venv/lib/python3.13/site-packages/gunicorn/util.py", line 370, in import_app
+    mod = importlib.import_module(module)
+  File "/workspace/app.py", line 5
+    def index()
+               ^
+SyntaxError: expected ':'
+[2026-12-01 08:00:00 +0000] [7] [INFO] Worker exiting (pid: 7)`,
+    error: "app.py line 5: SyntaxError: expected ':'",
+    hint: /^Correct line 5 of app\.py, or the line above it/,
+  },
+  {
+    name: 'JavaScript that is no JavaScript, with its place',
+    output: `/workspace/src/index.js:4
+app.listen(process.env.PORT, () => { console.log('x' );
+                                                     ^
+
+SyntaxError: missing ) after argument list
+    at wrapSafe (node:internal/modules/cjs/loader:1638:18)`,
+    error: 'src/index.js line 4: SyntaxError: missing ) after argument list',
+    hint: /^Correct line 4 of src\/index\.js/,
+  },
+  {
+    name: 'text that is no JSON, which has no place in a file of the tool',
+    output: `SyntaxError: Unexpected token 'o', "not json" is not valid JSON\n    at JSON.parse (<anonymous>)`,
+    error: `SyntaxError: Unexpected token 'o', "not json" is not valid JSON`,
+  },
+  {
+    name: 'a panic in Rust, whose text is on the next line',
+    output: `
+thread 'main' panicked at src/main.rs:12:37:
+DATABASE_URL must be set: NotPresent
+note: run with \`RUST_BACKTRACE=1\` environment variable to display a backtrace`,
+    error: "thread 'main' panicked at src/main.rs:12:37: DATABASE_URL must be set: NotPresent",
+    hint: /config set TOOL DATABASE_URL=VALUE/,
+  },
+  {
+    name: 'settings of Pydantic without values',
+    output: `pydantic_core._pydantic_core.ValidationError: 2 validation errors for Settings
+database_url
+  Field required [type=missing, input_value={}, input_type=dict]
+    For further information visit https://errors.pydantic.dev/2.13/v/missing
+secret_key
+  Field required [type=missing, input_value={}, input_type=dict]
+    For further information visit https://errors.pydantic.dev/2.13/v/missing`,
+    error: 'ValidationError: 2 validation errors for Settings: database_url, secret_key: Field required',
+    hint: /config set TOOL DATABASE_URL=VALUE SECRET_KEY=VALUE\)/,
+  },
+  {
+    name: 'variables that Zod does not accept',
+    output: `ZodError: [
+  {
+    "code": "invalid_type",
+    "expected": "string",
+    "received": "undefined",
+    "path": [
+      "DATABASE_URL"
+    ],
+    "message": "Required"
+  },
+  {
+    "code": "invalid_type",
+    "path": [
+      "SESSION_SECRET"
+    ],
+    "message": "Required"
+  }
+]
+    at get error (/workspace/node_modules/zod/v3/types.cjs:45:31)`,
+    error: 'ZodError: DATABASE_URL, SESSION_SECRET: Required',
+    hint: /set these variables \(config set TOOL DATABASE_URL=VALUE SESSION_SECRET=VALUE\)/,
+  },
+  ...[
+    'Error: Please define the MONGODB_URI environment variable inside .env.local',
+    'RuntimeError: MONGODB_URI environment variable is required',
+    'MONGODB_URI is not set, exiting',
+    'Missing required environment variable: MONGODB_URI',
+    'panic: MONGODB_URI is not set',
+    'app.rb:3:in `fetch\': key not found: "MONGODB_URI" (KeyError)',
+  ].map((error) => ({
+    name: `a variable that is not set: ${error}`,
+    output: `starting\n${error}\n`,
+    error,
+    hint: /^If the tool reads MONGODB_URI from its environment, .*config set TOOL MONGODB_URI=VALUE/,
+  })),
+  {
+    name: 'a value that is not there, because a variable is not set',
+    output: `  File "/workspace/app.py", line 5, in <module>
+    uri = os.environ.get('DATABASE_URL').replace('postgres://', 'postgresql://')
+AttributeError: 'NoneType' object has no attribute 'replace'`,
+    error: "AttributeError: 'NoneType' object has no attribute 'replace'",
+    hint: /config set TOOL DATABASE_URL=VALUE/,
+  },
+  {
+    name: 'a value that is not there for another reason',
+    output: "AttributeError: 'NoneType' object has no attribute 'group'",
+    error: "AttributeError: 'NoneType' object has no attribute 'group'",
+  },
+  {
+    name: 'a code of Node in the name of the error',
+    output: "Error [ERR_MODULE_NOT_FOUND]: Cannot find package 'koa' imported from /workspace/app.js",
+    error: "Error [ERR_MODULE_NOT_FOUND]: Cannot find package 'koa' imported from /workspace/app.js",
+    hint: /^Add koa to the dependencies/,
+  },
+  {
+    name: 'the last line of a program in Go, by log.Fatal',
+    output: `2026/12/01 08:00:00 starting\n2026/12/01 08:00:01 main.go:12: listen tcp: address 8000: missing port in address`,
+    error: 'listen tcp: address 8000: missing port in address',
+    hint: /^The address of the listener needs a colon before the port/,
+  },
+  {
+    name: 'Spring Boot without a database',
+    output: `2026-12-01T08:00:00.000Z  WARN 2 --- [main] x : Exception encountered during context initialization: org.x.BeanCreationException: Error creating bean
+
+***************************
+APPLICATION FAILED TO START
+***************************
+
+Description:
+
+Failed to configure a DataSource: 'url' attribute is not specified and no embedded datasource could be configured.
+
+Reason: Failed to determine a suitable driver class`,
+    error:
+      "Failed to configure a DataSource: 'url' attribute is not specified and no embedded datasource could be configured.",
+    hint: /SPRING_DATASOURCE_URL/,
+  },
+  {
+    name: 'an exception in Ruby, whose name comes last',
+    output: "app.rb:3:in `<main>': undefined local variable or method `ap' for main:Object (NameError)",
+    error: "app.rb:3:in `<main>': undefined local variable or method `ap' for main:Object (NameError)",
+  },
+  {
+    name: 'a port that is a text',
+    output: "TypeError: 'str' object cannot be interpreted as an integer",
+    error: "TypeError: 'str' object cannot be interpreted as an integer",
+    hint: /write int\(os\.environ\["PORT"\]\)/,
+  },
+  {
+    name: 'a shared library that a package of Python loads',
+    output: 'ImportError: libGL.so.1: cannot open shared object file: No such file or directory',
+    error: 'ImportError: libGL.so.1: cannot open shared object file: No such file or directory',
+    hint: /^Name libgl1 and libglib2\.0-0t64 in an Aptfile/,
+  },
+  {
+    name: 'an error whose text is in the next lines',
+    output: `LookupError: \n${'*'.repeat(70)}\n  Resource stopwords not found.\n  Please use the NLTK Downloader`,
+    error: 'LookupError: Resource stopwords not found.',
+  },
+  {
+    name: 'a module whose package has another name',
+    output: "ModuleNotFoundError: No module named 'MySQLdb'",
+    error: "ModuleNotFoundError: No module named 'MySQLdb'",
+    hint: /^Add mysqlclient, which has the module MySQLdb, to the requirements/,
+  },
+  {
+    name: 'a file of the tool in another folder',
+    output: "ModuleNotFoundError: No module named 'app'",
+    error: "ModuleNotFoundError: No module named 'app'",
+    hint: /^If app is a file of the tool, the command starts in another folder/,
+  },
+  {
+    name: 'settings that are not in the repository',
+    output: "ModuleNotFoundError: No module named 'config'",
+    error: "ModuleNotFoundError: No module named 'config'",
+    hint: /^If config\.py is a file of the tool, commit it\. If it has passwords/,
+  },
+  {
+    name: 'a package that is too old for Python',
+    output: "AttributeError: module 'collections' has no attribute 'MutableMapping'",
+    error: "AttributeError: module 'collections' has no attribute 'MutableMapping'",
+    hint: /no longer has this\. Ask for newer versions of the packages .* an older Python in \.python-version/,
+  },
+  {
+    name: 'a file outside of the folders that a tool can write to',
+    output: "PermissionError: [Errno 13] Permission denied: '/data/project/x/app.log'",
+    error: "PermissionError: [Errno 13] Permission denied: '/data/project/x/app.log'",
+    hint: /can write to \/tmp/,
+  },
+  {
+    name: 'a port below 1024',
+    output: 'Error: listen EACCES: permission denied 0.0.0.0:80',
+    error: 'Error: listen EACCES: permission denied 0.0.0.0:80',
+    hint: /^A tool cannot listen on a port below 1024/,
   },
   {
     name: 'an error in a long line',
@@ -282,10 +471,11 @@ Node.js v24.1.0`,
   },
 ] as readonly { name: string; output: string; error: string | null; hint?: RegExp | null }[]) {
   test(`the server finds the error in the last output of a process, and the right hint: ${name}`, () => {
-    const found = lastError(output.split('\n'));
+    const lines = output.split('\n');
+    const found = lastError(lines);
     assert.equal(found, error);
-    if (hint !== null) assert.match(errorHint(found ?? '') ?? '', hint);
-    else assert.equal(errorHint(found ?? ''), null);
+    if (hint !== null) assert.match(errorHint(found ?? '', false, lines) ?? '', hint);
+    else assert.equal(errorHint(found ?? '', false, lines), null);
   });
 }
 

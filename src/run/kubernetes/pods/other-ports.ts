@@ -64,6 +64,7 @@ export class OtherPorts {
       message: `${name} never opened a port that others can reach${printed}`,
       hint: `${hint} A server on 127.0.0.1 or localhost cannot be reached from outside.`,
       soFar: `${soFar}${printed}`,
+      hasNoPort: this.#printed === null,
     };
   }
 

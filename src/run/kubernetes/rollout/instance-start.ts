@@ -234,11 +234,12 @@ export class InstanceStart {
     await this.#looking;
     const waitedMs = isElsewhere ? Math.min(this.#runningMs(), health_time) : health_time;
     if (this.#look?.kind === 'no-port') await this.#others.look(pod).catch(() => {});
-    await showLastLines(this.#crashParts, pod, 'current');
-    const seen = this.#seen(pod);
-    const message = seen?.message ?? `${this.#instance.name} did not become healthy`;
-    const hint = seen?.hint ?? `The last output of the process is above. ${this.#wanted}`;
-    throw notHealthy({ message, hint }, Math.round(waitedMs / 1000) * 1000);
+    const lines = await showLastLines(this.#crashParts, pod, 'current');
+    const seen = this.#seen(pod) ?? {
+      message: `${this.#instance.name} did not become healthy`,
+      hint: `The last output of the process is above. ${this.#wanted}`,
+    };
+    throw notHealthy(seen, Math.round(waitedMs / 1000) * 1000, lines.map(this.#mask));
   }
 
   /** What a process must do to be healthy, as a sentence. */
