@@ -4,10 +4,14 @@
 has_web_line() { [[ -f Procfile ]] && LC_ALL=C tr -d '\000' <Procfile | LC_ALL=C grep -E $'^(\xef\xbb\xbf)?[[:space:]]*web:' >/dev/null; }
 
 # may_serve SUFFIX SIGNS: tells whether the tool may wait for requests. A tool with a Procfile, toolforge.yaml or
-# jobs.yaml may only if one of its files *.SUFFIX matches SIGNS, an extended regular expression. Every other tool may.
+# a file of jobs may only if one of its files *.SUFFIX matches SIGNS, an extended regular expression. Every other tool may.
 may_serve() {
-  [[ ! -f Procfile && ! -f toolforge.yaml && ! -f jobs.yaml ]] ||
+  local file
+  for file in Procfile toolforge.yaml {,toolforge/,.toolforge/}{,cron}jobs.yaml jobs.yml toolforge-jobs.yaml; do
+    [[ -f $file ]] || continue
     grep -rqsE --include="*.$1" --exclude-dir={vendor,node_modules,target,.git} "$2" .
+    return
+  done
 }
 
 # choose_web FOLDER NAME…: defines the web process, unless the Procfile does. FOLDER has the commands. If there are

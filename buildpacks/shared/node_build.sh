@@ -148,7 +148,7 @@ node_serves() {
   local word frameworks='^(express|fastify|koa|@hapi/hapi|next|nuxt|@nestjs/core|@sveltejs/kit|@remix-run/serve|astro|hono|polka|restify|socket.io|ws|serve|http-server|json-server)$'
   server_of "$lines"
   [[ -n $server && -z $web ]] || return 1
-  other_language >/dev/null || [[ -f $top/Procfile || -f $top/toolforge.yaml || -f $top/jobs.yaml ]] || return 0
+  other_language >/dev/null || names_processes || return 0
   [[ $server == next ]] && return
   awk -F '[|\t]' -v names="$frameworks" '$1 == "dependencies" && $2 ~ names { found = 1; exit } END { exit !found }' <<<"$lines" && return
   for word in $(field "$lines" "scripts|$start_script") "$server"; do

@@ -8,6 +8,13 @@ top=$PWD
 # The files that may name the jobs of the tool
 job_files=("$top"/toolforge.yaml "$top"/{,toolforge/,.toolforge/}{,cron}jobs.yaml "$top"/{jobs.yml,toolforge-jobs.yaml})
 
+# names_processes: tells whether a file names the processes of the tool
+names_processes() {
+  local file
+  for file in "$top/Procfile" "${job_files[@]}"; do [[ ! -f $file ]] || return 0; done
+  return 1
+}
+
 # Matches a byte order mark or nothing. Some editors on Windows write the mark at the start of a file
 bom=$'(\xef\xbb\xbf)?'
 
@@ -102,7 +109,8 @@ server_of() {
   for file in .output/server/index.mjs dist/server/entry.mjs build/handler.js dist/*/server/server.mjs; do
     [[ -f $file ]] && server=${file/handler/index} && return
   done
-  if [[ -f .next/BUILD_ID && ! -f out/index.html ]]; then server=next && return; fi
+  # A server of the tool's own comes before the one of Next.js, as `npm start` without a start script also runs server.js.
+  if [[ -f .next/BUILD_ID && ! -f out/index.html ]] && ! grep -sqE "$waits_for_connections" server.js; then server=next && return; fi
   for file in server.{js,mjs,cjs,ts} "${main:-index.js}" {index,app}.{js,mjs,cjs,ts}; do
     if [[ ! -f $file ]]; then
       [[ $file == "$main" && ( -f $main.js || -f $main/index.js ) ]] || continue

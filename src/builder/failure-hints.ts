@@ -6,7 +6,10 @@ const DEBIAN_PACKAGES: readonly (readonly [missing: RegExp, packages: string])[]
   [/pg_config|libpq-fe\.h/, 'libpq-dev'],
   [/\bffi\.h/, 'libffi-dev'],
   [/xmlversion\.h|xml2-config|xslt-config|libxml2 and libxslt/, 'libxml2-dev and libxslt1-dev'],
-  [/\b(lber|ldap)\.h/, 'libldap-dev and libsasl2-dev'],
+  [/\b(lber|ldap)\.h|\bsasl\/sasl\.h/, 'libldap-dev and libsasl2-dev'],
+  [/krb5-config|\bgssapi\/\w+\.h|\bkrb5\.h/, 'libkrb5-dev'],
+  [/\bsql\.h/, 'unixodbc-dev'],
+  [/\bportaudio\.h/, 'portaudio19-dev'],
   [/headers or library files could not be found for (jpeg|zlib)|jpeglib\.h/, 'libjpeg-dev and zlib1g-dev'],
   [/openssl\/\w+\.h/, 'libssl-dev'],
   [
@@ -25,6 +28,12 @@ const NETWORK =
 /** Errors of git and of package managers that fetch from an SSH address. */
 const SSH =
   /cannot run ssh\b|Host key verification failed|Permission denied \(publickey|ssh: (?:command )?not found|\bspawn ssh\b/;
+/**
+ * What npm prints last if it cannot fetch a repository that package.json names as `OWNER/NAME`. npm tries SSH only after
+ * HTTPS has failed.
+ */
+const NPM_GIT =
+  /npm (?:error|ERR!) command git .{0,80}ls-remote ssh:\/\/git@([\w.-]+\/[\w.-]+\/[\w.-]{1,100})/;
 /** Errors of programs that read the commit or its tags: git, setuptools-scm, and git-commit-id for Maven. */
 const NO_REPOSITORY =
   /not a git repository|setuptools-scm was unable to detect version|\.git directory is not found/;
@@ -45,7 +54,10 @@ const NO_PROGRAM = /^[ \t]*(?:\S+: (?:line )?\d+: )(\S{1,80}): (?:command )?not 
 const NO_MODULE = /Cannot find (?:module|package) '([^'./][^']{0,100})'|No module named '([\w.]{1,100})'/;
 /** Errors of Python packages that are older than the Python that compiles them or runs their setup.py. */
 const OLD_PACKAGE =
-  /use_2to3 is invalid|longintrepr\.h|\bImpImporter\b|\bSafeConfigParser\b|newer than PyO3's maximum supported version|No module named 'pkg_resources'|_evaluate\(\) missing 1 required|SyntaxError: (?:multiple exception types must be parenthesized|Missing parentheses in call to 'print')/;
+  /use_2to3 is invalid|longintrepr\.h|\bImpImporter\b|\bSafeConfigParser\b|newer than PyO3's maximum supported version|No module named 'pkg_resources'|_evaluate\(\) missing 1 required|error: (?:implicit declaration of function|unknown type name|too (?:few|many) arguments to function) [‘']_?Py[A-Z_]\w{1,60}|error: [‘']Py[A-Z]\w{1,40}[’'] [^\n]{0,60}has no member named|SyntaxError: (?:multiple exception types must be parenthesized|Missing parentheses in call to 'print')/;
+/** What uv prints above or below the output of a package that could not be built. */
+const NOT_BUILT =
+  /Failed to build `([\w.=+-]{1,100})`|`([\w.-]{1,80})` \(v[\w.]{1,40}\) was included because/;
 const PKG_CONFIG = /Package '?([\w.+-]{1,60})'? was not found in the pkg-config search path/;
 /** Errors about requirements that cannot be fulfilled, and what to do. */
 const REQUIREMENTS: readonly (readonly [error: RegExp, hint: string])[] = [
@@ -96,8 +108,10 @@ export function failureHint(text: string): string | null {
  * missing, or that the package is too old for the Python of the build. Null if the text names neither.
  */
 export function libraryHint(text: string): string | null {
-  if (OLD_PACKAGE.test(text))
-    return `A package is too old for the Python of this build. ${USE_OTHER_VERSIONS}`;
+  if (OLD_PACKAGE.test(text)) {
+    const [, first, second] = NOT_BUILT.exec(text) ?? [];
+    return `${first ?? second ?? 'A package'} is too old for the Python of this build. ${USE_OTHER_VERSIONS}`;
+  }
   const packages = DEBIAN_PACKAGES.find(([missing]) => missing.test(text))?.[1];
   if (packages !== undefined)
     return `A package is compiled and needs a library. Name ${packages} in a file Aptfile, or (for Python) ask for a version that has a wheel, and push again.`;
@@ -119,6 +133,9 @@ export function repositoryHint(reason: string | null): string | null {
 function otherHint(text: string): string | null {
   if (CERTIFICATE.test(text))
     return 'The server does not know the authority of a certificate. Tell the operator: builds trust the authorities in the certificate store of the machine.';
+  const repository = NPM_GIT.exec(text)?.[1]?.replace(/\.git$/, '');
+  if (repository !== undefined)
+    return `npm could reach ${repository} neither by HTTPS nor by SSH, for which builds have no key. Check that this repository exists and is public, and push again later. Or ask for a version of the package from the registry.`;
   if (SSH.test(text))
     return 'A dependency comes over SSH, for which builds have no key. Write its HTTPS address in the files of the tool; if it is private, with a token. Commit and push again.';
   if (NETWORK.test(text))

@@ -55,6 +55,9 @@ for (const line of [
   "       ModuleNotFoundError: No module named 'distutils'",
   '       SyntaxError: multiple exception types must be parenthesized',
   "       ModuleNotFoundError: No module named 'pkg_resources'",
+  '       m.c:661:5: error: implicit declaration of function ‘Py_TRASHCAN_SAFE_END’; did you mean ‘Py_TRASHCAN_END’?',
+  '       m.c:12:9: error: ‘PyTypeObject’ {aka ‘struct _typeobject’} has no member named ‘tp_print’',
+  '       g.cpp:1341:36: error: ‘PyThreadState’ {aka ‘struct _ts’} has no member named ‘trash’',
   "       TypeError: ForwardRef._evaluate() missing 1 required keyword-only argument: 'recursive_guard'",
 ]) {
   test(`if a package is too old for the Python of the build, the hint says so: ${line.trim()}`, () => {
@@ -65,6 +68,18 @@ for (const line of [
     );
   });
 }
+
+test('the hint about a package that is too old for the Python of the build names the package', () => {
+  const lastLines = [
+    '       × Failed to build `multidict==4.7.6`',
+    '       m.c:661:5: error: implicit declaration of function ‘Py_TRASHCAN_SAFE_END’',
+  ];
+  const step = { name: 'pip', code: 1, signal: null, isOutOfMemory: false, lastLines };
+  assert.match(
+    stepFailed(step, limits).hint ?? '',
+    /^multidict==4\.7\.6 is too old for the Python of this build\./,
+  );
+});
 
 for (const [line, hint] of [
   [
@@ -186,6 +201,10 @@ for (const [line, hint] of [
     /^A dependency comes over SSH, for which builds have no key/,
   ],
   ['git@git.example: Permission denied (publickey).', /^A dependency comes over SSH/],
+  [
+    'npm error command git --no-replace-objects ls-remote ssh://git@git.example/expressjs/express.git\nnpm error ssh: not found',
+    /^npm could reach git\.example\/expressjs\/express neither by HTTPS nor by SSH/,
+  ],
   [
     'fatal: not a git repository (or any of the parent directories): .git',
     /^Builds get the files of the commit, without the folder \.git/,

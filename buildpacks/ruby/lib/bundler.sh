@@ -80,6 +80,9 @@ why_not_bundled() {
     echo "The gem $gem could not be installed${line:+: $line}. If a library is missing, write the Debian package of the library (its name ends in -dev) into a file Aptfile."
   elif [[ -n $(line '/Could not (reach host|fetch specs)|Network error|Failed to open TCP|getaddrinfo|Timeout::Error|SocketError/p') ]]; then
     echo "The server with the gems cannot be reached: $(line '/Could not (reach host|fetch specs)|Network error|Failed to open TCP|getaddrinfo|Timeout::Error|SocketError/p' | sed -E 's/\. Check your network connection.*//'). Push again later, or commit the gems: bundle cache."
+  elif [[ -n $(line '/^ *(Git error|fatal): /p') ]]; then
+    line=$(line 's/^ *fatal: (.*)/\1/p')
+    echo "A gem of the Gemfile comes from git, and git failed${line:+: ${line%.}}."
   else
     line=$(line '/Could not find |not find compatible|gemspec|required by/p')
     [[ -n $line ]] || line=$(grep -v '^ *$' "$1" | tail -n 1)

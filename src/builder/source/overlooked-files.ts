@@ -34,9 +34,12 @@ const READ = new Set([
   ...['index.html', 'index.php', 'manage.py', 'static.json', 'config.ru'],
 ]);
 
+/** Other names of jobs.yaml that builds read. */
+const JOBS = new Set(['jobs.yml', 'cronjobs.yaml', 'toolforge-jobs.yaml']);
+
 /** Whether builds read a file of this name at the top of the source. */
 export function isReadByBuilds(name: string): boolean {
-  return READ.has(name) || /^requirements.*\.txt$/.test(name);
+  return READ.has(name) || JOBS.has(name) || /^requirements.*\.txt$/.test(name);
 }
 
 /** Files that are meant for the same purpose as a file that builds read (`wanted`), and what to do with them. */
@@ -150,7 +153,7 @@ export async function overlookedFiles(source: string, files: readonly string[]):
  * source lacks. Null for all other files.
  */
 function misspelt(file: string, absent: readonly Wanted[]): string | null {
-  if (READ.has(file) || file.length > MAX_NAME) return null;
+  if (READ.has(file) || JOBS.has(file) || file.length > MAX_NAME) return null;
   const [name, bare] = [letters(file), letters(file.replace(/\.(txt|ya?ml)$/i, ''))];
   const wanted = absent.find(
     (one) => one.goal === name || one.goal === bare || isNearly({ file, name }, one),

@@ -22,7 +22,7 @@ const NO_CONNECTION =
 const ITSELF = /\b127\.0\.0\.1\b|::1\b|localhost|\bsocket\b|\[2002\] No such file/i;
 /** Matches errors about a host name that no name server knows, and captures the name. */
 const NO_HOST =
-  /getaddrinfo (?:ENOTFOUND|EAI_AGAIN) (\S+)|could not translate host name "([^"]+)"|Unknown (?:MySQL )?server host '([^']+)'|UnknownHostException: (\S+)|lookup (\S+)(?: on \S+)?: no such host/;
+  /getaddrinfo (?:ENOTFOUND|EAI_AGAIN) (\S+)|could not translate host name "([^"]+)"|Unknown (?:MySQL )?server host '([^']+)'|UnknownHostException: (\S+)|lookup (\S+)(?: on \S+)?: no such host|server on '([^']+)' \(\[Errno -[235]\]|host='([^']+)', port=\d+\).{0,300}(?:Name or service not known|name resolution)/;
 /** Matches errors about a file that is missing in the tool's folder, and captures its name. */
 const MISSING_FILE = /(?:No such file or directory: |ENOENT: .*, open )'(?:\/workspace\/|\.\/)?([^'/][^']*)'/;
 /** Matches errors about a file that is missing in the home folder. */
@@ -223,6 +223,9 @@ export function errorHint(
   const backend = /\bfailed to start: (?:\/workspace\/)?(\S+): No such file/.exec(error)?.[1];
   if (backend !== undefined)
     return `.lighttpd.conf starts ${backend}. Check that this file is in the repository, and that the program in its first line exists here: /usr/bin/env python3, not /usr/bin/python. Then push again.`;
+  const program = /: line \d+: ([\w.+-]+): command not found$/.exec(error)?.[1];
+  if (program !== undefined)
+    return `Nothing installs ${program}. Correct the name, add its package to the packages of the tool, or write its Debian package into a file Aptfile. Then push again.`;
   const jar = /Unable to access jarfile (\S+)/.exec(error)?.[1];
   if (jar !== undefined)
     return `There is no ${jar}. The build makes jars in the folder target, or build/libs with Gradle, of the tool or of its module: write the path from the top of the repository, without / before it, and push again.`;
@@ -231,6 +234,8 @@ export function errorHint(
     const debian = LIBRARIES.find(([name]) => library.startsWith(name))?.[1];
     return `Name ${debian ?? `the Debian package that has ${library}`} in an Aptfile, and push again.`;
   }
+  if (/unable to open database file/.test(error) && !isFolderReadOnly)
+    return 'The folder of this file does not exist, or a running tool cannot write there. Let the tool make the folder before. It can write to /tmp and to its home folder, which are empty at each start. Data that must last belongs into a database. Then push again.';
   if (READ_ONLY.test(error))
     return `${isFolderReadOnly ? 'On this server, a running tool cannot write to /workspace, the folder of its release.' : 'A running tool cannot write there.'} It can write to /tmp and to its home folder, which are empty at each start. Let it write to one of them, or keep its data in a database, and push again.`;
   if (NO_CONNECTION.test(error) && ITSELF.test(error))

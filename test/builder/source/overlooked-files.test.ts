@@ -54,7 +54,7 @@ for (const [file, wanted] of [
   ['AptFile.txt', 'Aptfile'],
   ['toolforge.yml', 'toolforge.yaml'],
   ['toolforge.yaml.txt', 'toolforge.yaml'],
-  ['jobs.yml', 'jobs.yaml'],
+  ['jobs-yaml', 'jobs.yaml'],
   ['service-template', 'service.template'],
   ['services.template', 'service.template'],
   ['.slug-ignore', '.slugignore'],
@@ -221,4 +221,9 @@ test('a file with the marks of a merge conflict is refused, and the error names 
     rewriteAsUtf8(source.folder, source.files),
     failsWith('BUILD_CONFLICT', /^the file requirements\.txt has the marks of a merge conflict in line 2$/),
   );
+});
+
+test('no file with a name under which jobs are read is reported as misspelt', async () => {
+  await using source = await Source.of({ 'jobs.yml': '', 'cronjobs.yaml': '', 'toolforge-jobs.yaml': '' });
+  assert.deepEqual(await source.overlooked(), []);
 });

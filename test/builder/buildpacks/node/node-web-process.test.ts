@@ -91,6 +91,14 @@ for (const { what, files, web } of [
     web: ['node', 'server.js'],
   },
   {
+    what: 'a server of its own beside pages of Next.js',
+    files: {
+      'package.json': json({ scripts: { build: 'mkdir .next && echo 1 >.next/BUILD_ID' } }),
+      'server.js': LISTENS,
+    },
+    web: ['node', 'server.js'],
+  },
+  {
     what: 'a main file with a space in its name',
     files: { 'package.json': json({ main: 'my "app".js' }), 'my "app".js': LISTENS },
     web: ['node', 'my "app".js'],
