@@ -150,6 +150,7 @@ node_serves() {
   [[ -n $server && -z $web ]] || return 1
   other_language >/dev/null || names_processes || return 0
   [[ $server == next ]] && return
+  [[ $server == start && $(field "$lines" "scripts|$start_script") =~ \$\{?PORT ]] && return
   awk -F '[|\t]' -v names="$frameworks" '$1 == "dependencies" && $2 ~ names { found = 1; exit } END { exit !found }' <<<"$lines" && return
   for word in $(field "$lines" "scripts|$start_script") "$server"; do
     [[ $word == *.[cm]js || $word == *.[jt]s ]] && grep -sqE "$waits_for_connections" "$word" && return

@@ -39,10 +39,10 @@ function placeAbove(lines: readonly string[]): string {
   return file === undefined ? '' : `${file} line ${pythonLine ?? nodeLine}: `;
 }
 
-/** The settings that Zod complains about, and the first complaint, from the JSON below a ZodError. */
+/** The settings that Zod complains about, and the first complaint, from the JSON or the properties below a ZodError. */
 function zodIssues(json: string): string {
-  const names = [...json.matchAll(/"path": \[\s*"(\w{1,100})"/g)].map((match) => match[1] ?? '');
-  const message = /"message": "([^"\n]+)"/.exec(json)?.[1];
+  const names = [...json.matchAll(/\bpath"?: \[\s*["'](\w{1,100})["']/g)].map((match) => match[1] ?? '');
+  const message = /\bmessage"?: ["']([^"'\n]+)["']/.exec(json)?.[1];
   return [listed(names), message].filter((part) => part !== undefined && part !== '').join(': ');
 }
 

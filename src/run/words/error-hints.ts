@@ -117,7 +117,7 @@ const SENTENCES: readonly (readonly [error: RegExp, hint: string])[] = [
   ],
   [
     /(?:require|module|exports|__dirname|__filename) is not defined in ES module scope/,
-    'Node.js takes this file for an ES module, because package.json has "type": "module". Name the file with .cjs, or use import, and push again.',
+    'Node.js takes this file for an ES module, because it uses import, or because package.json has "type": "module". Use only import in it, or only require in a file that ends in .cjs, and push again.',
   ],
   [
     /ERR_REQUIRE_ESM|require\(\) of ES Module/,
@@ -172,6 +172,18 @@ const SENTENCES: readonly (readonly [error: RegExp, hint: string])[] = [
     'The installed version of Flask does not have this. Write the version that the tool needs into the requirements, such as flask==2.2.5 with werkzeug==2.2.3, and push again.',
   ],
   [
+    /cannot execute: required file not found|bad interpreter/,
+    'The first line of this script names a program that is not here, or the script has Windows line endings (CRLF). Save it with LF line endings, and begin it with a line such as #!/bin/bash or #!/usr/bin/env python3. Then push again.',
+  ],
+  [
+    /nltk\.org\/data/,
+    'NLTK has no data here. Let the tool download the data when it starts, to a folder that it can write to: nltk.download("NAME", download_dir="/tmp/nltk_data"), after nltk.data.path.append("/tmp/nltk_data"). Then push again.',
+  ],
+  [
+    /Failed to allocate memory|buffer allocation failed|Cannot allocate memory|MemoryError\b/i,
+    'Make the process need less memory, ask for more memory (mem in service.template), or ask the operator for a higher run_memory.',
+  ],
+  [
     /Failed to configure a DataSource|Failed to determine a suitable driver class/,
     'The tool has no address of its database. Set SPRING_DATASOURCE_URL, SPRING_DATASOURCE_USERNAME and SPRING_DATASOURCE_PASSWORD (config set TOOL NAME=VALUE), and push again.',
   ],
@@ -204,6 +216,12 @@ export function errorHint(
     return `The installed version of ${changed} does not have this name. Write the version that the tool needs into the requirements (on your computer, \`pip freeze\` lists versions), and push again.`;
   const node = /Cannot find (?:module|package) '([^'./][^']*)'/.exec(error)?.[1];
   if (node !== undefined) return `Add ${node} to the dependencies of package.json, and push again.`;
+  const imported =
+    /ERR_MODULE_NOT_FOUND\]: Cannot find module '\/workspace\/([^'.]+)' imported|Directory import '\/workspace\/([^']+)'/.exec(
+      error,
+    );
+  if (imported !== null)
+    return `In ES modules, an import needs the whole name of a file: write ${imported[1] === undefined ? `${imported[2]}/index.js` : `${imported[1]}.js`} if this is the file, and push again.`;
   const ownFile = /Cannot find module '(\.{0,2}\/[^']*)'/.exec(error)?.[1];
   if (ownFile !== undefined)
     return `${ownFile.replace(/^\/workspace\//, '')} is not in the repository, and the build does not make it. Check the name: upper and lower case letters differ on this server. Then push again.`;
@@ -244,10 +262,12 @@ export function errorHint(
   if (host !== undefined)
     return `No host has the name ${host} here. If the tool reads it from a variable, correct the variable (config set TOOL NAME=VALUE). Otherwise push again later, or tell the operator.`;
   const file = MISSING_FILE.exec(error)?.[1];
+  if (file !== undefined && !error.includes('/workspace/'))
+    return `There is no ${file} in the folder in which the tool starts, which is usually the top of the repository. Write its path from there, or commit the file, and push again. If it has passwords, let the tool read them from variables, and set these: config set TOOL NAME=VALUE`;
   if (file !== undefined)
     return `${file} is not in the repository. Commit it and push again. If it has passwords, let the tool read them from variables, and set these: config set TOOL NAME=VALUE`;
   if (HOME_FILE.test(error))
-    return 'The home folder is empty here. Let the tool read its passwords from variables, set these (config set TOOL NAME=VALUE), and push again.';
+    return 'The home folder is empty here, and there is no /data/project. If the tool writes its log there, let it print the log instead. If the file has passwords, let the tool read them from variables, and set these (config set TOOL NAME=VALUE). Then push again.';
   const place = /^(\S+) line (\d+): (?:SyntaxError|IndentationError|TabError): /.exec(error);
   if (place !== null) return `Correct line ${place[2]} of ${place[1]}, or the line above it, and push again.`;
   const fields = firstGroup(FIELDS, error)?.toUpperCase();

@@ -188,6 +188,18 @@ Node.js v24.1.0`,
     hint: /^config\.yaml is not in the repository\. Commit it and push again\. If it has passwords, .* config set TOOL/,
   },
   {
+    name: 'a file that the tool looks for in another folder',
+    output: "FileNotFoundError: [Errno 2] No such file or directory: 'config.json'",
+    error: "FileNotFoundError: [Errno 2] No such file or directory: 'config.json'",
+    hint: /^There is no config\.json in the folder in which the tool starts/,
+  },
+  {
+    name: 'a script whose first line names a program that is not here',
+    output: 'bash: line 1: ./start.sh: cannot execute: required file not found',
+    error: 'bash: line 1: ./start.sh: cannot execute: required file not found',
+    hint: /Windows line endings/,
+  },
+  {
     name: 'a file in the home folder',
     output: "FileNotFoundError: [Errno 2] No such file or directory: '/data/project/bot/replica.my.cnf'",
     error: "FileNotFoundError: [Errno 2] No such file or directory: '/data/project/bot/replica.my.cnf'",
@@ -358,6 +370,22 @@ secret_key
     error: 'ZodError: DATABASE_URL, SESSION_SECRET: Required',
     hint: /set these variables \(config set TOOL DATABASE_URL=VALUE SESSION_SECRET=VALUE\)/,
   },
+  {
+    name: 'variables that Zod does not accept, if only the properties of the error are left',
+    output: `ZodError: [
+    {
+      code: 'invalid_type',
+      path: [ 'SESSION_SECRET' ],
+      message: 'Required'
+    }
+  ],
+  addIssue: [Function (anonymous)]
+}
+
+Node.js v24.22.3`,
+    error: 'ZodError: SESSION_SECRET: Required',
+    hint: /set this variable \(config set TOOL SESSION_SECRET=VALUE\)/,
+  },
   ...[
     'Error: Please define the MONGODB_URI environment variable inside .env.local',
     'RuntimeError: MONGODB_URI environment variable is required',
@@ -389,6 +417,14 @@ AttributeError: 'NoneType' object has no attribute 'replace'`,
     output: "Error [ERR_MODULE_NOT_FOUND]: Cannot find package 'koa' imported from /workspace/app.js",
     error: "Error [ERR_MODULE_NOT_FOUND]: Cannot find package 'koa' imported from /workspace/app.js",
     hint: /^Add koa to the dependencies/,
+  },
+  {
+    name: 'an import in an ES module without the end of the name',
+    output:
+      "Error [ERR_MODULE_NOT_FOUND]: Cannot find module '/workspace/routes' imported from /workspace/index.js",
+    error:
+      "Error [ERR_MODULE_NOT_FOUND]: Cannot find module '/workspace/routes' imported from /workspace/index.js",
+    hint: /needs the whole name of a file: write routes\.js/,
   },
   {
     name: 'the last line of a program in Go, by log.Fatal',
@@ -464,6 +500,12 @@ Reason: Failed to determine a suitable driver class`,
     output: "PermissionError: [Errno 13] Permission denied: '/data/project/x/app.log'",
     error: "PermissionError: [Errno 13] Permission denied: '/data/project/x/app.log'",
     hint: /can write to \/tmp/,
+  },
+  {
+    name: 'more memory than a process gets',
+    output: 'RangeError: Failed to allocate memory\n    at Buffer.alloc',
+    error: 'RangeError: Failed to allocate memory',
+    hint: /ask for more memory/,
   },
   {
     name: 'a port below 1024',
