@@ -51,6 +51,11 @@ const OLD_WEBPACK = /\bERR_OSSL_EVP_UNSUPPORTED\b|digital envelope routines::uns
 const OTHER_CONTENT =
   /hash mismatch|checksum mismatch|\bEINTEGRITY\b|ERR_PNPM_TARBALL_INTEGRITY|Integrity check failed|checksum for .{1,80} changed/i;
 const NO_PROGRAM = /^[ \t]*(?:\S+: (?:line )?\d+: )(\S{1,80}): (?:command )?not found$/m;
+/** Matches errors of Node.js about a file of the tool that a script of package.json runs, and captures its path. */
+const OWN_FILE = /Cannot find module '\/workspace\/([^']{1,200})'\n(?:.*\n){0,12}.*requireStack: \[\]/;
+/** Matches errors of Rust about a crate that the tool does not depend on, and captures its name. */
+const NO_CRATE =
+  /unresolved import `(\w{1,100})[`:]|unresolved module or unlinked crate `(\w{1,100})`|undeclared crate or module `(\w{1,100})`/;
 const NO_MODULE = /Cannot find (?:module|package) '([^'./][^']{0,100})'|No module named '([\w.]{1,100})'/;
 /** Errors of Python packages that are older than the Python that compiles them or runs their setup.py. */
 const OLD_PACKAGE =
@@ -160,6 +165,13 @@ function otherHint(text: string): string | null {
   const plugin = NO_PLUGIN.exec(text)?.[1];
   if (plugin !== undefined)
     return `mkdocs.yml names the plugin ${plugin}, but nothing installs it. Add its package, with mkdocs, to docs/requirements.txt, commit and push again.`;
+  const [, imported, unlinked, undeclared] = NO_CRATE.exec(text) ?? [];
+  const crate = imported ?? unlinked ?? undeclared;
+  if (crate !== undefined && crate !== 'crate' && crate !== 'super')
+    return `If ${crate} is a package, add it to Cargo.toml with \`cargo add ${crate.replaceAll('_', '-')}\`. Otherwise correct the name. Commit and push again.`;
+  const own = OWN_FILE.exec(text)?.[1];
+  if (own !== undefined)
+    return `The build runs ${own}, which is not in the repository. Correct its path in the scripts of package.json, or commit the file, and push again.`;
   const java = OLD_JAVA.exec(text)?.[1];
   if (java !== undefined)
     return `The JDK of this build compiles for Java ${java} or newer. Write ${java} into the source and target of the compiler in pom.xml or build.gradle, commit and push again.`;

@@ -206,6 +206,14 @@ for (const [line, hint] of [
     /^npm could reach git\.example\/expressjs\/express neither by HTTPS nor by SSH/,
   ],
   [
+    'error[E0432]: unresolved import `actix_cors`',
+    /^If actix_cors is a package, add it to Cargo\.toml with `cargo add actix-cors`/,
+  ],
+  [
+    "Error: Cannot find module '/workspace/scripts/setup.js'\n    at x {\n  code: 'MODULE_NOT_FOUND',\n  requireStack: []\n}\nnpm error code 1",
+    /^The build runs scripts\/setup\.js, which is not in the repository\./,
+  ],
+  [
     'fatal: not a git repository (or any of the parent directories): .git',
     /^Builds get the files of the commit, without the folder \.git/,
   ],

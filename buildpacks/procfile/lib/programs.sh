@@ -163,7 +163,21 @@ is_build_only() {
   [[ ${TOOLFORGE_STACK:-} != none && -f $packages ]] && ! grep -qE "^Package: $package\$" "$packages"
 }
 
+# similar_program PROGRAM: prints the program of the tool that has the same letters in another order, or nothing
+similar_program() {
+  local folder path name
+  letters_of() { grep -o . <<<"$1" | LC_ALL=C sort | tr -d '\n'; }
+  while IFS= read -r folder; do
+    [[ $folder == "${CNB_LAYERS_DIR%/*}"/* ]] || continue
+    for path in "$folder/${1:0:1}"*; do
+      name=${path##*/}
+      [[ -x $path && ${#name} -eq ${#1} && $(letters_of "$name") == "$(letters_of "$1")" ]] && echo "$name" && return
+    done
+  done < <(launch_path)
+}
+
 what_to_add() {
+  local similar
   case $1 in
     uwsgi) echo "no requirements install it. Add pyuwsgi to requirements.txt." ;;
     gunicorn | uvicorn | hypercorn | daphne | waitress-serve | celery | flask | django-admin | streamlit | alembic | rq)
@@ -177,6 +191,8 @@ what_to_add() {
     *)
       if [[ -x node_modules/.bin/$1 ]]; then
         echo "it is only in node_modules/.bin. Write \`npx $1\`."
+      elif similar=$(similar_program "$1") && [[ -n $similar ]]; then
+        echo "there is no such program. Write $similar."
       else
         echo "nothing installs it. Add it to the packages of the tool, or write its Debian package into a file Aptfile."
       fi

@@ -268,6 +268,10 @@ export function errorHint(
     return `${file} is not in the repository. Commit it and push again. If it has passwords, let the tool read them from variables, and set these: config set TOOL NAME=VALUE`;
   if (HOME_FILE.test(error))
     return 'The home folder is empty here, and there is no /data/project. If the tool writes its log there, let it print the log instead. If the file has passwords, let the tool read them from variables, and set these (config set TOOL NAME=VALUE). Then push again.';
+  if (/SyntaxError: Missing parentheses in call to 'print'/.test(error))
+    return 'This file is written for Python 2. Convert it to Python 3, for example with the program 2to3, and push again.';
+  const ruby = /^(?:\/workspace\/)?([\w./-]+):(\d+): syntax error/.exec(error);
+  if (ruby !== null) return `Correct line ${ruby[2]} of ${ruby[1]}, or the line above it, and push again.`;
   const place = /^(\S+) line (\d+): (?:SyntaxError|IndentationError|TabError): /.exec(error);
   if (place !== null) return `Correct line ${place[2]} of ${place[1]}, or the line above it, and push again.`;
   const fields = firstGroup(FIELDS, error)?.toUpperCase();

@@ -455,6 +455,18 @@ Reason: Failed to determine a suitable driver class`,
     error: "app.rb:3:in `<main>': undefined local variable or method `ap' for main:Object (NameError)",
   },
   {
+    name: 'Ruby code that is no Ruby',
+    output: "config.ru:2: syntax error, unexpected '}', expecting ']' (SyntaxError)",
+    error: "config.ru:2: syntax error, unexpected '}', expecting ']' (SyntaxError)",
+    hint: /^Correct line 2 of config\.ru/,
+  },
+  {
+    name: 'a program for Python 2',
+    output: `  File "/workspace/bot.py", line 8\n    print 'x'\nSyntaxError: Missing parentheses in call to 'print'. Did you mean print(...)?`,
+    error: "bot.py line 8: SyntaxError: Missing parentheses in call to 'print'. Did you mean print(...)?",
+    hint: /^This file is written for Python 2/,
+  },
+  {
     name: 'a port that is a text',
     output: "TypeError: 'str' object cannot be interpreted as an integer",
     error: "TypeError: 'str' object cannot be interpreted as an integer",
