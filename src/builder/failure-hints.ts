@@ -56,6 +56,9 @@ const OWN_FILE = /Cannot find module '\/workspace\/([^']{1,200})'\n(?:.*\n){0,12
 /** Matches errors of Rust about a crate that the tool does not depend on, and captures its name. */
 const NO_CRATE =
   /unresolved import `(\w{1,100})[`:]|unresolved module or unlinked crate `(\w{1,100})`|undeclared crate or module `(\w{1,100})`/;
+/** Matches errors of Vite, esbuild and webpack about an import that is not there, and captures its name. */
+const NO_IMPORT =
+  /(?:[Ff]ailed to resolve import|Could not resolve) ["']([^"'\n]{1,200})["']|Can't resolve '([^'\n]{1,200})'/;
 const NO_MODULE = /Cannot find (?:module|package) '([^'./][^']{0,100})'|No module named '([\w.]{1,100})'/;
 /** Errors of Python packages that are older than the Python that compiles them or runs their setup.py. */
 const OLD_PACKAGE =
@@ -165,6 +168,12 @@ function otherHint(text: string): string | null {
   const plugin = NO_PLUGIN.exec(text)?.[1];
   if (plugin !== undefined)
     return `mkdocs.yml names the plugin ${plugin}, but nothing installs it. Add its package, with mkdocs, to docs/requirements.txt, commit and push again.`;
+  const [, bundled, packed] = NO_IMPORT.exec(text) ?? [];
+  const wanted = bundled ?? packed;
+  if (wanted !== undefined)
+    return /^[./@~]*\//.test(wanted)
+      ? `There is no file ${wanted}. Check the name: upper and lower case letters differ on this server. Commit the file and push again.`
+      : `The build needs ${wanted}, but nothing installs it. Add its package to the dependencies of the tool, commit and push again.`;
   const [, imported, unlinked, undeclared] = NO_CRATE.exec(text) ?? [];
   const crate = imported ?? unlinked ?? undeclared;
   if (crate !== undefined && crate !== 'crate' && crate !== 'super')

@@ -210,6 +210,16 @@ for (const [line, hint] of [
     /^If actix_cors is a package, add it to Cargo\.toml with `cargo add actix-cors`/,
   ],
   [
+    'Error: [vite]: Rollup failed to resolve import "axios" from "/workspace/src/main.jsx".',
+    /^The build needs axios, but nothing installs it/,
+  ],
+  [
+    "Module not found: Error: Can't resolve './App' in '/workspace/src'",
+    /^There is no file \.\/App\. Check the name: upper/,
+  ],
+  ["Module not found: Can't resolve '@/lib/utils'", /^There is no file @\/lib\/utils\./],
+  ["Module not found: Can't resolve '@mui/material'", /^The build needs @mui\/material/],
+  [
     "Error: Cannot find module '/workspace/scripts/setup.js'\n    at x {\n  code: 'MODULE_NOT_FOUND',\n  requireStack: []\n}\nnpm error code 1",
     /^The build runs scripts\/setup\.js, which is not in the repository\./,
   ],

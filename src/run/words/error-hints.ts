@@ -272,6 +272,8 @@ export function errorHint(
     return 'This file is written for Python 2. Convert it to Python 3, for example with the program 2to3, and push again.';
   const ruby = /^(?:\/workspace\/)?([\w./-]+):(\d+): syntax error/.exec(error);
   if (ruby !== null) return `Correct line ${ruby[2]} of ${ruby[1]}, or the line above it, and push again.`;
+  const worker = /^RuntimeError: (\w+) worker requires/.exec(error)?.[1];
+  if (worker !== undefined) return `Add ${worker} to the requirements, and push again.`;
   const place = /^(\S+) line (\d+): (?:SyntaxError|IndentationError|TabError): /.exec(error);
   if (place !== null) return `Correct line ${place[2]} of ${place[1]}, or the line above it, and push again.`;
   const fields = firstGroup(FIELDS, error)?.toUpperCase();
