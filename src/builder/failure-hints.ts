@@ -181,6 +181,8 @@ function otherHint(text: string): string | null {
   const own = OWN_FILE.exec(text)?.[1];
   if (own !== undefined)
     return `The build runs ${own}, which is not in the repository. Correct its path in the scripts of package.json, or commit the file, and push again.`;
+  if (/lombok\.javac\.\w{1,40}\.?|NoSuchFieldError: .{0,80}JCTree/.test(text))
+    return 'This version of Lombok is too old for the JDK of this build. Write <lombok.version>1.18.40</lombok.version> into the properties of pom.xml, or this version into its dependency, commit and push again.';
   const java = OLD_JAVA.exec(text)?.[1];
   if (java !== undefined)
     return `The JDK of this build compiles for Java ${java} or newer. Write ${java} into the source and target of the compiler in pom.xml or build.gradle, commit and push again.`;

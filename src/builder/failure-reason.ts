@@ -52,6 +52,8 @@ const ERRORS = [
   /^gyp ERR! stack Error: (?!`(make|gyp)` failed)|^gyp: /,
   // Maven and Gradle.
   /^\[ERROR\] |^\* What went wrong:|^FAILURE: /,
+  // Next.js.
+  /^(Module not found|Type error): |^`next\/font` error:$/,
   // TypeScript, Go and C compilers: the line begins with the place in the file.
   /^\S+?[:(]\d+[,:]\d+\)?:? .*\b(error|undefined|cannot|not|missing|imported)\b/,
   // Go, if the checksum of a module differs from the one in go.sum.

@@ -69,6 +69,20 @@ for (const line of [
   });
 }
 
+test('the reason of a failed build of Next.js is the error above the last line', () => {
+  const lines = [
+    'Failed to compile.',
+    '`next/font` error:',
+    'Failed to fetch `Inter` from Google Fonts.',
+    '> Build failed because of webpack errors',
+  ];
+  const step = { name: 'npm', code: 1, signal: null, isOutOfMemory: false, lastLines: lines };
+  assert.equal(
+    stepFailed(step, limits).message,
+    'npm exited 1: `next/font` error: Failed to fetch `Inter` from Google Fonts.',
+  );
+});
+
 test('the hint about a package that is too old for the Python of the build names the package', () => {
   const lastLines = [
     '       × Failed to build `multidict==4.7.6`',
@@ -219,6 +233,10 @@ for (const [line, hint] of [
   ],
   ["Module not found: Can't resolve '@/lib/utils'", /^There is no file @\/lib\/utils\./],
   ["Module not found: Can't resolve '@mui/material'", /^The build needs @mui\/material/],
+  [
+    '[ERROR] Fatal error compiling: java.lang.IllegalAccessError: class lombok.javac.apt.LombokProcessor (in unnamed module) cannot access class',
+    /^This version of Lombok is too old for the JDK/,
+  ],
   [
     "Error: Cannot find module '/workspace/scripts/setup.js'\n    at x {\n  code: 'MODULE_NOT_FOUND',\n  requireStack: []\n}\nnpm error code 1",
     /^The build runs scripts\/setup\.js, which is not in the repository\./,

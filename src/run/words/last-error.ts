@@ -35,7 +35,7 @@ const ERRORS = [
  * Matches a line that has the name and text of an exception after other words. Indented lines do not match, because
  * they are parts of a longer text.
  */
-const EXCEPTION = /^\S(?:.{0,200}[\s:])?(?:[A-Z]\w*)?(?:Error|Exception)(?: \[\w+\])?: \S/;
+const EXCEPTION = /^\S(?:.{0,200}[\s:(])?(?:[A-Z]\w*)?(?:Error|Exception)(?: \[\w+\])?: \S/;
 
 /** Matches a line of Go's package log, which begins with the date and the time. `log.Fatal` prints one and ends the program. */
 const GO_LOG = /^\d{4}\/\d\d\/\d\d \d\d:\d\d:\d\d (?:\S+\.go:\d+: )?(?=\S)/;

@@ -520,6 +520,14 @@ Reason: Failed to determine a suitable driver class`,
     hint: /ask for more memory/,
   },
   {
+    name: 'python -m without the module',
+    output:
+      "/layers/x/bin/python: Error while finding module specification for 'textblob.download_corpora' (ModuleNotFoundError: No module named 'textblob')",
+    error:
+      "/layers/x/bin/python: Error while finding module specification for 'textblob.download_corpora' (ModuleNotFoundError: No module named 'textblob')",
+    hint: /module textblob to the requirements/,
+  },
+  {
     name: 'a port below 1024',
     output: 'Error: listen EACCES: permission denied 0.0.0.0:80',
     error: 'Error: listen EACCES: permission denied 0.0.0.0:80',
