@@ -177,7 +177,7 @@ class ListedRuntime implements Runtime {
     const lines = this.lines.filter(
       lineFilter({ process: null, ...(query.match && { match: query.match }) }),
     );
-    if (lines.length > 0) yield lines;
+    for (const line of lines) yield [line];
   }
   address(tool: ToolName): string | null {
     return tool.includes('_') ? null : `http://${tool}.localhost:8080/`;
