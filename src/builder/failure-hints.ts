@@ -56,7 +56,7 @@ const OWN_FILE = /Cannot find module '\/workspace\/([^']{1,200})'\n(?:.*\n){0,12
 /** Matches errors of Rust about a crate that the tool does not depend on, and captures its name. */
 const NO_CRATE =
   /unresolved import `(\w{1,100})[`:]|unresolved module or unlinked crate `(\w{1,100})`|undeclared crate or module `(\w{1,100})`/;
-/** Matches errors of Vite, esbuild and webpack about an import that is not there, and captures its name. */
+/** Matches errors of Vite, esbuild and webpack about a missing package or file, and captures its name. */
 const NO_IMPORT =
   /(?:[Ff]ailed to resolve import|Could not resolve) ["']([^"'\n]{1,200})["']|Can't resolve '([^'\n]{1,200})'/;
 const NO_MODULE = /Cannot find (?:module|package) '([^'./][^']{0,100})'|No module named '([\w.]{1,100})'/;

@@ -33,7 +33,7 @@ const UNSET_VARIABLE =
 /** Matches errors of Pydantic and Zod, and captures the names of the settings that have no value. */
 const FIELDS =
   /\bValidationError: \d+ validation errors? for \w*(?:Settings|Config|Env)\w*: ([\w, ]+): Field required|^ZodError: ([A-Z][A-Z\d_, ]+): (?:Required|.*received undefined)$/;
-/** Matches errors that a value which is not there causes, as it does if a variable is not set. */
+/** Matches errors of code that uses a missing value, for example because a variable is not set. */
 const NO_VALUE_GIVEN =
   /'NoneType' object|of undefined\b|\bgot None\b|got "?undefined|received undefined|Invalid URL|NoMethodError.*nil|undefined method .* for nil|NotPresent/;
 /** Matches code that reads a variable of the environment, and captures its name. */
@@ -63,32 +63,30 @@ const LIBRARIES: readonly (readonly [library: string, packages: string])[] = [
 ];
 /** Packages of Python whose name is not the name of their module. */
 const PACKAGES: Readonly<Record<string, string>> = {
-  ...{
-    bs4: 'beautifulsoup4',
-    cv2: 'opencv-python-headless',
-    dateutil: 'python-dateutil',
-    discord: 'discord.py',
-  },
-  ...{ dotenv: 'python-dotenv', git: 'GitPython', jose: 'python-jose', jwt: 'PyJWT', magic: 'python-magic' },
-  ...{
-    mysql: 'mysql-connector-python',
-    MySQLdb: 'mysqlclient',
-    multipart: 'python-multipart',
-    PIL: 'pillow',
-  },
-  ...{ pkg_resources: 'setuptools<81', psycopg2: 'psycopg2-binary', rest_framework: 'djangorestframework' },
-  ...{
-    corsheaders: 'django-cors-headers',
-    Crypto: 'pycryptodome',
-    environ: 'django-environ',
-    slugify: 'python-slugify',
-  },
-  ...{
-    sklearn: 'scikit-learn',
-    telegram: 'python-telegram-bot',
-    yaml: 'pyyaml',
-    decouple: 'python-decouple',
-  },
+  bs4: 'beautifulsoup4',
+  cv2: 'opencv-python-headless',
+  dateutil: 'python-dateutil',
+  discord: 'discord.py',
+  dotenv: 'python-dotenv',
+  git: 'GitPython',
+  jose: 'python-jose',
+  jwt: 'PyJWT',
+  magic: 'python-magic',
+  mysql: 'mysql-connector-python',
+  MySQLdb: 'mysqlclient',
+  multipart: 'python-multipart',
+  PIL: 'pillow',
+  pkg_resources: 'setuptools<81',
+  psycopg2: 'psycopg2-binary',
+  rest_framework: 'djangorestframework',
+  corsheaders: 'django-cors-headers',
+  Crypto: 'pycryptodome',
+  environ: 'django-environ',
+  slugify: 'python-slugify',
+  sklearn: 'scikit-learn',
+  telegram: 'python-telegram-bot',
+  yaml: 'pyyaml',
+  decouple: 'python-decouple',
 };
 /** Names that tools give to the file that starts them. */
 const OWN_PROGRAMS = new Set([

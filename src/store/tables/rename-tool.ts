@@ -75,8 +75,8 @@ export function renameTool(
       to,
     );
   renamePromotions(database, { from, to });
-  // The tool may have had other names before `from`. Let these names lead to `to` too, so that people who use one of
-  // them are told the newest name.
+  // The tool may have had other names before `from`. Let these names lead to `to` too. If people use an old name, the
+  // server then tells them the newest one.
   database.run('UPDATE renames SET new = ?, at = ? WHERE new = ?', to, at, from);
   database.run('DELETE FROM renames WHERE old = ?', to);
   database.run(

@@ -400,7 +400,7 @@ Node.js v24.22.3`,
     hint: /^If the tool reads MONGODB_URI from its environment, .*config set TOOL MONGODB_URI=VALUE/,
   })),
   {
-    name: 'a value that is not there, because a variable is not set',
+    name: 'a missing value, because a variable is not set',
     output: `  File "/workspace/app.py", line 5, in <module>
     uri = os.environ.get('DATABASE_URL').replace('postgres://', 'postgresql://')
 AttributeError: 'NoneType' object has no attribute 'replace'`,
@@ -408,7 +408,7 @@ AttributeError: 'NoneType' object has no attribute 'replace'`,
     hint: /config set TOOL DATABASE_URL=VALUE/,
   },
   {
-    name: 'a value that is not there for another reason',
+    name: 'a missing value for another reason',
     output: "AttributeError: 'NoneType' object has no attribute 'group'",
     error: "AttributeError: 'NoneType' object has no attribute 'group'",
   },
