@@ -29,6 +29,8 @@ export interface BackEnds {
   readonly isolation: 'isolated' | 'trusted' | 'kubernetes' | 'given';
   /** Why the setting `sandbox: auto` found no isolation. Null in all other cases. */
   readonly whyTrusted: string | null;
+  /** Does what the first build would otherwise wait for. Never throws. Called once, when the server listens. */
+  readonly warmUp?: () => Promise<void>;
 }
 
 export interface BackEndOptions {
@@ -120,8 +122,10 @@ async function localBackEnds({
   else if ((await countPeople().catch(() => 1)) !== 1)
     for (const advice of await weakLimits(config.data, limited))
       log.warn({ advice }, 'one tool could harm others on this machine');
+  const builder = new LocalBuilder({ config, sandbox, buildpacksFolder: config.buildpacks, log });
   return {
-    builder: new LocalBuilder({ config, sandbox, buildpacksFolder: config.buildpacks, log }),
+    builder,
+    warmUp: () => builder.warmUp(),
     runtime: await LocalRuntime.open({
       config,
       sandbox,

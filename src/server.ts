@@ -95,6 +95,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     if (!ending.has(name)) void resumeTool(context, name, resuming.signal);
   previews.start();
   resumeBuilds();
+  const warmingUp = backEnds.warmUp?.();
 
   tellTrust(tell, backEnds);
   const web = first === null ? null : runtime.address(first.tool as ToolName);
@@ -133,6 +134,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
       resuming.abort();
       await Promise.all([previews[Symbol.asyncDispose](), line.close(), runtime.endOneOffs(), doors.close()]);
       await doors.socket.close();
+      await warmingUp;
       await oldLogs[Symbol.asyncDispose]();
       await runtime.close();
       await directory.close();

@@ -39,7 +39,17 @@ export class LocalBuilder implements Builder {
     return await (await this.#loaded()).adopt(request, artifact, signal);
   }
 
-  /** Loads the code of builds at the first build, because the 45 modules would make each start of the server slower. */
+  /**
+   * Loads the code of builds and copies the buildpacks, so that the first build does not wait for this. Ignores errors,
+   * because the first build does the same, and reports them.
+   */
+  async warmUp(): Promise<void> {
+    try {
+      await (await this.#loaded()).warmUp();
+    } catch {}
+  }
+
+  /** Loads the code of builds after the start, because the 45 modules would make each start of the server slower. */
   #loaded(): Promise<LocalBuilds> {
     this.#builds ??= import('./local-builds.ts').then(
       ({ LocalBuilds }) => new LocalBuilds(this.#options, this.#artifacts, this.#sharedFiles),

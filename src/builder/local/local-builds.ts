@@ -418,6 +418,11 @@ export class LocalBuilds {
     }
   }
 
+  /** Copies the buildpacks, which the first build would otherwise do. */
+  async warmUp(): Promise<void> {
+    await this.#buildpacks();
+  }
+
   async #buildpacks(): Promise<BuildpackStore> {
     const { buildpacksFolder, config } = this.#options;
     this.#store ??= copyBuildpacks(buildpacksFolder, join(config.data, 'buildpacks')).then(readBuildpacks);

@@ -242,3 +242,17 @@ test('if no buildpack detects the tool, the reason is a broken bin/detect if the
     await assert.rejects(builder.build(source.folder), failsWith('NO_BUILDPACK', why));
   });
 });
+
+test('warming up copies the buildpacks before the first build, and what fails then is told by the first build', async () => {
+  await withBuilder({ one: { build: webProcess } }, async (builder) => {
+    const copies = join(builder.data, 'buildpacks');
+    await writeFile(copies, 'in the way');
+    await builder.builder.warmUp();
+    await assert.rejects(builder.build(source.folder), { code: 'EEXIST' });
+    await rm(copies);
+    await builder.builder.warmUp();
+    const [copy] = await readdir(copies);
+    assert.deepEqual(await readdir(join(copies, `${copy}`)), ['one', 'order.toml']);
+    await builder.build(source.folder);
+  });
+});
