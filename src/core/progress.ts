@@ -93,7 +93,10 @@ function paintLine(line: string): string {
   return line;
 }
 
+// Matches characters that change the order in which the rest of a line is shown (Unicode Standard Annex 9).
+const DIRECTIONS = /[\u202a-\u202e\u2066-\u2069]/g;
+
 /** Makes an untrusted text safe for a terminal and for one line. */
 export function oneLine(text: string): string {
-  return paint(clean(text), false).replace(/\s+/g, ' ').trim();
+  return paint(clean(text), false).replace(DIRECTIONS, '').replace(/\s+/g, ' ').trim();
 }

@@ -4,7 +4,7 @@ import { execa } from 'execa';
 import { endFirst } from '../core/end-first.ts';
 import { DeployError } from '../core/errors.ts';
 import type { CommitId, ToolName } from '../core/names.ts';
-import { clean } from '../core/progress.ts';
+import { oneLine } from '../core/progress.ts';
 import { mebibytes } from '../core/text/mebibytes.ts';
 import { packedSubject } from './packed-commit.ts';
 import type { Repositories } from './repositories.ts';
@@ -55,7 +55,7 @@ export async function inspectCommit(
   }
   if (measured.status === 'rejected') throw measured.reason;
   return {
-    subject: clean(subject.value).replace(/\n/g, ' ').slice(0, 72),
+    subject: oneLine(subject.value).slice(0, 72),
     hasLicence: measured.value.hasLicence,
     hasEnvFile: measured.value.hasEnvFile,
   };
@@ -206,7 +206,7 @@ function pathTooLong(path: string): DeployError {
 }
 
 function printable(name: string): string {
-  return clean(Buffer.from(name, 'latin1').toString('utf8')).replace(/\n/g, ' ').slice(0, 60);
+  return oneLine(Buffer.from(name, 'latin1').toString('utf8')).slice(0, 60);
 }
 
 /**

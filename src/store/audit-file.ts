@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import type { Audit, AuditEvent } from '../core/log/audit.ts';
 import type { Log } from '../core/log/log.ts';
 import { withoutToken } from '../core/masking/without-token.ts';
+import { escapeControls } from '../core/text/escape-controls.ts';
 
 /**
  * The limits of a log file of audit events. A full file gets the time in its name; the oldest such files are deleted.
@@ -124,13 +125,7 @@ function safe(_key: string, value: unknown): unknown {
   return text.length > MAX_TEXT ? `${text.slice(0, MAX_TEXT - 1)}…` : text;
 }
 
-/**
- * Returns an event as JSON, with the texts that `safe` returns. Also escapes DEL, C1 and direction marks, because these
- * characters could control the terminal of a reader.
- */
+/** Returns an event as JSON, with the texts that `safe` returns. */
 function plainJson(value: object): string {
-  return JSON.stringify(value, safe).replace(
-    /[\u007f-\u009f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]/g,
-    (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`,
-  );
+  return escapeControls(JSON.stringify(value, safe));
 }

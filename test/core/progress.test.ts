@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { clean, paint, progressTo } from '../../src/core/progress.ts';
+import { clean, oneLine, paint, progressTo } from '../../src/core/progress.ts';
 
 for (const { name, text, expected } of [
   { name: 'plain text stays in output', text: 'Installing é ✓\t1', expected: 'Installing é ✓\t1' },
@@ -73,3 +73,7 @@ for (const { name, part, end = 'x' } of [
     assert.ok(performance.now() - began < 500);
   });
 }
+
+test('threat 58: a commit subject can neither colour a line nor change its direction', () => {
+  assert.equal(oneLine('\u001b[31ma\u001b[0m \u202egnp.\u2066\tשלום  b\n'), 'a gnp. שלום b');
+});

@@ -1,4 +1,5 @@
 import { clean, oneLine, paint, progressTo } from '../../core/progress.ts';
+import { escapeControls } from '../../core/text/escape-controls.ts';
 
 /** Makes a line of a tool's output safe for a terminal. Keeps its spaces, except those at the end. */
 export function oneLineOfLog(text: string): string {
@@ -30,12 +31,9 @@ export function json(items: readonly object[]): string {
   return `${quoted(items)}\n`;
 }
 
-/** Formats a value as JSON that also escapes characters which JSON allows: DEL, C1, U+2028 and U+2029. */
+/** Formats a value as JSON that is harmless for a terminal. */
 export function quoted(value: unknown): string {
-  return JSON.stringify(value, null, 2).replace(
-    /[\u007f-\u009f\u2028\u2029]/g,
-    (letter) => `\\u${letter.charCodeAt(0).toString(16).padStart(4, '0')}`,
-  );
+  return escapeControls(JSON.stringify(value, null, 2));
 }
 
 /** Prefixes each line with ` !     `. */

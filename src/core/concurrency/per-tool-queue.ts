@@ -8,10 +8,12 @@ export class PerToolQueue {
   run<Result>(tool: ToolName, step: () => Promise<Result>): Promise<Result> {
     const before = this.#last.get(tool) ?? Promise.resolve();
     const result = before.then(step, step);
-    this.#last.set(
-      tool,
-      result.catch(() => undefined),
-    );
+    const settled = result
+      .catch(() => undefined)
+      .finally(() => {
+        if (this.#last.get(tool) === settled) this.#last.delete(tool);
+      });
+    this.#last.set(tool, settled);
     return result;
   }
 }

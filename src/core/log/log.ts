@@ -1,4 +1,5 @@
 import { type DestinationStream, type Logger, pino, stdTimeFunctions } from 'pino';
+import { escapeControls } from '../text/escape-controls.ts';
 import { errorFacts } from './error-facts.ts';
 
 export type Log = Logger;
@@ -13,6 +14,7 @@ export function createLog(level: string, destination?: DestinationStream): Log {
     base: null,
     serializers: { err: (error: unknown) => errorFacts(error) },
     timestamp: stdTimeFunctions.isoTime,
+    hooks: { streamWrite: escapeControls },
     formatters: { level: (label: string) => ({ level: label }) },
     redact: {
       paths: ['password', '*.password', 'configVars', '*.configVars', 'authorization', '*.authorization'],

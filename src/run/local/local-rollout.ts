@@ -232,9 +232,10 @@ export class LocalRollout {
   ): Promise<DeployError> {
     const lastLines = await attempt.lastLines();
     for (const line of lastLines) progress.line(outputOf(process.name, line));
-    if (attempt.kind === 'timed-out') return notHealthy(attempt.seen, attempt.waitedMs, lastLines);
     const { config, sandbox } = this.#options.parts;
     const isFolderReadOnly = sandbox.whyNoChanges !== null;
+    if (attempt.kind === 'timed-out')
+      return notHealthy(attempt.seen, attempt.waitedMs, lastLines, isFolderReadOnly);
     const { run_memory } = config;
     return crashed(process, {
       release: this.release,

@@ -83,16 +83,18 @@ export function crashed(
  * ended.
  *
  * @param lastLines - The last output of the process, with config vars masked.
+ * @param isFolderReadOnly - True if tools of this server cannot write to the folders of their releases.
  */
 export function notHealthy(
   { message, hint, hasNoPort = false }: Omit<Seen, 'soFar'>,
   waitedMs: number,
   lastLines: readonly string[] = [],
+  isFolderReadOnly = false,
 ): DeployError {
   const error = hasNoPort ? lastError(lastLines) : null;
   return new DeployError(
     'ROLLOUT_TIMED_OUT',
     `${message}; waited ${waitedMs / 1000} s${error === null ? '' : `: ${error}`}`,
-    (error === null ? null : errorHint(error, false, lastLines)) ?? hint,
+    (error === null ? null : errorHint(error, isFolderReadOnly, lastLines)) ?? hint,
   );
 }

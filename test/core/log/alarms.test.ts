@@ -241,3 +241,11 @@ test('a failure that does not end a deployment is logged as an error; if its cau
     ],
   );
 });
+
+test('threat 58: a text in the operator’s log cannot control the terminal of a reader', () => {
+  const { log, lines, text } = listeningLog();
+  const tool = 'a\u009b31m\u007f\u202egnp.\u2028\u2066';
+  log.error({ tool }, 'odd');
+  assert.match(text(), /^[\x20-\x7e]+\n$/);
+  assert.equal(lines[0]?.['tool'], tool);
+});

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { errorHint } from '../../../src/run/words/error-hints.ts';
 import { lastError } from '../../../src/run/words/last-error.ts';
+import { notHealthy } from '../../../src/run/words/rollout-words.ts';
 
 for (const { name, output, error, hint = null } of [
   {
@@ -557,4 +558,6 @@ test('on a server whose tools cannot write to their own folders, the hint about 
   const error = "OSError: [Errno 30] Read-only file system: 'cache.txt'";
   assert.match(errorHint(error) ?? '', /^A running tool cannot write there\. It can write to \/tmp/);
   assert.match(errorHint(error, true) ?? '', /^On this server, a running tool cannot write to \/workspace,/);
+  const late = notHealthy({ message: 'late', hint: '', hasNoPort: true }, 1000, [error], true);
+  assert.match(late.hint ?? '', /^On this server,/);
 });

@@ -51,7 +51,12 @@ const OF_FRONT_SERVERS = [
   'x-reproxy-url',
 ];
 
-/** Removes header fields of a tool's answer that are orders to a server in front of this one. */
+/** Whether a header field or trailer of a tool's answer is an order to a server in front of this one. */
+export function isOrder(name: string): boolean {
+  return OF_FRONT_SERVERS.includes(name);
+}
+
+/** Removes these header fields of a tool's answer. */
 export function dropOrders(headers: IncomingMessage['headers']): void {
   for (const name of OF_FRONT_SERVERS) delete headers[name];
 }

@@ -1,4 +1,5 @@
 import type { ClientRequest, IncomingMessage, ServerResponse } from 'node:http';
+import { isOrder } from './forwarded-headers.ts';
 
 /** Matches one link of a Link field (RFC 8288 section 3). Commas separate links, except in the target and in quotes. */
 const LINK = /<[^<>]*>(?:[^,"]|"[^"]*")*/g;
@@ -41,7 +42,7 @@ export function passEarlyHints(outgoing: ClientRequest, response: ServerResponse
 export function passTrailers(answer: IncomingMessage, response: ServerResponse): void {
   answer.once('end', () => {
     const trailers = Object.entries(answer.trailersDistinct).flatMap(([name, values = []]) =>
-      NO_TRAILER.test(name) ? [] : values.map((value): [string, string] => [name, value]),
+      NO_TRAILER.test(name) || isOrder(name) ? [] : values.map((value): [string, string] => [name, value]),
     );
     try {
       response.addTrailers(trailers);
