@@ -1,4 +1,6 @@
 import { homedir, userInfo } from 'node:os';
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
 import { readConfig } from '../src/config.ts';
 import { createLog } from '../src/core/log/log.ts';
 import { NullBuilder, NullRuntime } from './null-back-ends.ts';
@@ -16,6 +18,10 @@ async function main(): Promise<void> {
     tell: (text) => void process.stderr.write(text),
     backEnds: { builder: new NullBuilder(), runtime: new NullRuntime() },
   });
+  // `settledMemory` sends this signal.
+  setFlagsFromString('--expose-gc');
+  const collectGarbage = runInNewContext('gc') as () => void;
+  process.on('SIGUSR2', () => collectGarbage());
   process.once('SIGTERM', () => void server.close().then(() => process.exit(0)));
 }
 

@@ -1,4 +1,5 @@
 import { readFile, writeFile } from 'node:fs/promises';
+import { setTimeout as wait } from 'node:timers/promises';
 
 export interface Memory {
   /** MiB that the process holds now (VmRSS). */
@@ -18,4 +19,11 @@ export async function memoryOf(pid: number): Promise<Memory> {
 /** Resets the peak to what the process holds now. @see proc_pid_clear_refs(5), value 5 */
 export async function forgetPeak(pid: number): Promise<void> {
   await writeFile(`/proc/${pid}/clear_refs`, '5');
+}
+
+/** The MiB that a null server holds after it has collected its garbage, which V8 itself does late. */
+export async function settledMemory(pid: number): Promise<number> {
+  process.kill(pid, 'SIGUSR2');
+  await wait(500);
+  return (await memoryOf(pid)).now;
 }

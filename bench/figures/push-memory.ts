@@ -1,11 +1,13 @@
 import { type Figure, ownRow } from '../figure.ts';
-import { memoryOf } from '../process-memory.ts';
+import { settledMemory } from '../process-memory.ts';
 import { startNullServer } from '../servers.ts';
 import { slope } from '../statistics.ts';
 import { push, smallTree } from '../work.ts';
 
 /** Several tools, because one tool may have only 200 builds a day. */
 const TOOLS = 5;
+/** The memory is measured after so many pushes, again and again. */
+const STEP = 10;
 
 /** Measures the memory that each push adds for good (threat 88), over SSH and HTTP in turn. It is for information. */
 export const pushMemory: Figure = {
@@ -20,12 +22,13 @@ export const pushMemory: Figure = {
     for (let number = 1; number <= pushes; number += 1) {
       await tree.commit(`change ${number}`, { 'app.py': `print("${number}")\n` });
       await push(tree, server.remote(number % 2 === 0 ? 'ssh' : 'http', `tool-${number % TOOLS}`));
-      points.push({ x: number, y: (await memoryOf(server.pid)).now });
+      if (number % STEP === 0) points.push({ x: number, y: await settledMemory(server.pid) });
     }
     // During the first third, V8 still enlarges its heap.
-    const settled = points.slice(Math.floor(pushes / 3));
+    const third = Math.floor(points.length / 3);
+    const settled = points.slice(third);
     const at = (index: number) => `${points.at(index)?.y.toFixed(0)} MiB`;
-    say(`${at(0)} after the first push, ${at(Math.floor(pushes / 3))} after a third, ${at(-1)} after all`);
+    say(`${at(0)} after ${STEP} pushes, ${at(third)} after a third, ${at(-1)} after all`);
     const what = `memory that each of ${pushes} pushes adds, after the first third`;
     return [ownRow(what, slope(settled) * 1024, 'kB', null)];
   },
