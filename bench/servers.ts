@@ -1,9 +1,10 @@
 import { resolve } from 'node:path';
 import { TestServer } from '../test/support/server.ts';
 
-/** The flags and the compile cache that `npm start` gives to node. */
+/** The flags and variables that `npm start` gives to node. */
 const asStarted = {
   NODE_OPTIONS: '--max-semi-space-size=1 --max-old-space-size=512',
+  MALLOC_ARENA_MAX: '1',
   NODE_COMPILE_CACHE: resolve(import.meta.dirname, '../node_modules/.cache/compile'),
 };
 

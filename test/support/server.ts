@@ -87,6 +87,7 @@ export class TestServer implements AsyncDisposable {
     return {
       PATH: `${join(root, 'node_modules/.bin')}:${process.env['PATH'] ?? ''}`,
       HOME: join(this.folder, 'home'),
+      MALLOC_ARENA_MAX: '1',
       ...ofThisMachine(),
       TOOLFORGE_PUSH_DATA: join(this.folder, 'data'),
       TOOLFORGE_PUSH_KEYS: join(this.folder, 'keys'),
