@@ -1,6 +1,5 @@
-import { lstat } from 'node:fs/promises';
 import { setTimeout as wait } from 'node:timers/promises';
-import { systemCode } from '../../core/errors.ts';
+import { execa } from 'execa';
 import type { SandboxProcess } from '../../sandbox/sandbox.ts';
 import type { Readiness } from './health-check.ts';
 
@@ -11,6 +10,7 @@ export const SCRIPT_FAILURES = 3;
 /** A health check script that runs for more seconds than this has failed. */
 export const SCRIPT_SECONDS = 5;
 const LOOK_MS = 200;
+const UNTIL_MARKED = `until [ -L "$1" ] || [ -e "$1" ]; do sleep ${LOOK_MS / 1000}; done`;
 
 /**
  * A shell script that starts checks in the background, and then becomes the command of the process. Each check runs the
@@ -80,26 +80,44 @@ export interface ScriptCheck {
 export async function untilScriptPasses(check: ScriptCheck): Promise<Readiness> {
   const { process, name, mark, timeoutMs, signal } = check;
   const exited = process.exited.then((exit) => ({ kind: 'exited' as const, exit }));
-  const start = performance.now();
-  while (performance.now() - start < timeoutMs) {
-    if (await exists(mark)) return { kind: 'healthy', remark: null };
-    const end = await Promise.race([exited, wait(LOOK_MS, null, { signal })]);
-    if (end !== null) return end;
+  const over = new AbortController();
+  try {
+    return await Promise.race([
+      exited,
+      untilMarked(mark, timeoutMs, over.signal),
+      wait(timeoutMs, tooLate(name, timeoutMs), { signal: AbortSignal.any([signal, over.signal]) }),
+    ]);
+  } finally {
+    over.abort();
   }
+}
+
+/**
+ * Waits until the mark exists. This server does not look for the mark itself, but starts a program that does: a tool
+ * can hold the lock of the folder with the mark for minutes. Until then, whoever looks for a name in this folder waits
+ * in the kernel and cannot be ended. Four such waits would stop all other work of this server with files.
+ */
+async function untilMarked(mark: string, timeoutMs: number, over: AbortSignal): Promise<Readiness> {
+  const seconds = String(Math.ceil(timeoutMs / 1000) + 1);
+  for (;;) {
+    const { exitCode } = await execa('timeout', [seconds, '/bin/sh', '-c', UNTIL_MARKED, 'sh', mark], {
+      env: { PATH: '/usr/local/bin:/usr/bin:/bin' },
+      extendEnv: false,
+      stdio: 'ignore',
+      reject: false,
+      cancelSignal: over,
+    });
+    if (exitCode === 0) return { kind: 'healthy', remark: null };
+    // Try again, because this machine may have had no free process or memory for the program.
+    await wait(LOOK_MS, null, { signal: over });
+  }
+}
+
+function tooLate(name: string, waitedMs: number): Readiness {
   const message = `the health_check_script of ${name} did not end with 0`;
-  return { kind: 'timed-out', waitedMs: timeoutMs, seen: { message, hint: SCRIPT_HINT, soFar: message } };
+  return { kind: 'timed-out', waitedMs, seen: { message, hint: SCRIPT_HINT, soFar: message } };
 }
 
 /** What a maintainer can do about a script that does not pass. */
 export const SCRIPT_HINT =
   'The last output of the process and of the script is above. Correct the script or the process, and push again.';
-
-async function exists(path: string): Promise<boolean> {
-  try {
-    await lstat(path);
-    return true;
-  } catch (error) {
-    if (systemCode(error) === 'ENOENT') return false;
-    throw error;
-  }
-}

@@ -1,7 +1,13 @@
 import assert from 'node:assert/strict';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import type { ToolName } from '../../../src/core/names.ts';
 import type { Artifact, Process } from '../../../src/core/types.ts';
+import { untilScriptPasses } from '../../../src/run/health/script-check.ts';
+import { argumentsOf, childrenOf } from '../../../src/sandbox/process/process-table.ts';
+import type { SandboxProcess } from '../../../src/sandbox/sandbox.ts';
 import { failing, releaseOf, rollOut, until } from '../contract-steps.ts';
 import { type LocalBench, localBench } from '../local/local-bench.ts';
 import { RunningOneOff } from '../one-off-steps.ts';
@@ -91,4 +97,24 @@ test('a web process can have a health check script instead of a path; PORT is th
   const oneOff = new RunningOneOff(bench.runtime, release, ['printenv', 'PORT'], {});
   await oneOff.end;
   assert.equal(oneOff.text, '8080\n');
+});
+
+test('threat 175: not the server but a child process looks for the mark, because a process can hold the lock of its folder for minutes', async () => {
+  const folder = await mkdtemp(join(tmpdir(), 'mark-'));
+  const mark = join(folder, 'mark');
+  const lookers = () => childrenOf(process.pid).filter((pid) => argumentsOf(pid).includes(mark));
+  const running = { exited: new Promise(() => {}) } as unknown as SandboxProcess;
+  const check = { process: running, name: 'worker.1', mark, timeoutMs: 60_000 };
+  const passes = untilScriptPasses({ ...check, signal: new AbortController().signal });
+  await until(async () => lookers().length === 1, 'the program that looks for the mark', 10);
+  await writeFile(mark, '');
+  assert.deepEqual(await passes, { kind: 'healthy', remark: null });
+  await rm(mark);
+  const cancelled = new AbortController();
+  const ends = assert.rejects(untilScriptPasses({ ...check, signal: cancelled.signal }));
+  await until(async () => lookers().length === 1, 'the second program', 10);
+  cancelled.abort();
+  await ends;
+  await until(async () => lookers().length === 0, 'the end of the second program', 10);
+  await rm(folder, { recursive: true });
 });
