@@ -1,9 +1,9 @@
 import type { Dirent } from 'node:fs';
 import { chmod, mkdir, readdir, rename } from 'node:fs/promises';
-import { dirname } from 'node:path';
+import { dirname, join } from 'node:path';
 import { setTimeout as wait } from 'node:timers/promises';
 import { ExecaError, execa } from 'execa';
-import { removeTree } from '../core/disk/remove-tree.ts';
+import { removeTree, removeTrees } from '../core/disk/remove-tree.ts';
 import { tooManyLinks } from './build-failures.ts';
 
 const environment = { PATH: '/usr/local/bin:/usr/bin:/bin', LC_ALL: 'C' };
@@ -31,12 +31,19 @@ export async function copyFiles(
   signal?: AbortSignal,
   mostKib = COPY_KIB,
 ): Promise<void> {
+  await copy(['--', ...from, to], signal === undefined ? {} : { cancelSignal: signal }, mostKib);
+}
+
+async function copy(
+  words: readonly string[],
+  options: { readonly cancelSignal?: AbortSignal; readonly cwd?: string },
+  mostKib = COPY_KIB,
+): Promise<void> {
   const sharing = process.platform === 'linux' ? ['--reflink=auto'] : [];
   const limited = `ulimit -v ${mostKib} 2>/dev/null; exec cp "$@"`;
-  const words = ['-c', limited, 'cp', '-a', ...sharing, '--', ...from, to];
-  const options = { env: environment, extendEnv: false, stdin: 'ignore' } as const;
+  const argv = ['-c', limited, 'cp', '-a', ...sharing, ...words];
   try {
-    await execa('sh', words, signal === undefined ? options : { ...options, cancelSignal: signal });
+    await execa('sh', argv, { ...options, env: environment, extendEnv: false, stdin: 'ignore' });
   } catch (cause) {
     if (cause instanceof ExecaError && /memory exhausted/.test(`${cause.stderr}`)) throw tooManyLinks(cause);
     throw cause;
@@ -60,13 +67,19 @@ export async function entriesIn(folder: string): Promise<Dirent[]> {
 }
 
 /**
- * Copies a folder with the owners of its files, and lets the owners write to the copy. Shares disk blocks with the
- * original if the file system can. `to` must not exist.
+ * Copies folders to the same places below another folder, with the owners of their files, and lets the owners write to
+ * the copies. Shares disk blocks with the originals if the file system can.
+ *
+ * One program copies all folders, so a file with a name in each of them is copied once. A program for each folder would
+ * copy the file a hundred times, so that a build within its limits could fill the disk.
+ *
+ * @param paths - The paths of the folders below `from`. They must not exist below `to`.
  */
-export async function copyFolder(from: string, to: string): Promise<void> {
-  await mkdir(dirname(to), { recursive: true });
-  await copyFiles([from], to);
-  await run('chmod', ['-R', 'u+w', '--', to]);
+export async function copyFolders(from: string, paths: readonly string[], to: string): Promise<void> {
+  if (paths.length === 0) return;
+  await mkdir(to, { recursive: true });
+  await copy(['--parents', '--', ...paths, to], { cwd: from });
+  await run('chmod', ['-R', 'u+w', '--', ...paths.map((path) => join(to, path))]);
 }
 
 /**
@@ -117,14 +130,20 @@ export async function moveFolder(from: string, to: string): Promise<void> {
 }
 
 /**
- * Moves a folder within the data folder, so that nobody can change its files through another folder. If any file has a
- * second hard link, copies the whole folder and deletes the original. `to` must not exist.
+ * Moves folders within the data folder to the same places below another folder, so that nobody can change their files
+ * through another folder. If a file in a folder has a second hard link, copies that folder and deletes the original.
+ *
+ * @param paths - The paths of the folders below `from`. They must not exist below `to`.
  */
-export async function moveApart(from: string, to: string): Promise<void> {
-  const linked = await run('find', [from, '-type', 'f', '-links', '+1', '-print', '-quit']);
-  if (linked === '') return await moveFolder(from, to);
-  await copyFolder(from, to);
-  await removeTree(from);
+export async function moveApart(from: string, paths: readonly string[], to: string): Promise<void> {
+  const linked: string[] = [];
+  for (const path of paths) {
+    const found = await run('find', [join(from, path), '-type', 'f', '-links', '+1', '-print', '-quit']);
+    if (found === '') await moveFolder(join(from, path), join(to, path));
+    else linked.push(path);
+  }
+  await copyFolders(from, linked, to);
+  await removeTrees(linked.map((path) => join(from, path)));
 }
 
 /**

@@ -6,7 +6,7 @@ import { removeTree, removeTrees } from '../../core/disk/remove-tree.ts';
 import { brokenBuildpack } from '../build-failures.ts';
 import { escapeId } from '../buildpack-api/layer-environment.ts';
 import { type Layer, layerFolder, readLayers, restoredLayerFile } from '../buildpack-api/layers.ts';
-import { copyFolder, isTaken, linkFolder, moveApart, moveFolder } from '../folders.ts';
+import { copyFolders, isTaken, linkFolder, moveApart, moveFolder } from '../folders.ts';
 import { isPlainFolder, listPlainFolder } from '../source/safe-files.ts';
 
 /** The folders from which a build restores layers, and to which it saves them. */
@@ -47,6 +47,7 @@ export async function restoreLayers(
 ): Promise<{ moved: Layer[]; link: () => Promise<void> }> {
   const moved: Layer[] = [];
   const links: { from: string; to: string }[] = [];
+  const copies: string[] = [];
   const restore = async (buildpack: string): Promise<void> => {
     const earlier = places.previous === null ? [] : await readLayers(places.previous, buildpack);
     for (const layer of earlier) {
@@ -55,7 +56,7 @@ export async function restoreLayers(
       const [from, to] = [layerFolder(places.previous ?? '', layer), layerFolder(places.layers, layer)];
       if (layer.isCache && canLink && layer.metadata['linked'] === true && (await isTaken(from)))
         links.push({ from, to });
-      else if (layer.isCache) await copyFolder(from, to);
+      else if (layer.isCache) copies.push(pathOf(layer));
       await writeFile(`${layerFolder(places.layers, layer)}.toml`, restoredLayerFile(layer), { flag: 'wx' });
     }
     const names = new Set(earlier.filter((layer) => layer.isLaunch).map((layer) => layer.name));
@@ -67,6 +68,7 @@ export async function restoreLayers(
     }
   };
   await allEnded(group.map(restore));
+  await copyFolders(places.previous ?? '', copies, places.layers);
   return {
     moved,
     link: async () => {
@@ -94,17 +96,24 @@ export async function keepLayers(places: LayerPlaces, group: readonly string[]):
     const [most = ''] = [...all].reduce((one, other) => (other[1].length > one[1].length ? other : one));
     throw brokenBuildpack(most, `all buildpacks together have more than ${MAX_LAYERS} layers`);
   }
-  await allEnded([...all].map(([buildpack, layers]) => keepLayersOf(places, buildpack, layers)));
-}
-
-async function keepLayersOf(places: LayerPlaces, buildpack: string, layers: readonly Layer[]): Promise<void> {
-  const launch = layers.filter((layer) => layer.isLaunch);
-  const empty = launch.filter((layer) => !layer.hasFolder);
-  const earlier =
-    places.previous === null || empty.length === 0 ? [] : await readLayers(places.previous, buildpack);
-  for (const layer of empty) await reuse(places, layer, earlier);
-  for (const layer of layers) if (isForBuilds(layer)) await toCache(places, layer, layer);
-  await removeOthers(places.layers, buildpack, launch);
+  const empty = [...all.values()].flat().filter((layer) => layer.isLaunch && !layer.hasFolder);
+  await reuse(places, empty);
+  await toCache(
+    places,
+    [...all.values()]
+      .flat()
+      .filter(isForBuilds)
+      .map((layer) => ({ layer, told: layer })),
+  );
+  await allEnded(
+    [...all].map(([buildpack, layers]) =>
+      removeOthers(
+        places.layers,
+        buildpack,
+        layers.filter((layer) => layer.isLaunch),
+      ),
+    ),
+  );
 }
 
 async function besides(layers: string, group: readonly string[]): Promise<string[]> {
@@ -118,15 +127,23 @@ async function besides(layers: string, group: readonly string[]): Promise<string
   }
 }
 
-async function reuse(places: LayerPlaces, layer: Layer, earlier: readonly Layer[]): Promise<void> {
-  const before = earlier.find((other) => other.name === layer.name && other.isLaunch && other.hasFolder);
-  if (layer.isCache || before === undefined || places.previous === null) {
-    throw brokenBuildpack(layer.buildpack, `its layer ${layer.name} is for launch and has no content`);
+/** Gives these launch layers their content from the newest artifact. */
+async function reuse({ layers, previous }: LayerPlaces, empty: readonly Layer[]): Promise<void> {
+  const earlier: Layer[] = [];
+  if (previous !== null)
+    for (const buildpack of new Set(empty.map((layer) => layer.buildpack)))
+      earlier.push(...(await readLayers(previous, buildpack)));
+  for (const layer of empty) {
+    const before = earlier.find(
+      ({ buildpack, name, isLaunch, hasFolder }) =>
+        buildpack === layer.buildpack && name === layer.name && isLaunch && hasFolder,
+    );
+    if (layer.isCache || before === undefined)
+      throw brokenBuildpack(layer.buildpack, `its layer ${layer.name} is for launch and has no content`);
   }
-  const target = layerFolder(places.layers, layer);
-  // Delete what is at the target: the build may have left a link there, and a copy would follow the link.
-  await removeTree(target);
-  await copyFolder(layerFolder(places.previous, layer), target);
+  // Delete what is at the targets: the build may have left a link there, and a copy would follow the link.
+  await removeTrees(empty.map((layer) => layerFolder(layers, layer)));
+  await copyFolders(previous ?? '', empty.map(pathOf), layers);
 }
 
 async function removeOthers(root: string, buildpack: string, launch: readonly Layer[]): Promise<void> {
@@ -148,19 +165,18 @@ export async function giveBack(
   moved: readonly Layer[],
   progress: ReadonlyMap<string, Progressed>,
 ): Promise<void> {
-  let count = 0;
+  const kept: Kept[] = [];
   for (const [buildpack, state] of progress) {
     for (const layer of await readLayersOrNone(places.layers, buildpack)) {
       const before = moved.find((other) => other.buildpack === buildpack && other.name === layer.name);
       const hasTypes = layer.isLaunch || layer.isBuild || layer.isCache;
       const told = hasTypes || before === undefined ? layer : { ...before, hasFolder: layer.hasFolder };
-      if (!isForBuilds(told) || count === MAX_LAYERS) continue;
+      if (!isForBuilds(told) || kept.length === MAX_LAYERS) continue;
       const isCertain = state !== 'failed' || Object.keys(told.metadata).length === 0;
-      if (!isCertain) continue;
-      count += 1;
-      await toCache(places, layer, told);
+      if (isCertain) kept.push({ layer, told });
     }
   }
+  await toCache(places, kept);
 }
 
 async function readLayersOrNone(root: string, buildpack: string): Promise<Layer[]> {
@@ -176,15 +192,31 @@ function isForBuilds(layer: Layer): boolean {
   return layer.isCache && !layer.isLaunch && layer.hasFolder;
 }
 
+/** A layer that the cache gets, and the layer as its file in the cache describes it. */
+interface Kept {
+  readonly layer: Layer;
+  readonly told: Layer;
+}
+
 /**
- * Moves a layer to the cache. The next build may change files of the cache, so none of them may be a hard link to a
- * file of an artifact. Code of this build may have moved such a link out of a linked layer.
+ * Moves layers to the cache. The next build may change files of the cache, so none of them may be a hard link to a file
+ * of an artifact. Code of this build may have moved such a link out of a linked layer.
  */
-async function toCache(places: LayerPlaces, layer: Layer, told: Layer): Promise<void> {
-  const target = layerFolder(places.cache, layer);
-  await removeTree(target);
-  await moveApart(layerFolder(places.layers, layer), target);
-  const types = [`launch = ${told.isLaunch}`, `build = ${told.isBuild}`, `cache = ${told.isCache}`];
-  const text = `[types]\n${types.join('\n')}\n\n${restoredLayerFile(told)}`;
-  await writeFile(`${target}.toml`, text, { mode: 0o600 });
+async function toCache({ layers, cache }: LayerPlaces, kept: readonly Kept[]): Promise<void> {
+  await removeTrees(kept.map(({ layer }) => layerFolder(cache, layer)));
+  await moveApart(
+    layers,
+    kept.map(({ layer }) => pathOf(layer)),
+    cache,
+  );
+  for (const { layer, told } of kept) {
+    const types = [`launch = ${told.isLaunch}`, `build = ${told.isBuild}`, `cache = ${told.isCache}`];
+    const text = `[types]\n${types.join('\n')}\n\n${restoredLayerFile(told)}`;
+    await writeFile(`${layerFolder(cache, layer)}.toml`, text, { mode: 0o600 });
+  }
+}
+
+/** The path of a layer's folder, below the folder of all layers. */
+function pathOf(layer: Layer): string {
+  return layerFolder('', layer);
 }

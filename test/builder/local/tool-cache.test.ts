@@ -3,6 +3,7 @@ import { chmod, lstat, mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import { diskUse } from '../../../src/sandbox/disk/disk-use.ts';
 import { ABuilder } from '../support/a-builder.ts';
 import { tool } from '../support/build-request.ts';
 import { SampleBuildpacks, webProcess } from '../support/sample-buildpacks.ts';
@@ -234,3 +235,30 @@ test('threat 169: thousands of folders beside the layers of a build are removed 
   assert.deepEqual(await readdir(join(artifact.reference, 'layers/sample_one')), []);
   assert.ok(user + system < 2_500_000, `${(user + system) / 1000} ms of processor time`);
 });
+
+/** The bin/build of a buildpack with ten layers that have the same file of 1 MiB. */
+const tenLayers = `
+  if [ -n "\${MAKE:-}" ]; then
+    head -c 1048576 /dev/urandom >"$CNB_LAYERS_DIR/file"
+    for n in 0 1 2 3 4 5 6 7 8 9; do mkdir "$CNB_LAYERS_DIR/l$n"; ln "$CNB_LAYERS_DIR/file" "$CNB_LAYERS_DIR/l$n/file"; done
+    rm "$CNB_LAYERS_DIR/file"
+  fi
+  for n in 0 1 2 3 4 5 6 7 8 9; do
+    { echo '[types]'; for type in $TYPES; do echo "$type = true"; done; } >"$CNB_LAYERS_DIR/l$n.toml"
+  done
+  ${webProcess}`;
+
+for (const types of ['launch', 'launch cache', 'cache']) {
+  test(`threat 176: a file with a name in each of ten layers with the types ${types} is copied once, not ten times`, async () => {
+    await using buildpacks = await SampleBuildpacks.write({ one: { build: tenLayers } });
+    await using builder = await ABuilder.open({ buildpacks: buildpacks.folder });
+    await builder.build(source.folder, { configVars: { MAKE: 'yes', TYPES: types } });
+    const artifact = await builder.build(source.folder, { configVars: { TYPES: types } });
+    const none = new AbortController().signal;
+    const isInArtifact = types !== 'cache';
+    const layers = isInArtifact ? artifact.reference : join(builder.data, 'cache', tool('wikibot'));
+    const { bytes, entries } = await diskUse(join(layers, isInArtifact ? 'layers' : ''), none);
+    assert.ok(entries > 30, `${entries} files and folders`);
+    assert.ok(bytes < 2 * 1024 * 1024, `${bytes} bytes`);
+  });
+}
