@@ -93,6 +93,11 @@ export class DeploymentLine implements Deployments {
     (uid) => personOf({ uid }),
   );
   readonly #trying: ConcurrencyLimit;
+  /**
+   * Each person has one commit inspected at a time. git lists up to 50,000 paths of a kilobyte each for one commit, and
+   * the same commit can be pushed again and again.
+   */
+  readonly #inspecting = new PersonLimit({ ofPerson: 1, ofToken: 1 });
   #isClosing = false;
 
   constructor(options: DeploymentLineOptions) {
@@ -105,7 +110,8 @@ export class DeploymentLine implements Deployments {
 
   async submit(push: ParkedPush): Promise<Ticket> {
     const { repositories, treeLimits, licencePolicy } = this.#options;
-    const facts = await inspectCommit(repositories, push.tool, push.commit, treeLimits);
+    const inspect = () => inspectCommit(repositories, push.tool, push.commit, treeLimits);
+    const facts = await this.#inspecting.run(push.principal, inspect, new AbortController().signal);
     if (licencePolicy === 'refuse') assertLicence(facts);
     return this.#submitting.run(push.tool, () => this.#take(push, facts));
   }

@@ -20,6 +20,8 @@ export interface CommandList {
   /** The commits at which the client's shallow clone ends. */
   readonly shallow: readonly string[];
   readonly pushOptions: readonly string[];
+  /** True if the list has more lines than the reader reads, and these are only the first of them. */
+  readonly isCut?: boolean;
 }
 
 export const zeroId = '0'.repeat(40);
@@ -48,14 +50,24 @@ export class CommandListReader {
   readonly #commands: RefCommand[] = [];
   readonly #shallow: string[] = [];
   readonly #pushOptions: string[] = [];
+  readonly #mostLines: number;
+  #lines = 0;
   #capabilities: ReadonlySet<string> = new Set();
   #isInOptions = false;
   #bytes = 0;
 
   /**
+   * @param mostLines - How many lines the reader reads at most. 1 MiB has room for 260,000 lines, and a client can
+   * compress them to a kilobyte, but to read so many takes longer than all other work for a push.
+   */
+  constructor(mostLines: number = Number.POSITIVE_INFINITY) {
+    this.#mostLines = mostLines;
+  }
+
+  /**
    * Takes the next bytes of the push.
    *
-   * @returns the list once it is complete, and null before that.
+   * @returns the list once it is complete or has too many lines, and null before that.
    * @throws Error if the bytes are not a command list, or if the list exceeds 1 MiB.
    */
   push(chunk: Buffer): CommandList | null {
@@ -63,6 +75,8 @@ export class CommandListReader {
     this.#packets.push(chunk);
     for (let packet = this.#packets.next(); packet !== null; packet = this.#packets.next()) {
       if (packet.payload !== null) {
+        this.#lines += 1;
+        if (this.#lines > this.#mostLines) return { ...this.#list(), isCut: true };
         this.#line(packet.payload.toString('utf8').replace(/\n$/, ''));
       } else if (!this.#isInOptions && this.#capabilities.has('push-options')) {
         this.#isInOptions = true;

@@ -18,7 +18,7 @@ const LIST_MS = 60_000;
  * limited time.
  */
 export class Incoming extends Transform {
-  readonly #reader = new CommandListReader();
+  readonly #reader: CommandListReader;
   readonly #decide: (list: CommandList) => Rewritten;
   readonly #refuse: (error: Error) => void;
   readonly #whenMayUnpack: () => Promise<void>;
@@ -30,6 +30,7 @@ export class Incoming extends Transform {
   #timer: NodeJS.Timeout | null = null;
 
   /**
+   * @param mostLines - How many lines of the command list are read at most. `decide` must refuse a list with more.
    * @param decide - Called once, with the client's command list.
    * @param refuse - Called if the bytes are not a command list, or if `decide` throws.
    * @param arrived - Called for each chunk of the pack after the command list, with its size. If it returns false, git
@@ -38,6 +39,7 @@ export class Incoming extends Transform {
    * resolves.
    */
   constructor(options: {
+    readonly mostLines: number;
     readonly decide: (list: CommandList) => Rewritten;
     readonly refuse: (error: Error) => void;
     readonly whenMayUnpack: () => Promise<void>;
@@ -47,6 +49,7 @@ export class Incoming extends Transform {
     // Use object mode, so that a reader gets the chunks as they came. In byte mode, the stream would copy the chunks
     // into one buffer.
     super({ writableHighWaterMark: 1024 * 1024, readableObjectMode: true, readableHighWaterMark: 32 });
+    this.#reader = new CommandListReader(options.mostLines);
     this.#decide = options.decide;
     this.#refuse = options.refuse;
     this.#whenMayUnpack = options.whenMayUnpack;

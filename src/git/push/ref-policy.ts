@@ -146,13 +146,14 @@ function namespace(ref: string): string {
  * all tools share its disk.
  */
 export function refusalOfAll(
-  { commands, shallow }: CommandList,
+  { commands, shallow, isCut }: CommandList,
   limits: { readonly maxRefs: number; readonly maxShallow: number; readonly whyClosed: string | null },
 ): string | null {
   const { maxRefs, maxShallow, whyClosed } = limits;
+  const more = isCut === true ? 'more than ' : '';
   if (commands.length > maxRefs)
-    return `this push has ${commands.length} refs, and one push may have ${maxRefs} (push_refs); push fewer refs at a time`;
+    return `this push has ${more}${commands.length} refs, and one push may have ${maxRefs} (push_refs); push fewer refs at a time`;
   if (shallow.length > maxShallow)
-    return `this shallow clone ends at ${shallow.length} commits, and a push from it may end at ${maxShallow}; first fetch the whole history: git fetch --unshallow`;
+    return `this shallow clone ends at ${more}${shallow.length} commits, and a push from it may end at ${maxShallow}; first fetch the whole history: git fetch --unshallow`;
   return whyClosed;
 }

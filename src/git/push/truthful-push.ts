@@ -111,6 +111,12 @@ const MAX_NOTED = 500;
 /** How many refused refs of one push the audit log lists, because a client could fill the log with such refs. */
 const MAX_REFUSALS_NOTED = 20;
 
+/**
+ * How many lines a command list may have in addition to `maxRefs`. A list with more has too many refs, shallow commits
+ * or push options.
+ */
+const MORE_LINES = 2000;
+
 const NAMED_NO_REF =
   'Your git disconnected before it named a ref to push. (This server uses SHA-1, so a repository made with --object-format=sha256 cannot be pushed.)\n';
 
@@ -162,6 +168,7 @@ export class TruthfulPush implements PushSession {
     this.#context = context;
     this.whyClosed = context.whyClosed;
     this.incoming = new Incoming({
+      mostLines: context.maxRefs + MORE_LINES,
       decide: (list) => this.#decide(list),
       refuse: (error) => {
         this.#fatal = `this is not a push of git: ${error.message}`;
@@ -387,8 +394,9 @@ export class TruthfulPush implements PushSession {
 
   #decide(list: CommandList): Rewritten {
     this.#list = list;
-    if (list.commands.length === 0) return encodeCommandList(list);
+    if (list.commands.length === 0 && list.isCut !== true) return encodeCommandList(list);
     this.#fatal = this.#context.lostRight();
+    if (list.commands.length === 0) this.#fatal ??= refusalOfAll(list, this.#context);
     if (this.#fatal !== null) return null;
     if (!this.#has('report-status') && !this.#has('report-status-v2')) {
       this.#fatal = 'this client does not read the report of a push (report-status): use git 1.6 or newer';

@@ -1,7 +1,11 @@
 import assert from 'node:assert/strict';
+import { mkdir, readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { test } from 'node:test';
+import { execa } from 'execa';
 import { DeployError } from '../../../src/core/errors.ts';
 import type { Principal } from '../../../src/core/types.ts';
+import { Repositories } from '../../../src/git/repositories.ts';
 import { alice } from '../../support/alice.ts';
 import { wikibot } from '../../support/store-records.ts';
 import { Place } from '../place.ts';
@@ -215,4 +219,22 @@ test('a push may join an earlier deployment of its commit if a push of a descend
   place.builder.may.resolve();
   assert.deepEqual(await again.verdict, { isLive: true, version: 3 });
   assert.deepEqual(await descendant.verdict, { isLive: true, version: 4 });
+});
+
+test('threat 187: of the commits that one person pushes at the same time, git lists the files of one at a time', async () => {
+  await using place = await Place.make();
+  const log = join(place.folder, 'listed');
+  const git = (await execa('which', ['git'])).stdout;
+  const bin = join(place.folder, 'bin');
+  await mkdir(bin);
+  const listing = `echo begin >> ${log}; ${git} "$@"; sleep 0.1; echo end >> ${log}`;
+  const stub = `#!/bin/sh\nif [ "$1" = ls-tree ]; then ${listing}; else exec ${git} "$@"; fi\n`;
+  await writeFile(join(bin, 'git'), stub, { mode: 0o755 });
+  const path = `${bin}:${process.env['PATH']}`;
+  const folder = join(place.folder, 'repositories');
+  Object.assign(place, { repositories: new Repositories({ folder, path, deployBranch: 'main' }) });
+  const { line } = await place.start();
+  const pushes = [await place.park('p1'), await place.park('p2'), await place.park('p3')];
+  await Promise.all(pushes.map((push) => line.submit(push)));
+  assert.equal(await readFile(log, 'utf8'), 'begin\nend\n'.repeat(3));
 });

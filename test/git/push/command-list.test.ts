@@ -81,3 +81,18 @@ test('threat 37: an endless command list is refused at 1 MiB', () => {
     for (let count = 0; count < 2000; count += 1) reader.push(line);
   }, /longer than 1 MiB/);
 });
+
+for (const [what, before, line, after] of [
+  ['refs', '', pktLine(`${a} ${b} refs/tags/v1\0${capabilities}`), ''],
+  ['ends of its history', '', pktLine(`shallow ${a}`), ''],
+  ['push options', `${pktLine(`${a} ${b} refs/heads/main\0${capabilities}`)}0000`, '0004', '0000'],
+] as const) {
+  test(`threat 185: of a push with too many ${what}, the server reads only as many lines as the limit allows`, () => {
+    const bytes = Buffer.from(`${before}${line.toString().repeat(5000)}${after}`);
+    const reader = new CommandListReader(100);
+    const list = reader.push(bytes);
+    assert.ok(list?.isCut);
+    const lines = list.commands.length + list.shallow.length + list.pushOptions.length;
+    assert.equal(lines, 100);
+  });
+}
