@@ -32,6 +32,12 @@ const baseSettings: GitSettings = [
 /** A folder for the front of PATH: its `git` starts the real git with limits on memory and processor time. */
 export const LIMITED_GIT = join(import.meta.dirname, 'limited');
 
+/** With this variable in its environment, the git of `LIMITED_GIT` has a low priority. */
+export const LOW_PRIORITY = { TOOLFORGE_PUSH_LOW: '1' } as const;
+
+/** With this variable in its environment, the git of `LIMITED_GIT` leads a process group of its own. */
+export const OWN_GROUP = { TOOLFORGE_PUSH_GROUP: '1' } as const;
+
 /**
  * The `--upload-pack` of a `git fetch` from one repository of this server into another. `git fetch` does not pass the
  * settings in its environment on to this command, so the command has them as arguments.

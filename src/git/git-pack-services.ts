@@ -4,13 +4,14 @@ import { dirname, join, resolve } from 'node:path';
 import type { DiskRoom } from '../core/disk/disk-space.ts';
 import { noneIfGone } from '../core/errors.ts';
 import { PersonLimit } from '../core/fair-share/person-limit.ts';
+import { gitPriorities } from '../core/fair-share/priorities.ts';
 import type { Audit } from '../core/log/audit.ts';
 import type { Log } from '../core/log/log.ts';
 import { newId, type ToolName } from '../core/names.ts';
 import type { Principal } from '../core/types.ts';
 import type { ParkedPush, Ticket } from '../deploy/deployments.ts';
 import { FetchPlaces } from './fetch-places.ts';
-import { type GitSettings, hiddenRefs, LIMITED_GIT } from './git-environment.ts';
+import { type GitSettings, hiddenRefs, LIMITED_GIT, LOW_PRIORITY } from './git-environment.ts';
 import type { FetchSession, PackServices, PushSession, ReceiveRequest } from './pack-services.ts';
 import { parkedFolder, parkedRef, type Trial, TruthfulPush } from './push/truthful-push.ts';
 import { readDeployBranch } from './refs/deploy-branch.ts';
@@ -156,12 +157,13 @@ export class GitPackServices implements PackServices {
     const frozen = this.#options.frozen(tool);
     const toolHints = hints(tool, principal.uid);
     const watch = this.#options.watchRight({ tool, principal, action: 'deploy' });
+    const priority = gitPriorities.enter(principal.uid);
     return new TruthfulPush({
       id,
       tool,
       principal,
       folder,
-      environment: this.#receiveEnvironment(id),
+      environment: { ...this.#receiveEnvironment(id), ...(priority.isLow ? LOW_PRIORITY : {}) },
       deployBranch: repositories.deployBranch,
       hasDeployBranch: branch.commit !== null && branch.ref === `refs/heads/${repositories.deployBranch}`,
       hasAdvertisement,
@@ -179,13 +181,18 @@ export class GitPackServices implements PackServices {
       whatIsLive: () => whatIsLive(tool),
       hints: toolHints,
       lostRight: () => (watch.lost.aborted ? watch.lost.reason.message : null),
-      mayUnpack: (received, signal) => this.#mayUnpack(principal, received, signal),
+      mayUnpack: (received, signal) => {
+        // From then on, git only waits for the deployment.
+        void received.then(priority.leave);
+        return this.#mayUnpack(principal, received, signal);
+      },
       arrived: (bytes) => this.#room.arrived(tool, bytes),
       audit,
       log,
       onGitRefusal: () => void this.#suspects.add(tool),
       onClose: (wasKilled) => {
         watch[Symbol.dispose]();
+        priority.leave();
         if (!this.#pushes.delete(id)) return;
         this.#left({ tool, principal });
         if (wasKilled) this.#sweep(tool);
@@ -230,15 +237,18 @@ export class GitPackServices implements PackServices {
     const leave = reader === null ? () => {} : this.#fetches.take(reader, tool);
     const watch =
       reader === null ? null : this.#options.watchRight({ tool, principal: reader, action: 'read' });
+    const priority = reader === null ? null : gitPriorities.enter(reader.uid);
     const close = () => {
       watch?.[Symbol.dispose]();
+      priority?.leave();
       leave();
     };
     try {
       if (reader !== null) this.#options.audit({ what: 'fetch', who: reader, tool });
       const folder = await this.#ensure(tool);
       const more = protocol === null ? {} : { GIT_PROTOCOL: protocol };
-      const environment = this.#environment(hiddenRefs, more);
+      const low = priority?.isLow === true ? LOW_PRIORITY : {};
+      const environment = this.#environment(hiddenRefs, { ...more, ...low });
       return { folder, environment, lost: watch?.lost ?? null, close };
     } catch (error) {
       close();

@@ -135,6 +135,49 @@ test('threat 46: a shallow push may have 1000 commits whose parents are missing,
   assert.doesNotMatch(await pushFrom([]), refusal);
 });
 
+test('threat 186: the third git that serves a person at the same time has a low priority, until another has ended or only waits for its deployment', async () => {
+  const { services } = open('priority');
+  const mallory = { ...alice, uid: 'mallory' };
+  const isLow = ({ environment }: { readonly environment: Readonly<Record<string, string>> }) =>
+    Object.hasOwn(environment, 'TOOLFORGE_PUSH_LOW');
+  const pushed = await services.receive({ ...push, principal: mallory });
+  const fetched = await services.upload(wikibot, null, mallory);
+  const third = await services.upload(wikibot, null, mallory);
+  assert.deepEqual([pushed, fetched, third].map(isLow), [false, false, true]);
+  assert.equal(isLow(await services.upload(wikibot, null, alice)), false);
+  fetched.close();
+  assert.equal(isLow(await services.upload(wikibot, null, mallory)), false);
+  assert.equal(isLow(await services.receive({ ...push, principal: mallory })), true);
+  pushed.close();
+  assert.equal(isLow(await services.receive({ ...push, principal: mallory })), false);
+});
+
+for (const [what, refs, ends, options, refusal] of [
+  ['refs', 9000, 0, 0, /this push has more than 2500 refs, and one push may have 500/],
+  ['ends of its history', 1, 9000, 0, /this shallow clone ends at more than 2500 commits/],
+  ['push options', 1, 0, 9000, /more than 16 push options/],
+] as const) {
+  test(`threat 185: a push with 9000 ${what} is refused with the limit, and git gets nothing of it`, async () => {
+    const { services } = open(`cut-${options}-${ends}`, { maxRefs: 500 });
+    const session = await services.receive(push);
+    const command = { oldId: zeroId, newId: '1'.repeat(40), ref: 'refs/heads/main' };
+    const forGit: Buffer[] = [];
+    session.incoming.on('data', (chunk: Buffer) => forGit.push(chunk));
+    session.incoming.end(
+      encodeCommandList({
+        commands: Array.from({ length: refs }, () => command),
+        capabilities: new Set(['report-status', 'side-band-64k', 'push-options']),
+        shallow: Array.from({ length: ends }, () => '2'.repeat(40)),
+        pushOptions: Array.from({ length: options }, () => 'detach'),
+      }),
+    );
+    session.outgoing.end();
+    assert.match(`${await text(session.outgoing)}${session.notice()}`, refusal);
+    assert.equal(Buffer.concat(forGit).toString(), '0000');
+    session.close();
+  });
+}
+
 test('threat 37: 100 packs of a repository are merged when no push is running; at 1000 packs, a push is refused', async () => {
   const merged = Promise.withResolvers<void>();
   let asked = 0;

@@ -5,8 +5,10 @@ import type { Directory } from '../../auth/directory.ts';
 import type { Config } from '../../config.ts';
 import { KeyedConcurrencyLimit } from '../../core/concurrency/concurrency-limit.ts';
 import { DeployError, systemCode } from '../../core/errors.ts';
+import { gitPriorities } from '../../core/fair-share/priorities.ts';
 import { type ToolName, toolName } from '../../core/names.ts';
 import type { Principal } from '../../core/types.ts';
+import { LOW_PRIORITY } from '../../git/git-environment.ts';
 import { gitProtocol, type PackServices, type PushSession } from '../../git/pack-services.ts';
 import { answerError, type Exchange, reportBug } from '../answer.ts';
 import { atMost, decodersOf, sendBody } from '../body.ts';
@@ -99,7 +101,7 @@ export async function serveGit(
   await authorize(directory, principal, tool, service === 'receive-pack' ? 'deploy' : 'read', signal);
   response.setTimeout(SILENCE_MS, () => response.destroy());
   if (route.kind === 'advertisement') {
-    const work = () => advertise(exchange, tool, service, packServices);
+    const work = () => advertise(exchange, { tool, service, principal }, packServices);
     return await advertisements.run(principal, work, signal);
   }
   requireType(exchange, service);
@@ -133,15 +135,20 @@ function requireType({ request }: Exchange, service: GitService): void {
 
 async function advertise(
   exchange: Exchange,
-  tool: ToolName,
-  service: GitService,
+  asked: { readonly tool: ToolName; readonly service: GitService; readonly principal: Principal },
   packServices: PackServices,
 ): Promise<void> {
+  const { tool, service, principal } = asked;
   const { request } = exchange;
-  const repository = await (service === 'receive-pack'
+  const priority = gitPriorities.enter(principal.uid);
+  using _leaving = { [Symbol.dispose]: priority.leave };
+  const { folder, environment } = await (service === 'receive-pack'
     ? packServices.advertise(tool)
     : packServices.upload(tool, gitProtocol(request.headers['git-protocol']), null));
-  const served = ServedRepository.open(repository);
+  const served = ServedRepository.open({
+    folder,
+    environment: { ...environment, ...(priority.isLow ? LOW_PRIORITY : {}) },
+  });
   const outlet = outletFor(exchange, served.advertise(service), `application/x-git-${service}-advertisement`);
   outlet.release();
   finish(exchange, await outlet.ended);

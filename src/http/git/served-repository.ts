@@ -4,6 +4,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import { PassThrough, type Readable, Transform, type TransformCallback, type Writable } from 'node:stream';
 import { Git, type InfoData, Service } from 'node-git-server';
 import { endFirst } from '../../core/end-first.ts';
+import { OWN_GROUP } from '../../git/git-environment.ts';
 import { withEnvironment, withEnvironmentInNextTick } from './process-environment.ts';
 
 export type GitService = 'upload-pack' | 'receive-pack';
@@ -27,6 +28,7 @@ export interface GitRun {
   readonly input: Writable;
   /** Resolves when git has ended. Never rejects. */
   readonly exited: Promise<GitExit>;
+  /** Ends git and the programs that it has started. Does nothing if git has ended. */
   kill(): void;
 }
 
@@ -105,16 +107,34 @@ export class ServedRepository extends Git {
         // would throw later.
         started.stdin ??= new PassThrough();
         started.stdout ??= new PassThrough();
-        if (isKilled) started.kill();
+        if (isKilled) endGroup(started);
+        started.once('exit', () => {
+          child = null;
+          // If git ended early, such as at the limit of its processor time, a program that packs objects may still run.
+          if (service === 'upload-pack') endGroup(started);
+        });
         watch(started, input, output, resolve);
       });
     });
-    withEnvironmentInNextTick(environment, () => conversation.accept());
+    withEnvironmentInNextTick({ ...environment, ...OWN_GROUP }, () => conversation.accept());
     const kill = () => {
       isKilled = true;
-      child?.kill();
+      if (child !== null) endGroup(child);
     };
     return { input, exited, kill };
+  }
+}
+
+/**
+ * Ends git and the programs that it has started. For a clone, git starts a program that packs objects. If only git
+ * ended, this program would continue for minutes, and count towards no limit.
+ */
+function endGroup(child: ChildProcess): void {
+  try {
+    if (child.pid !== undefined) process.kill(-child.pid, 'SIGTERM');
+  } catch {
+    // There is no such group: all of it has ended, or the git has not begun to lead a group yet.
+    child.kill();
   }
 }
 

@@ -100,6 +100,8 @@ async function fetchFrom(git: GitSession, { folder, environment, lost }: FetchSe
   // The copy of the input is not awaited, because the client may keep its end open after git has ended.
   pump(client.input(), child.stdin).catch(() => undefined);
   const [status] = await Promise.all([child.status, forward(child.stdout, client)]);
+  // If a signal has ended git, such as at the limit of its processor time, end the programs that it has started, too.
+  if (status === null) child.kill();
   lost?.throwIfAborted();
   const problem = report(git, child, status);
   if (problem !== null) await client.err(problem);
