@@ -80,6 +80,7 @@ const VOLUMES: Readonly<Record<Phase, readonly BuildVolume[]>> = {
 // The version of the Platform API that a build uses. This version has the option `-insecure-registry`, and older
 // builder images also support it.
 const PLATFORM_API = '0.13';
+const ANALYZED = '/control/analyzed.toml';
 const CONTROL = ['control/analyzed', 'detected/group', 'detected/plan'].map(
   (path) => [`-${path.split('/')[1]}`, `/${path}.toml`] as const,
 );
@@ -251,6 +252,10 @@ const EARLIER_BUILDPACKS = '/control/earlier.toml';
  * detection, for all buildpacks of the builder image and of the tool. The builder and the exporter ignore layers of
  * buildpacks that are not in the group.
  *
+ * An earlier build of the tool may have put symbolic links into the layers that are restored, and the restorer writes
+ * through them. So afterwards the volume `control` is made anew, with the analyzer's file only: it names the run image
+ * and the earlier image, which are read with the registry's credential.
+ *
  * The arguments are the script that fetches the source, the command line of the analyzer, `--`, and, if the build uses
  * the cache, the ids of the tool's own buildpacks and the command line of the restorer.
  */
@@ -262,6 +267,7 @@ while [ "$1" != -- ]; do analyzer+=("$1"); shift; done
 shift
 "\${analyzer[@]}" || exit
 [ $# -gt 0 ] || exit 0
+analyzed=$(cat ${ANALYZED}) || exit
 {
   for file in "\${CNB_BUILDPACKS_DIR:-/cnb/buildpacks}"/*/*/buildpack.toml; do
     awk -F '"' '
@@ -274,7 +280,8 @@ shift
   for id in $1; do printf '[[group]]\\nid = "%s"\\nversion = "0"\\napi = "0.10"\\n' "$id"; done
 } >${EARLIER_BUILDPACKS}
 shift
-exec "$@"`;
+"$@" || exit
+rm -rf /control/* && printf '%s\\n' "$analyzed" >${ANALYZED}`;
 
 /** The first line of the output of the container `build`. */
 export const BEGINNING_OF_DETECTOR = 'Starting detector...';

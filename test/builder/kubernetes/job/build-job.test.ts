@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { mkdtempDisposable, writeFile } from 'node:fs/promises';
+import { lstat, mkdir, mkdtempDisposable, readdir, readFile, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
@@ -126,6 +126,31 @@ test('the container build exits with the status of a detector that fails, withou
 
 test('the container build exits with the status of a builder that fails', async () => {
   assert.equal((await runBuild({ detector: 'true', builder: 'exit 51' })).exitCode, 51);
+});
+
+// With the real restorer of lifecycle 0.21.0: a cached layer that is a symbolic link to analyzed.toml is restored, and
+// then an SBOM file of the earlier image is copied to its place.
+test('threat 195: what the restorer writes through links of an earlier build changes no file of the volume control', async () => {
+  await using folder = await mkdtempDisposable(join(tmpdir(), 'fetch-'));
+  const control = join(folder.path, 'control');
+  await mkdir(control);
+  const programs = {
+    analyzer: `echo 'reference = "the run image"' >${control}/analyzed.toml`,
+    restorer: `ln -s ${control}/analyzed.toml ${folder.path}/layer
+      echo 'reference = "the image of another tool"' >${folder.path}/layer; ln -s /etc ${control}/more`,
+  };
+  for (const [name, script] of Object.entries(programs))
+    await writeFile(join(folder.path, name), `#!/bin/bash\n${script}\n`, { mode: 0o755 });
+  const [program = '', ...words] = containersOf().get('fetch')?.command ?? [];
+  const here = words.map((word, index) =>
+    index === words.indexOf('bash') + 1
+      ? 'true'
+      : word.replaceAll('/cnb/lifecycle', folder.path).replaceAll('/control', control),
+  );
+  await execa(program, here, { env: { CNB_BUILDPACKS_DIR: folder.path } });
+  assert.deepEqual(await readdir(control), ['analyzed.toml']);
+  assert.ok((await lstat(join(control, 'analyzed.toml'))).isFile());
+  assert.equal(await readFile(join(control, 'analyzed.toml'), 'utf8'), 'reference = "the run image"\n');
 });
 
 test('each build phase mounts the volumes of the files analyzed.toml, group.toml and plan.toml that its command names', () => {
