@@ -63,28 +63,41 @@ async function headOf(outgoing: ClientRequest): Promise<IncomingMessage> {
 /**
  * Yields the lines of an answer, without newlines and without an incomplete last line. Rejects if the connection
  * breaks.
- *
- * @param mostCharacters - A longer line is cut after this many characters, so that an endless line does not fill the
- * memory.
  */
-export async function* linesOf(
-  response: AsyncIterable<unknown>,
-  mostCharacters: number = Number.POSITIVE_INFINITY,
-): AsyncGenerator<string> {
-  let rest = '';
-  const decoder = new TextDecoder();
-  const withRest = (part: string) => {
-    const line = rest + part;
-    return line.length > mostCharacters ? line.slice(0, mostCharacters) : line;
-  };
-  for await (const chunk of response) {
-    const parts = decoder.decode(chunk as Buffer, { stream: true }).split('\n');
+export async function* linesOf(response: AsyncIterable<unknown>): AsyncGenerator<string> {
+  const cutter = new LineCutter(Number.POSITIVE_INFINITY);
+  for await (const chunk of response) yield* cutter.push(chunk as Uint8Array);
+}
+
+/** Cuts a stream of bytes into lines. */
+export class LineCutter {
+  readonly #mostCharacters: number;
+  readonly #decoder = new TextDecoder();
+  #rest = '';
+
+  /**
+   * @param mostCharacters - A longer line is cut after this many characters, so that an endless line does not fill the
+   * memory.
+   */
+  constructor(mostCharacters: number) {
+    this.#mostCharacters = mostCharacters;
+  }
+
+  /** Adds bytes, and returns the lines that they complete, without newlines. */
+  push(bytes: Uint8Array): string[] {
+    const parts = this.#decoder.decode(bytes, { stream: true }).split('\n');
     const last = parts.pop() ?? '';
-    for (const part of parts) {
-      const line = withRest(part);
-      rest = '';
-      yield line;
-    }
-    rest = withRest(last);
+    const lines = parts.map((part, index) => (index === 0 ? this.#withRest(part) : this.#cut(part)));
+    this.#rest = lines.length === 0 ? this.#withRest(last) : this.#cut(last);
+    return lines;
+  }
+
+  #withRest(part: string): string {
+    // To join strings again and again that are as long as possible would take much time.
+    return this.#rest.length >= this.#mostCharacters ? this.#rest : this.#cut(this.#rest + part);
+  }
+
+  #cut(line: string): string {
+    return line.length > this.#mostCharacters ? line.slice(0, this.#mostCharacters) : line;
   }
 }

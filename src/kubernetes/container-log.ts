@@ -1,7 +1,7 @@
 import { setTimeout as wait } from 'node:timers/promises';
 import { ApiException, type V1ContainerStatus, type V1Pod } from '@kubernetes/client-node';
-import { outputTime } from '../core/fair-share/time-shares.ts';
-import { linesOf, openApiStream } from './api-stream.ts';
+import { inPieces, outputTime } from '../core/fair-share/time-shares.ts';
+import { LineCutter, openApiStream } from './api-stream.ts';
 import type { Cluster } from './cluster.ts';
 import { isNotFound } from './faults/api-refusals.ts';
 import { isTransient, retrying } from './retry.ts';
@@ -55,6 +55,8 @@ const STAMP = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\S*$/;
  * restarts, and survives any outage of the API. Resolves when the container has ended for good, its pod no longer
  * exists, or the signal fires.
  *
+ * @param room - Awaited before more of the log is read, so that a reader can make a container wait whose lines it cannot
+ * write as fast as they come.
  * @throws DeployError if the API refuses to read the pod. If it refuses to read the log, this tries again until the signal
  * fires.
  */
@@ -63,8 +65,10 @@ export async function followContainerLog(
   name: ContainerName,
   onLine: (line: ContainerLine) => void,
   signal: AbortSignal,
+  room: () => Promise<void> = async () => {},
 ): Promise<void> {
   const place: Place = { newest: '', second: '', count: 0 };
+  const reading = { place, onLine, signal, room };
   let restarts = 0;
   while (!signal.aborted) {
     try {
@@ -72,12 +76,12 @@ export async function followContainerLog(
       if (status === null) return;
       if (status.restarts > restarts && place.newest !== '') {
         // Read the last lines that the container printed before its restart, because the reader may have missed them.
-        await read(cluster, name, { place, onLine, signal, query: { previous: 'true' } });
+        await read(cluster, name, { ...reading, query: { previous: 'true' } });
       }
       restarts = status.restarts;
       const hasEnded = status.hasEnded;
       if (status.hasStarted) {
-        await read(cluster, name, { place, onLine, signal, query: hasEnded ? {} : { follow: 'true' } });
+        await read(cluster, name, { ...reading, query: hasEnded ? {} : { follow: 'true' } });
       }
       if (hasEnded) return;
     } catch (error) {
@@ -92,12 +96,13 @@ interface Reading {
   readonly place: Place;
   readonly onLine: (line: ContainerLine) => void;
   readonly signal: AbortSignal;
+  readonly room: () => Promise<void>;
   readonly query: Readonly<Record<string, string>>;
 }
 
 /** Reads the log's lines after the position `place`, and moves `place` to the last line. */
 async function read(cluster: Cluster, name: ContainerName, reading: Reading): Promise<void> {
-  const { place, onLine, signal } = reading;
+  const { place, onLine, signal, room } = reading;
   const response = await openApiStream(cluster, {
     path: `/api/v1/namespaces/${name.namespace}/pods/${name.pod}/log`,
     query: {
@@ -113,20 +118,27 @@ async function read(cluster: Cluster, name: ContainerName, reading: Reading): Pr
   // the lines of the second `place.second` again.
   let known = place.count;
   const newestBefore = place.newest;
-  for await (const line of linesOf(response, MAX_LINE_CHARACTERS)) {
+  const take = (line: string): void => {
     const space = line.indexOf(' ');
     const stamp = space === -1 ? line : line.slice(0, space);
     // Skip a line without a time stamp. The node itself may add such a line, for example that it cannot watch the file.
-    if (!STAMP.test(stamp)) continue;
+    if (!STAMP.test(stamp)) return;
     if (known > 0 && stamp <= newestBefore) {
       known -= 1;
-      continue;
+      return;
     }
     known = 0;
     const at = new Date(stamp).toISOString();
     moveTo(place, stamp, at.slice(0, 19));
-    const text = space === -1 ? '' : line.slice(space + 1);
-    await outputTime.run(name.share ?? name.namespace, () => onLine({ at, text }));
+    onLine({ at, text: space === -1 ? '' : line.slice(space + 1) });
+  };
+  const cutter = new LineCutter(MAX_LINE_CHARACTERS);
+  for await (const chunk of response as AsyncIterable<Buffer>) {
+    // To read lines takes longer than to pass them on, so it counts as time for output too.
+    for (const piece of inPieces(chunk)) {
+      await outputTime.run(name.share ?? name.namespace, () => cutter.push(piece).forEach(take));
+    }
+    await room();
   }
 }
 

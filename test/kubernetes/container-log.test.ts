@@ -1,7 +1,9 @@
 import assert from 'node:assert/strict';
 import type { ServerResponse } from 'node:http';
 import { type TestContext, test } from 'node:test';
+import { setTimeout as wait } from 'node:timers/promises';
 import type { V1ContainerState } from '@kubernetes/client-node';
+import { outputTime } from '../../src/core/fair-share/time-shares.ts';
 import { followContainerLog } from '../../src/kubernetes/container-log.ts';
 import { answerJson, type FakeApi, fakeApi, refuse } from './fake-api.ts';
 
@@ -61,3 +63,53 @@ test('the server continues to read a container’s log after a line without a ti
   });
   assert.deepEqual(await linesOf(t, api), ['one', 'two']);
 });
+
+/** A container that prints without end. `bytes` tells how many bytes the server has taken of its log. */
+async function endless(t: TestContext, piece: string) {
+  const sent = { bytes: 0 };
+  const api = await fakeApi((url, response) => {
+    if (!url.pathname.endsWith('/log')) return answerPod(response, RUNS);
+    response.write('2026-11-26T00:00:00.000000001Z ');
+    const send = () => {
+      while (response.write(piece, () => (sent.bytes += piece.length)));
+    };
+    response.on('drain', send);
+    send();
+  });
+  t.after(() => api.close());
+  const stop = new AbortController();
+  t.after(() => stop.abort());
+  return { api, sent, signal: stop.signal };
+}
+
+test('threat 197: a container waits while its lines cannot be written', async (t) => {
+  const { api, sent, signal } = await endless(
+    t,
+    `\n2026-11-26T00:00:00.000000001Z ${'x'.repeat(1000)}`.repeat(60),
+  );
+  void followContainerLog(
+    api.cluster,
+    PLACE,
+    () => {},
+    signal,
+    () => wait(3000),
+  );
+  await wait(1000);
+  assert.ok(sent.bytes < 16 * 2 ** 20, `${sent.bytes} bytes were read`);
+});
+
+for (const [kind, piece] of [
+  ['an endless line', 'x'.repeat(65_536)],
+  ['empty lines', '\n2026-11-26T00:00:00.000000001Z '.repeat(2000)],
+] as const) {
+  test(`threat 196: reading ${kind} of a container counts as time for output`, async (t) => {
+    const { api, sent, signal } = await endless(t, piece);
+    // Use up the time for output for the next seconds.
+    await outputTime.run('other', () => {
+      for (const end = performance.now() + 600; performance.now() < end; );
+    });
+    void followContainerLog(api.cluster, PLACE, () => {}, signal);
+    await wait(1000);
+    assert.ok(sent.bytes < 16 * 2 ** 20, `${sent.bytes} bytes were read`);
+  });
+}

@@ -20,6 +20,12 @@ export interface PodLogsOptions {
 /** How long lines of a pod are gathered before they are written to the tool's log together, in milliseconds. */
 const GATHER_MS = 20;
 /**
+ * How many characters of lines may wait until they are written, for example because the disk is slow. Each line counts
+ * `LINE_CHARACTERS` more.
+ */
+const MAX_WAITING_CHARACTERS = 4 * 1024 * 1024;
+const LINE_CHARACTERS = 100;
+/**
  * How many of the newest lines in the tool's log are read to find where an earlier server stopped copying a pod's
  * output.
  */
@@ -83,7 +89,13 @@ export class PodLogs {
     const isNew = isOld ? await this.#after(toolLog, pod.name) : () => true;
     const lines = new LineGathering(toolLog, pod);
     const place = { namespace: pod.namespace, pod: pod.podName, container: CONTAINER };
-    await followContainerLog(cluster, place, (line) => isNew(line) && lines.add(line), signal);
+    await followContainerLog(
+      cluster,
+      place,
+      (line) => isNew(line) && lines.add(line),
+      signal,
+      () => lines.room(),
+    );
     await lines.flush();
   }
 
@@ -108,12 +120,13 @@ export class PodLogs {
 
 /** Gathers the log lines of one process and writes them to the tool's log together. */
 export class LineGathering {
-  readonly #toolLog: ToolLog;
+  readonly #toolLog: Pick<ToolLog, 'appendLines'>;
   readonly #pod: Pick<ToolPod, 'name' | 'version'>;
   #lines: LogLine[] = [];
   #timer: NodeJS.Timeout | null = null;
+  #waitingCharacters = 0;
 
-  constructor(toolLog: ToolLog, pod: Pick<ToolPod, 'name' | 'version'>) {
+  constructor(toolLog: Pick<ToolLog, 'appendLines'>, pod: Pick<ToolPod, 'name' | 'version'>) {
     this.#toolLog = toolLog;
     this.#pod = pod;
   }
@@ -121,7 +134,13 @@ export class LineGathering {
   add({ at, text }: ContainerLine): void {
     const { name: process, version } = this.#pod;
     this.#lines.push({ at, process, version, text });
+    this.#waitingCharacters += text.length + LINE_CHARACTERS;
     this.#timer ??= setTimeout(() => void this.flush(), GATHER_MS);
+  }
+
+  /** Resolves when there is room for more lines. */
+  async room(): Promise<void> {
+    if (this.#waitingCharacters > MAX_WAITING_CHARACTERS) await this.flush();
   }
 
   /** Writes all gathered lines to the tool's log. Resolves when they are written. */
@@ -131,5 +150,6 @@ export class LineGathering {
     const lines = this.#lines;
     this.#lines = [];
     await this.#toolLog.appendLines(lines);
+    for (const { text } of lines) this.#waitingCharacters -= text.length + LINE_CHARACTERS;
   }
 }

@@ -171,6 +171,7 @@ class ReleaseRun {
         this.#lineAt = performance.now();
       },
       AbortSignal.any([signal, this.#reading.signal]),
+      () => lines.room(),
     );
     await lines.flush();
   }

@@ -3,11 +3,13 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import { setTimeout as wait } from 'node:timers/promises';
 import { pino } from 'pino';
 import { CONTAINER } from '../../../../src/run/kubernetes/manifests/object-names.ts';
-import { PodLogs } from '../../../../src/run/kubernetes/pods/pod-logs.ts';
+import { LineGathering, PodLogs } from '../../../../src/run/kubernetes/pods/pod-logs.ts';
 import type { ToolPod } from '../../../../src/run/kubernetes/pods/tool-pods.ts';
 import { ToolLogs } from '../../../../src/run/logs/log-folder.ts';
+import type { ToolLog } from '../../../../src/run/logs/tool-log.ts';
 import { answerJson, fakeApi } from '../../../kubernetes/fake-api.ts';
 
 const POD: ToolPod = {
@@ -55,4 +57,22 @@ test('if a node reports an evicted pod several times, each line of its output is
     await api.close();
     await rm(data, { recursive: true });
   }
+});
+
+test('threat 197: if the lines of a pod cannot be written, no more than some megabytes of them wait', async () => {
+  const { promise: written, resolve } = Promise.withResolvers<void>();
+  const toolLog = { appendLines: () => written } as Pick<ToolLog, 'appendLines'>;
+  const lines = new LineGathering(toolLog, POD);
+  const add = (text: string) => lines.add({ at: '2026-11-26T00:00:00.000Z', text });
+  add('x');
+  await lines.room();
+  for (let count = 0; count < 50_000; count += 1) add('');
+  let hasRoom = false;
+  const room = lines.room().then(() => {
+    hasRoom = true;
+  });
+  await wait(50);
+  assert.equal(hasRoom, false);
+  resolve();
+  await room;
 });
