@@ -4,7 +4,7 @@ import { DiskRoom } from '../core/disk/disk-space.ts';
 import type { DeployError } from '../core/errors.ts';
 import type { Progress } from '../core/progress.ts';
 import { duration } from '../core/text/duration.ts';
-import { DiskPace, type LookCause } from '../sandbox/disk/disk-pace.ts';
+import { DiskPace, type LookCause, LowDisk } from '../sandbox/disk/disk-pace.ts';
 import { type DiskUse, diskUse, Misses, usesOf } from '../sandbox/disk/disk-use.ts';
 import { foldersWithSecrets, HiddenUse, MAX_DESCRIPTORS } from '../sandbox/disk/hidden-disk-use.ts';
 import {
@@ -111,11 +111,14 @@ export class BuildLimits implements AsyncDisposable {
    */
   async #weighAll(cause: LookCause): Promise<void> {
     const { folder } = this.#options;
-    const { signal } = this.#ended;
-    const uses = await usesOf([folder], 'pause', signal);
+    using low = new LowDisk(this.#room);
+    const uses = await usesOf([folder], 'pause', { signal: this.#ended.signal, low: low.signal });
     const [bytes, entries] = [uses.bytes?.get(folder), uses.entries?.get(folder)];
-    if (this.#misses.add(bytes === undefined || entries === undefined)) this.#limit.abort(movedTooMuch());
-    if (bytes === undefined || entries === undefined) return;
+    const isMissed = bytes === undefined || entries === undefined;
+    if (this.#misses.add(isMissed)) this.#limit.abort(movedTooMuch());
+    // A build can hold the lock of a folder for minutes, so that nobody sees how it fills the disk.
+    if (isMissed && low.signal.aborted) this.#limit.abort(filledTheDisk());
+    if (isMissed) return;
     void this.#hidden.look([folder], cause);
     if (this.#hidden.isCrowded(folder)) this.#limit.abort(tooManyOpenFiles(MAX_DESCRIPTORS));
     const hidden = this.#hidden.of(folder);

@@ -67,3 +67,25 @@ function fellFast(before: DiskSpace, { freeEntries, freeBytes, low }: DiskSpace)
   if (before.freeEntries - freeEntries > FAST_ENTRIES) return 'entries';
   return before.freeBytes - freeBytes > FAST_BYTES ? 'bytes' : null;
 }
+
+/** Looks at the disk until it is nearly full. `signal` fires then. Dispose of this object when nobody waits for that. */
+export class LowDisk implements Disposable {
+  readonly #low = new AbortController();
+  readonly #timer: NodeJS.Timeout;
+
+  constructor(room: DiskRoom) {
+    const look = async () => {
+      if ((await room.space()).low !== null) this.#low.abort();
+    };
+    // If the disk cannot be looked at now, the next look tells.
+    this.#timer = setInterval(() => void look().catch(() => {}), TICK_MS).unref();
+  }
+
+  get signal(): AbortSignal {
+    return this.#low.signal;
+  }
+
+  [Symbol.dispose](): void {
+    clearInterval(this.#timer);
+  }
+}

@@ -1,3 +1,5 @@
+import { once } from 'node:events';
+import { setTimeout as wait } from 'node:timers/promises';
 import { execa } from 'execa';
 import type { LookCause } from './disk-pace.ts';
 
@@ -24,21 +26,19 @@ const ENTRIES = `find "$@" -xdev -depth -printf '%d %H\\n' | awk '
 
 /**
  * Several folders are first measured together, for at most `TOGETHER_SECONDS`. If that takes longer, or if there is one
- * folder only, each is measured alone, for at most `ALONE_SECONDS`, and `AT_ONCE` folders at the same time. Without these
- * limits, one tool could hold up the measurement for all tools: a program that looks for a name in a folder must wait
- * while another program renames files there.
+ * folder only, each is measured alone, for at most `ALONE_SECONDS`. Without these limits, one tool could hold up the
+ * measurement for all tools: a program that looks for a name in a folder must wait while another program renames files
+ * there. A tool can hold the lock of a folder for minutes, so each measurement lasts at most `LOW_SECONDS` once the disk
+ * is nearly full.
  */
-const [TOGETHER_SECONDS, ALONE_SECONDS, AT_ONCE] = [10, 20, 16];
-const IN_TIME = `measure=$1; shift
-if [ $# -gt 1 ]; then
-  all=$(timeout ${TOGETHER_SECONDS} /bin/sh -c "$measure" sh "$@")
-  [ $? = 124 ] || { printf '%s\\n' "$all"; times; exit; }
-fi
-count=0
+const [TOGETHER_SECONDS, ALONE_SECONDS, LOW_SECONDS] = [10, 20, 2];
+const TOGETHER = `seconds=$1 measure=$2; shift 2
+all=$(timeout $seconds /bin/sh -c "$measure" sh "$@")
+[ $? = 124 ] && exit 1
+printf '%s\\n' "$all"; times`;
+const ALONE = `seconds=$1 measure=$2; shift 2
 for folder; do
-  ( one=$(timeout ${ALONE_SECONDS} /bin/sh -c "$measure" sh "$folder"); [ $? = 124 ] || printf '%s\\n' "$one" ) &
-  count=$((count + 1))
-  [ $((count % ${AT_ONCE})) = 0 ] && wait
+  ( one=$(timeout $seconds /bin/sh -c "$measure" sh "$folder"); [ $? = 124 ] || printf '%s\\n' "$one" ) &
 done
 wait; times`;
 
@@ -62,16 +62,18 @@ export interface FolderUses {
 /**
  * Measures the disk use of folders while programs change them. If `cause` is `bytes` or `entries`, measures only these.
  * The result leaves out folders that do not exist, and folders whose measurement a program prevents by moving files and
- * folders (`Misses`).
+ * folders or by holding the lock of a folder (`Misses`).
+ *
+ * @param low - Fires when the disk is nearly full. The measurement then ends soon.
  */
 export async function usesOf(
   folders: readonly string[],
   cause: LookCause,
-  signal: AbortSignal,
+  { signal, low }: { readonly signal: AbortSignal; readonly low: AbortSignal },
 ): Promise<FolderUses> {
   const [bytes, entries] = await Promise.all([
-    cause === 'entries' ? null : inTime(BYTES, folders, signal),
-    cause === 'bytes' ? null : inTime(ENTRIES, folders, signal),
+    cause === 'entries' ? null : inTime(BYTES, folders, { signal, low }),
+    cause === 'bytes' ? null : inTime(ENTRIES, folders, { signal, low }),
   ]);
   return {
     bytes: bytes && new Map(bytes.lines.map(({ count, path }) => [path, count * 1024])),
@@ -83,10 +85,16 @@ export async function usesOf(
 async function inTime(
   measure: string,
   folders: readonly string[],
-  signal: AbortSignal,
+  signals: { readonly signal: AbortSignal; readonly low: AbortSignal },
 ): Promise<{ readonly lines: Counted[]; readonly processorMs: number }> {
   if (folders.length === 0) return { lines: [], processorMs: 0 };
-  const output = await outputOf('/bin/sh', ['-c', IN_TIME, 'sh', measure, ...folders], signal);
+  const run = async (script: string, usual: number) => {
+    const seconds = signals.low.aborted ? LOW_SECONDS : usual;
+    const argv = ['-c', script, 'sh', String(seconds), measure, ...folders];
+    return await outputOf('/bin/sh', argv, { ...signals, seconds });
+  };
+  const together = folders.length === 1 ? null : await run(TOGETHER, TOGETHER_SECONDS);
+  const { output } = together?.isWhole ? together : await run(ALONE, ALONE_SECONDS);
   // The last line is of `times`, see POSIX: the user time and the system time of all programs that have ended.
   const [user, system] = [...(output.split('\n').at(-1) ?? '').matchAll(/(\d+)m([\d.]+)s/g)].map(
     ([, minutes, seconds]) => Number(minutes) * 60 + Number(seconds),
@@ -130,12 +138,24 @@ interface Counted {
 }
 
 async function counts(command: string, argv: readonly string[], signal: AbortSignal): Promise<Counted[]> {
-  return countedIn(await outputOf(command, argv, signal));
+  const { output } = await outputOf(command, argv, { signal });
+  return countedIn(output);
 }
 
-async function outputOf(command: string, argv: readonly string[], signal: AbortSignal): Promise<string> {
+/**
+ * Returns what a command prints. With `seconds`, waits at most a second longer than these, or than `LOW_SECONDS` once
+ * `low` fires: a program that waits for the lock of a folder in the kernel cannot be ended.
+ *
+ * @returns `isWhole`: whether the command has succeeded.
+ */
+async function outputOf(
+  command: string,
+  argv: readonly string[],
+  limits: { readonly signal: AbortSignal; readonly low?: AbortSignal; readonly seconds?: number },
+): Promise<{ readonly output: string; readonly isWhole: boolean }> {
+  const { signal, low, seconds } = limits;
   const [program = '', ...words] = [...(await asOwner()), command, ...argv];
-  const result = await execa(program, words, {
+  const running = execa(program, words, {
     env: environment,
     extendEnv: false,
     cancelSignal: signal,
@@ -144,8 +164,34 @@ async function outputOf(command: string, argv: readonly string[], signal: AbortS
     stderr: 'ignore',
     maxBuffer: 16 * 1024 * 1024,
   });
+  if (seconds === undefined) {
+    const { stdout, exitCode } = await running;
+    signal.throwIfAborted();
+    return { output: stdout, isWhole: exitCode === 0 };
+  }
+  const pieces: Buffer[] = [];
+  running.stdout.on('data', (piece: Buffer) => pieces.push(piece));
+  const result = await Promise.race([running, untilLate(seconds, low, running)]);
   signal.throwIfAborted();
-  return result.stdout;
+  if (result === null) running.kill();
+  return { output: Buffer.concat(pieces).toString().trimEnd(), isWhole: result?.exitCode === 0 };
+}
+
+/** Resolves after the time that `outputOf` waits, or at the end of `running`. */
+async function untilLate(
+  seconds: number,
+  low: AbortSignal | undefined,
+  running: Promise<unknown>,
+): Promise<null> {
+  const ended = new AbortController();
+  void running.then(() => ended.abort());
+  const pause = (length: number) => wait((length + 1) * 1000, null, { signal: ended.signal, ref: false });
+  const hurried = async () => {
+    if (low === undefined) return await pause(seconds);
+    if (!low.aborted) await once(low, 'abort', { signal: ended.signal });
+    return await pause(LOW_SECONDS);
+  };
+  return await Promise.race([pause(seconds), hurried()]).catch(() => null);
 }
 
 function countedIn(output: string): Counted[] {

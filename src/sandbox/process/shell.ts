@@ -1,20 +1,32 @@
+import { setTimeout as wait } from 'node:timers/promises';
 import { execa } from 'execa';
+
+/**
+ * A script that takes longer has failed. A program that waits for a lock of a tool in the kernel cannot be ended, so the
+ * server does not wait for the end of the script.
+ */
+const LONGEST_MS = 60_000;
 
 /**
  * Runs a shell script that looks at other processes, and returns what it prints, whatever its exit code. Such scripts
  * read many files of /proc, which would block the server.
  *
  * @param argv - The arguments of the script, from `$1` on.
- * @returns null if the shell cannot be started or is killed, for example because this machine has no process, file
+ * @returns null if the shell cannot be started, takes longer than `LONGEST_MS` or is killed, for example because this machine has no process, file
  * descriptor or memory left. Then nothing was measured, and callers that measure try again at their next turn.
  */
 export async function outputOfShell(script: string, argv: readonly string[]): Promise<string | null> {
-  const { stdout, exitCode } = await execa('/bin/sh', ['-c', script, 'sh', ...argv], {
+  const ended = new AbortController();
+  const running = execa('/bin/sh', ['-c', script, 'sh', ...argv], {
     env: { PATH: '/usr/local/bin:/usr/bin:/bin', LC_ALL: 'C' },
     extendEnv: false,
     stdin: 'ignore',
     stderr: 'ignore',
     reject: false,
   });
-  return exitCode === undefined ? null : stdout;
+  void running.then(() => ended.abort());
+  const late = wait(LONGEST_MS, null, { signal: ended.signal, ref: false }).catch(() => null);
+  const result = await Promise.race([running, late]);
+  if (result === null) running.kill();
+  return result?.exitCode === undefined ? null : result.stdout;
 }

@@ -1,9 +1,12 @@
 import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { chmod, mkdir, writeFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { test } from 'node:test';
 import { execa } from 'execa';
-import { Misses } from '../../../src/sandbox/disk/disk-use.ts';
+import { Misses, usesOf } from '../../../src/sandbox/disk/disk-use.ts';
+import { HOLDING_FOLDER } from '../../support/programs/holding-folder.ts';
 import { dataFolder, isRoot } from '../sandbox-bench.ts';
 
 const PLAIN_USER = 65_534;
@@ -46,4 +49,27 @@ test('threat 152: a program must end if three measurements more have missed its 
     [false, false, false, false],
   );
   assert.equal(after(60, true), true);
+});
+
+test('threat 177: once the disk is nearly full, the measurement of a folder whose lock a process holds ends within seconds, and the other folders are measured', {
+  skip: process.platform !== 'linux',
+}, async () => {
+  await using data = await dataFolder();
+  const [held, other] = [join(data.path, 'held'), join(data.path, 'other')];
+  for (const folder of [held, other]) await mkdir(folder);
+  const holder = spawn('python3', ['-c', HOLDING_FOLDER, held], { stdio: ['ignore', 'pipe', 'inherit'] });
+  try {
+    await once(holder.stdout, 'data');
+    const disk = new AbortController();
+    setTimeout(() => disk.abort(), 1000);
+    const startedAt = performance.now();
+    const signals = { signal: new AbortController().signal, low: disk.signal };
+    const { bytes } = await usesOf([held, other], 'bytes', signals);
+    const seconds = (performance.now() - startedAt) / 1000;
+    assert.deepEqual([...(bytes?.keys() ?? [])], [other]);
+    assert.ok(seconds < 15, `measured in ${seconds} s`);
+  } finally {
+    holder.kill('SIGKILL');
+    await once(holder, 'exit');
+  }
 });

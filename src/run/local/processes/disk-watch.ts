@@ -1,7 +1,7 @@
 import { setTimeout as wait } from 'node:timers/promises';
 import type { DiskRoom } from '../../../core/disk/disk-space.ts';
 import type { Log } from '../../../core/log/log.ts';
-import { DiskPace, type LookCause } from '../../../sandbox/disk/disk-pace.ts';
+import { DiskPace, type LookCause, LowDisk } from '../../../sandbox/disk/disk-pace.ts';
 import { type DiskLimits, type DiskUse, Misses, usesOf } from '../../../sandbox/disk/disk-use.ts';
 import { foldersWithSecrets, HiddenUse, MAX_DESCRIPTORS } from '../../../sandbox/disk/hidden-disk-use.ts';
 import { useWhileStopped } from '../../../sandbox/disk/stopped-disk-use.ts';
@@ -83,6 +83,8 @@ interface Watched extends WatchedFolder {
   readonly before: Record<keyof DiskUse, Sample>;
   grew: 'fast' | 'slowly' | 'not';
   readonly misses: Misses;
+  /** Whether the last check could not measure the folder. */
+  isMissed: boolean;
 }
 
 interface Sample {
@@ -134,7 +136,7 @@ export class DiskWatch {
     const nothing: Sample = { value: 0, at: startedAt };
     const before = { bytes: nothing, entries: nothing };
     const watched = { ...place, toolNumber, onOver, use, startedAt, before, misses: new Misses() };
-    this.#watched.set(place.folder, { ...watched, grew: 'not' });
+    this.#watched.set(place.folder, { ...watched, grew: 'not', isMissed: false });
     if (!this.#isLooking) void this.#look();
     return { [Symbol.dispose]: () => void this.#watched.delete(place.folder) };
   }
@@ -185,7 +187,9 @@ export class DiskWatch {
   async #weigh(cause: LookCause): Promise<number> {
     const folders = [...this.#watched.keys()];
     const startedAt = performance.now();
-    const { bytes, entries, processorMs } = await usesOf(folders, cause, NEVER);
+    using low = new LowDisk(this.#options.room);
+    const signals = { signal: NEVER, low: low.signal };
+    const { bytes, entries, processorMs } = await usesOf(folders, cause, signals);
     const costMs = Math.max(processorMs, (performance.now() - startedAt) * WAITING_PART);
     // In the background, measure deleted files that are still open. This is slow if a process has many open files, so
     // the next check adds the result.
@@ -207,6 +211,7 @@ export class DiskWatch {
       const isMissed =
         (bytes?.has(folder) === false || entries?.has(folder) === false) && folders.includes(folder);
       wasMissed ||= isMissed;
+      watched.isMissed = isMissed;
       const end: DiskEnd | null = watched.misses.add(isMissed)
         ? { kind: 'moving' }
         : this.#hidden.isCrowded(folder)
@@ -266,14 +271,17 @@ export class DiskWatch {
 
   /**
    * Makes room on a disk that is nearly full: ends the process with the largest folder that grows fast. If no folder
-   * grows fast, ends a process that may hide deleted files from this server. If there is no such process, and in the
+   * grows fast, ends the processes whose folders the last check could not measure. If there are none, ends a process that
+   * may hide deleted files from this server. If there is no such process, and in the
    * last `SLOW_MS` no process was ended to make room, ends the process that hides most by moving its files all the time
    * (`#mostMoving`), or else the process with the largest folder that grows slowly, for example by a log.
    */
   #makeRoom(measure: 'bytes' | 'entries'): void {
     const [largest] = this.#growing('fast', measure);
-    if (largest === undefined) void this.#endSecretive(measure);
-    else this.#endForRoom(largest);
+    const missed = this.#missed();
+    if (largest !== undefined) this.#endForRoom(largest);
+    else if (missed.length > 0) for (const watched of missed) this.#endForRoom(watched);
+    else void this.#endSecretive(measure);
   }
 
   /**
@@ -331,6 +339,16 @@ export class DiskWatch {
       return isMuch({ bytes: 0, entries: 0, [measure]: hidden }) ? [{ watched, hidden }] : [];
     });
     return moving.sort((a, b) => b.hidden - a.hidden);
+  }
+
+  /**
+   * Returns the processes whose folders the last check could not measure. If it could not measure any folder, perhaps
+   * because the machine is slow, returns only the process that started last.
+   */
+  #missed(): Watched[] {
+    const all = [...this.#watched.values()];
+    const missed = all.filter(({ isMissed }) => isMissed);
+    return missed.length < all.length ? missed : missed.sort((a, b) => b.startedAt - a.startedAt).slice(0, 1);
   }
 
   #growing(how: Watched['grew'], measure: 'bytes' | 'entries'): Watched[] {
