@@ -278,7 +278,7 @@ export class GitPackServices implements PackServices {
   async whileIdle(tool: ToolName, work: () => Promise<void>): Promise<void> {
     await this.#turns.whileIdle(tool, async () => {
       await work();
-      await this.#room.weigh(tool);
+      await this.#room.weighAgain(tool);
     });
   }
 

@@ -1,3 +1,4 @@
+import { setTimeout as delay } from 'node:timers/promises';
 import type { DiskRoom } from '../core/disk/disk-space.ts';
 import type { Log } from '../core/log/log.ts';
 import type { ToolName } from '../core/names.ts';
@@ -10,6 +11,14 @@ const LOOK_BYTES = 16 * 1024 ** 2;
 
 /** How many packs a repository may have. At this number, pushes are refused until git has merged the packs. */
 const MAX_PACKS = 1000;
+
+/**
+ * After a measurement that took longer than `USUAL_MS`, the same repository is not measured again for so many times as
+ * long, but at most for `MAX_REST_MS`. With 10,000 tags, a measurement blocks the server for 15 ms.
+ */
+const REST = 19;
+const USUAL_MS = 5;
+const MAX_REST_MS = 1000;
 
 export interface RepositoryRoomOptions {
   readonly repositories: Repositories;
@@ -28,10 +37,19 @@ interface Arriving {
   bytes: number;
 }
 
+interface Weighing {
+  readonly size: Promise<RepositorySize>;
+  readonly hasBegun: () => boolean;
+}
+
 /** Knows how large each repository is, and whether the repository and the disk have room for more. */
 export class RepositoryRoom {
   readonly #options: RepositoryRoomOptions;
   readonly #sizes = new Map<ToolName, RepositorySize>();
+  /** The measurements that wait or run. A push that ends makes the measurement of its tool outdated if it has begun. */
+  readonly #weighing = new Map<ToolName, Weighing>();
+  /** For each repository that was measured a moment ago: the time until it may be measured again. */
+  readonly #resting = new Map<ToolName, Promise<void>>();
   readonly #arriving = new Map<ToolName, Arriving>();
   /** Why the disk had no room when it was last checked. Null if it had room. */
   #fullDisk: string | null = null;
@@ -43,19 +61,60 @@ export class RepositoryRoom {
 
   /** Returns the size of a repository. Measures the repository if that was not done since the last push ended. */
   async sizeOf(tool: ToolName): Promise<RepositorySize> {
-    return this.#sizes.get(tool) ?? (await this.weigh(tool));
+    return this.#sizes.get(tool) ?? (await this.#weigh(tool));
   }
 
   /** Forgets the size of a repository. Call this only while no push to the tool is running. */
   forget(tool: ToolName): void {
-    this.#sizes.delete(tool);
+    this.#outdate(tool);
   }
 
-  /** Measures the size of a repository. */
-  async weigh(tool: ToolName): Promise<RepositorySize> {
-    const size = await measureRepository(this.#options.repositories, tool);
-    this.#sizes.set(tool, size);
-    return size;
+  /** Measures the size of a repository after work that has changed it. */
+  async weighAgain(tool: ToolName): Promise<void> {
+    this.#outdate(tool);
+    await this.#weigh(tool);
+  }
+
+  /** Measures the size of a repository, or waits for a measurement that somebody else has begun. */
+  async #weigh(tool: ToolName): Promise<RepositorySize> {
+    const others = this.#weighing.get(tool);
+    if (others !== undefined) return await others.size;
+    let hasBegun = false;
+    const begin = () => {
+      hasBegun = true;
+    };
+    const weighing = { size: this.#measure(tool, begin), hasBegun: () => hasBegun };
+    this.#weighing.set(tool, weighing);
+    try {
+      const size = await weighing.size;
+      if (this.#weighing.get(tool) === weighing) this.#sizes.set(tool, size);
+      return size;
+    } finally {
+      if (this.#weighing.get(tool) === weighing) this.#weighing.delete(tool);
+    }
+  }
+
+  async #measure(tool: ToolName, begin: () => void): Promise<RepositorySize> {
+    for (let rest = this.#resting.get(tool); rest !== undefined; rest = this.#resting.get(tool)) await rest;
+    begin();
+    const rested = Promise.withResolvers<void>();
+    this.#resting.set(tool, rested.promise);
+    const startedAt = performance.now();
+    try {
+      return await measureRepository(this.#options.repositories, tool);
+    } finally {
+      const tookMs = performance.now() - startedAt;
+      const restMs = tookMs <= USUAL_MS ? 0 : Math.min(tookMs * REST, MAX_REST_MS);
+      void delay(restMs, undefined, { ref: false }).then(() => {
+        this.#resting.delete(tool);
+        rested.resolve();
+      });
+    }
+  }
+
+  #outdate(tool: ToolName): void {
+    this.#sizes.delete(tool);
+    if (this.#weighing.get(tool)?.hasBegun() === true) this.#weighing.delete(tool);
   }
 
   /**
@@ -94,7 +153,7 @@ export class RepositoryRoom {
   ended(tool: ToolName, isLast: boolean): void {
     // Forget the size, because every push changes it: even a push of tags, or a push that is refused late, leaves
     // objects.
-    this.#sizes.delete(tool);
+    this.#outdate(tool);
     if (isLast) this.#arriving.delete(tool);
   }
 

@@ -152,6 +152,20 @@ test('threat 186: the third git that serves a person at the same time has a low 
   assert.equal(isLow(await services.receive({ ...push, principal: mallory })), false);
 });
 
+test('threat 189: if pushes to a tool with 10,000 tags begin again and again, the repository is measured once for many of them', async () => {
+  const { repositories, services } = open('measured');
+  const folder = await repositories.ensure(wikibot);
+  const name = 'x'.repeat(200);
+  const lines = Array.from({ length: 10_000 }, (_, index) => `${'1'.repeat(40)} refs/tags/${name}${index}\n`);
+  writeFileSync(join(folder, 'packed-refs'), lines.join(''));
+  const one = async () => (await services.receive(push)).close();
+  await one();
+  const before = process.threadCpuUsage();
+  for (let round = 0; round < 3; round += 1) await Promise.all(Array.from({ length: 20 }, one));
+  const { user, system } = process.threadCpuUsage(before);
+  assert.ok(user + system < 300_000, `60 pushes took ${(user + system) / 1000} ms of processor time`);
+});
+
 for (const [what, refs, ends, options, refusal] of [
   ['refs', 9000, 0, 0, /this push has more than 2500 refs, and one push may have 500/],
   ['ends of its history', 1, 9000, 0, /this shallow clone ends at more than 2500 commits/],

@@ -19,10 +19,8 @@ export async function readRefs(
   const files = await Promise.all(names.map((name) => readRefFile(join(folder, name))));
   const isOdd = files.some((text) => text !== null && commitId(text.trimEnd()) === null);
   if (isOdd || !hasRefFiles(folder)) return await askGit(repositories, tool, names);
-  const packed = files.includes(null) ? await packedRefs(folder) : new Map<string, string>();
-  const found = names.map(
-    (name, index) => [name, files[index]?.trimEnd() ?? packed.get(name) ?? ''] as const,
-  );
+  const packed = files.includes(null) ? packedRefs(await packedText(folder), names.length) : () => '';
+  const found = names.map((name, index) => [name, files[index]?.trimEnd() ?? packed(name)] as const);
   return new Map(found.flatMap(([name, text]) => toCommit(name, text)));
 }
 
@@ -35,8 +33,9 @@ export async function refNames(
   const folder = repositories.folder(tool);
   if (!hasRefFiles(folder)) return [...(await askGit(repositories, tool, parents)).keys()];
   const files = await Promise.all(parents.map((parent) => filesBelow(folder, parent)));
-  const packed = [...(await packedRefs(folder)).keys()];
-  const below = packed.filter((name) => parents.some((parent) => name.startsWith(`${parent}/`)));
+  const below = packedLines(await packedText(folder))
+    .map(nameIn)
+    .filter((name) => parents.some((parent) => name.startsWith(`${parent}/`)));
   return [...new Set([...files.flat(), ...below])];
 }
 
@@ -64,11 +63,35 @@ function toCommit(name: string, text: string): [string, CommitId][] {
   return commit === null ? [] : [[name, commit]];
 }
 
-async function packedRefs(folder: string): Promise<Map<string, string>> {
-  const text = (await readRefFile(join(folder, 'packed-refs'))) ?? '';
-  // Skip the comment at the top and lines like `^ID`, which give the commit behind a tag object.
-  const lines = text.split('\n').filter((line) => /^[0-9a-f]/.test(line));
-  return new Map(lines.map((line) => [line.slice(line.indexOf(' ') + 1), line.slice(0, line.indexOf(' '))]));
+async function packedText(folder: string): Promise<string> {
+  return (await readRefFile(join(folder, 'packed-refs'))) ?? '';
+}
+
+/** To search the text for so many refs takes less time than to split its lines. */
+const FEW = 8;
+
+/**
+ * Returns a function that returns what a packed ref points to, or an empty text if there is no such ref. For few refs,
+ * the function searches the text, because to split the lines of 10,000 tags takes ten milliseconds.
+ */
+function packedRefs(text: string, refs: number): (name: string) => string {
+  if (refs <= FEW)
+    return (name) => {
+      const end = text.indexOf(` ${name}\n`);
+      return end < 0 ? '' : text.slice(text.lastIndexOf('\n', end) + 1, end);
+    };
+  const lines = packedLines(text);
+  const all = new Map(lines.map((line) => [nameIn(line), line.slice(0, line.indexOf(' '))]));
+  return (name) => all.get(name) ?? '';
+}
+
+/** The lines that name a ref: not the comment at the top, and no line `^ID`, which gives the commit behind a tag. */
+function packedLines(text: string): string[] {
+  return text.split('\n').filter((line) => /^[0-9a-f]/.test(line));
+}
+
+function nameIn(line: string): string {
+  return line.slice(line.indexOf(' ') + 1);
 }
 
 /** Lists the files at any depth below a folder of the repository, such as `refs/heads`. Leaves out lock files. */
