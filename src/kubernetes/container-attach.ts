@@ -129,8 +129,8 @@ export class ContainerAttachment implements Disposable {
   /** Yields the output of the process until the output or the connection ends. */
   async *chunks(): AsyncGenerator<ContainerChunk> {
     for (;;) {
-      const chunk = this.#chunks.shift();
-      if (chunk !== undefined) {
+      const chunk = this.#next();
+      if (chunk !== null) {
         yield chunk;
         this.#waitingBytes -= chunk.bytes.length;
         if (this.#waitingBytes < MAX_WAITING_BYTES) this.#socket.resume();
@@ -142,6 +142,19 @@ export class ContainerAttachment implements Disposable {
         });
       }
     }
+  }
+
+  /**
+   * Takes the waiting bytes of the stream that has waited longest. So the server does not work for each byte if a
+   * command writes bytes one by one. Null if none wait.
+   */
+  #next(): ContainerChunk | null {
+    const [first] = this.#chunks;
+    if (first === undefined) return null;
+    const { stream } = first;
+    const taken = this.#chunks.filter((chunk) => chunk.stream === stream);
+    this.#chunks = this.#chunks.filter((chunk) => chunk.stream !== stream);
+    return { stream, bytes: Buffer.concat(taken.map(({ bytes }) => bytes)) };
   }
 
   /** Writes to the input of the process. Resolves when the bytes have been sent, or when the connection has ended. */

@@ -1,5 +1,7 @@
 import assert from 'node:assert/strict';
+import { createHash } from 'node:crypto';
 import { type TestContext, test } from 'node:test';
+import { setTimeout as wait } from 'node:timers/promises';
 import { ContainerAttachment } from '../../src/kubernetes/container-attach.ts';
 import { fakeApi } from './fake-api.ts';
 
@@ -51,3 +53,36 @@ for (const { command, path, right } of [
     assert.match(api.asked.join(), path);
   });
 }
+
+/** Sends these messages, of one byte each, over a WebSocket as soon as somebody attaches. */
+async function attachedCluster(t: TestContext, channels: readonly number[]) {
+  const api = await fakeApi(() => {});
+  t.after(() => api.close());
+  api.server.on('upgrade', ({ headers }, socket) => {
+    const key = `${headers['sec-websocket-key']}258EAFA5-E914-47DA-95CA-C5AB0DC85B11`;
+    const accept = createHash('sha1').update(key).digest('base64');
+    socket.write(
+      `HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Protocol: v5.channel.k8s.io\r\nSec-WebSocket-Accept: ${accept}\r\n\r\n`,
+    );
+    socket.write(Buffer.from(channels.flatMap((channel) => [0x82, 2, channel, 0x78])));
+  });
+  return api.cluster;
+}
+
+test('threat 198: bytes that a command writes one by one reach a slow client together', async (t) => {
+  const cluster = await attachedCluster(
+    t,
+    Array.from({ length: 2000 }, (_, index) => 1 + (index % 2)),
+  );
+  const options = { isTerminal: false, timeoutMs: 5000, signal: new AbortController().signal };
+  using attachment = await ContainerAttachment.open(cluster, PLACE, options);
+  const sizes: Record<string, number> = { output: 0, errors: 0 };
+  let chunks = 0;
+  for await (const { stream, bytes } of attachment.chunks()) {
+    chunks += 1;
+    sizes[stream] = (sizes[stream] ?? 0) + bytes.length;
+    if (sizes['output'] === 1000 && sizes['errors'] === 1000) break;
+    await wait(20);
+  }
+  assert.ok(chunks < 20, `${chunks} chunks`);
+});

@@ -1,6 +1,6 @@
 import { once } from 'node:events';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
-import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -8,6 +8,7 @@ import { type Cluster, connectCluster } from '../../src/kubernetes/cluster.ts';
 
 export interface FakeApi {
   readonly cluster: Cluster;
+  readonly server: Server;
   /** The requested paths with their queries, in order. */
   readonly asked: string[];
   close(): Promise<void>;
@@ -31,6 +32,7 @@ export async function fakeApi(
   await writeFile(kubeconfig, kubeconfigFor(`http://127.0.0.1:${port}`));
   return {
     cluster: connectCluster({ context: '', kubeconfig }),
+    server,
     asked,
     close: async () => {
       server.closeAllConnections();

@@ -18,6 +18,8 @@ export const MAX_RELEASES = 1000;
  */
 export const MAX_MANIFEST_BYTES = 16 * 2 ** 20;
 const MAX_REFS = 10_000;
+/** The most commas, brackets and braces of a manifest. The longest lists together need half as many. */
+const MAX_PARTS = 150_000;
 /** The most process types that can have a number in `replicas`, a size or a pause. */
 const MAX_TYPES = 1000;
 /**
@@ -103,15 +105,31 @@ export const manifestOf = z.strictObject({
 export type ToolManifest = Readonly<z.infer<typeof manifestOf>>;
 
 /** The text that `secrets.sealed` encrypts: the config vars that the tool's next release gets. */
-export const secretsOf = z.strictObject({ configVars: z.record(varName, z.string()) });
+export const secretsOf = z.strictObject({
+  // Counts them first, because to check each of a million would keep the server busy for seconds.
+  configVars: z
+    .unknown()
+    .refine((all) => all instanceof Object && Object.keys(all).length <= MAX_CONFIG_VARS)
+    .pipe(z.record(varName, z.string())),
+});
 
 /** Reads a manifest. Returns `newer` if a later version of this server wrote it, null if the text is not a manifest. */
 export function readManifest(text: string): ToolManifest | 'newer' | null {
+  if (!hasFewParts(text)) return null;
   const json = parsed(text);
   const head = z.object({ format: z.int() }).safeParse(json);
   if (head.success && head.data.format > FORMAT) return 'newer';
   return manifestOf.safeParse(json).data ?? null;
 }
+
+/** False for a hostile JSON text of so many values that to read it would keep the server busy for seconds. */
+function hasFewParts(text: string): boolean {
+  let parts = 0;
+  for (let at = 0; at < text.length; at += 1) if (PARTS.has(text.charCodeAt(at))) parts += 1;
+  return parts <= MAX_PARTS;
+}
+
+const PARTS = new Set([...',[{'].map((character) => character.charCodeAt(0)));
 
 /** The value of a JSON text. Undefined if the text is no JSON. */
 export function parsed(text: string): unknown {
