@@ -6,6 +6,12 @@ export const MAX_CONFIG_VAR_BYTES = 32 * 1024;
 // The most bytes of the names and values of a tool's config vars together. Each release stores them twice, and a
 // Kubernetes Secret holds at most 1 MiB.
 const MAX_TOTAL_BYTES = 512 * 1024;
+/**
+ * The most bytes of a tool's config vars as JSON, the form in which they are stored. Quotes and newlines take two bytes
+ * there, so this leaves room for `MAX_TOTAL_BYTES` of them. Most other control characters take six: many commands read
+ * a release, and half a megabyte of such characters would block the server for six milliseconds each time.
+ */
+const MAX_STORED_BYTES = 2 * MAX_TOTAL_BYTES + 16 * 1024;
 const ELSEWHERE = 'Keep large data in the repository or in a database.';
 
 /** The names of config vars that a change adds, gives another value, and removes. Each list is sorted. */
@@ -91,6 +97,11 @@ export function changeConfigVars(
   if (bytes > MAX_TOTAL_BYTES) {
     throw bad(`the config vars together are longer than ${MAX_TOTAL_BYTES} bytes`, ELSEWHERE);
   }
+  if (Buffer.byteLength(JSON.stringify([...vars])) > MAX_STORED_BYTES)
+    throw bad(
+      'the config vars have too many control characters',
+      'Encode binary values, for instance as Base64.',
+    );
   return Object.fromEntries([...vars].sort(([a], [b]) => (a < b ? -1 : 1)));
 }
 

@@ -13,6 +13,14 @@ test('threat 83: config vars of a tool that are longer than 524,288 bytes togeth
   assert.throws(() => changeConfigVars({}, changes), /together are longer than 524288 bytes/);
 });
 
+test('threat 190: config vars of half a megabyte may consist of quotes and newlines, but not of other control characters', () => {
+  const full = (character: string) =>
+    Object.fromEntries(Array.from({ length: 15 }, (_, index) => [`V${index}`, character.repeat(32 * 1024)]));
+  for (const character of ['"', '\\', '\n', '\t'])
+    assert.deepEqual(changeConfigVars({}, full(character)), full(character));
+  assert.throws(() => changeConfigVars({}, full('\x01')), /the config vars have too many control characters/);
+});
+
 test('threat 83: if somebody changes config vars of a tool again and again, the server refuses changes after 64 MiB in 24 hours, and the tool stays live', async () => {
   await using place = await Place.make();
   const { line } = await place.start();
