@@ -3,7 +3,7 @@ import { chmod, mkdir, readdir, rename } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { setTimeout as wait } from 'node:timers/promises';
 import { ExecaError, execa } from 'execa';
-import { removeTree, removeTrees } from '../core/disk/remove-tree.ts';
+import { removeTrees } from '../core/disk/remove-tree.ts';
 import { tooManyLinks } from './build-failures.ts';
 
 const environment = { PATH: '/usr/local/bin:/usr/bin:/bin', LC_ALL: 'C' };
@@ -110,17 +110,24 @@ export function serverUser(): { readonly uid: number; readonly gid: number } {
 }
 
 /**
- * Copies a folder and the folders in it, with their owners, but makes hard links to the files. `to` must not exist. If
- * the file system refuses a link (link(2), EMLINK and EXDEV), copies the files too.
+ * Copies folders and the folders in them to the same places below another folder, with their owners, but makes hard
+ * links to the files. If the file system refuses a link in a folder (link(2), EMLINK and EXDEV), copies the files of
+ * that folder too.
+ *
+ * @param paths - The paths of the folders below `from`. They must not exist below `to`.
  */
-export async function linkFolder(from: string, to: string): Promise<void> {
-  await mkdir(dirname(to), { recursive: true });
-  try {
-    await run('cp', ['-al', '--', from, to]);
-  } catch {
-    await removeTree(to);
-    await copyFiles([from], to);
+export async function linkFolders(from: string, paths: readonly string[], to: string): Promise<void> {
+  const refused: string[] = [];
+  for (const path of paths) {
+    await mkdir(dirname(join(to, path)), { recursive: true });
+    const isLinked = await run('cp', ['-al', '--', join(from, path), join(to, path)]).then(
+      () => true,
+      () => false,
+    );
+    if (!isLinked) refused.push(path);
   }
+  await removeTrees(refused.map((path) => join(to, path)));
+  await copyFolders(from, refused, to);
 }
 
 /** Moves a folder within the data folder. `to` must not exist. */

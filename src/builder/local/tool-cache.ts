@@ -6,7 +6,7 @@ import { removeTree, removeTrees } from '../../core/disk/remove-tree.ts';
 import { brokenBuildpack } from '../build-failures.ts';
 import { escapeId } from '../buildpack-api/layer-environment.ts';
 import { type Layer, layerFolder, readLayers, restoredLayerFile } from '../buildpack-api/layers.ts';
-import { copyFolders, isTaken, linkFolder, moveApart, moveFolder } from '../folders.ts';
+import { copyFolders, isTaken, linkFolders, moveApart, moveFolder } from '../folders.ts';
 import { isPlainFolder, listPlainFolder } from '../source/safe-files.ts';
 
 /** The folders from which a build restores layers, and to which it saves them. */
@@ -46,16 +46,16 @@ export async function restoreLayers(
   { canLink }: { readonly canLink: boolean },
 ): Promise<{ moved: Layer[]; link: () => Promise<void> }> {
   const moved: Layer[] = [];
-  const links: { from: string; to: string }[] = [];
+  const links: string[] = [];
   const copies: string[] = [];
   const restore = async (buildpack: string): Promise<void> => {
     const earlier = places.previous === null ? [] : await readLayers(places.previous, buildpack);
     for (const layer of earlier) {
       if (!layer.isLaunch || (layer.isBuild && !layer.isCache)) continue;
       if (layer.isCache && !layer.hasFolder) continue;
-      const [from, to] = [layerFolder(places.previous ?? '', layer), layerFolder(places.layers, layer)];
+      const from = layerFolder(places.previous ?? '', layer);
       if (layer.isCache && canLink && layer.metadata['linked'] === true && (await isTaken(from)))
-        links.push({ from, to });
+        links.push(pathOf(layer));
       else if (layer.isCache) copies.push(pathOf(layer));
       await writeFile(`${layerFolder(places.layers, layer)}.toml`, restoredLayerFile(layer), { flag: 'wx' });
     }
@@ -71,9 +71,7 @@ export async function restoreLayers(
   await copyFolders(places.previous ?? '', copies, places.layers);
   return {
     moved,
-    link: async () => {
-      for (const { from, to } of links) await linkFolder(from, to);
-    },
+    link: async () => await linkFolders(places.previous ?? '', links, places.layers),
   };
 }
 

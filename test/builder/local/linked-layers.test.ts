@@ -3,6 +3,7 @@ import { lstat, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { isTaken } from '../../../src/builder/folders.ts';
+import { diskUse } from '../../../src/sandbox/disk/disk-use.ts';
 import { ABuilder } from '../support/a-builder.ts';
 import { tool } from '../support/build-request.ts';
 import { SampleBuildpacks, webProcess } from '../support/sample-buildpacks.ts';
@@ -114,4 +115,27 @@ test('a layer with a file that only the owner of the file may read is copied for
     assert.equal(mode & 0o777, 0o400);
     assert.equal(uid === process.getuid?.(), !isRoot);
   });
+});
+
+/** The bin/build of a buildpack with five linked layers that have the same file of 4 MiB, with nearly as many names as ext4 allows. */
+const manyNames = `
+  cd "$CNB_LAYERS_DIR"
+  [ -d l0 ] || python3 -c '
+import os
+with open("file", "wb") as file: file.write(os.urandom(4 << 20))
+for layer in range(5):
+    os.mkdir("l%d" % layer)
+    for name in range(12990): os.link("file", "l%d/%d" % (layer, name))
+os.unlink("file")'
+  for n in 0 1 2 3 4; do printf '[types]\\nlaunch = true\\ncache = true\\n\\n[metadata]\\nlinked = true\\n' >l$n.toml; done
+  ${webProcess}`;
+
+test('threat 176: if the file system refuses more hard links to a file of linked layers, the file is copied once for all layers', async () => {
+  await using buildpacks = await SampleBuildpacks.write({ one: { build: manyNames } });
+  await using builder = await ABuilder.open({ buildpacks: buildpacks.folder });
+  await builder.build(source.folder);
+  const { reference } = await builder.build(source.folder);
+  const { bytes, entries } = await diskUse(join(reference, 'layers'), new AbortController().signal);
+  assert.ok(entries > 64_950, `${entries} files and folders`);
+  assert.ok(bytes < 10 * 1024 * 1024, `${bytes} bytes`);
 });
