@@ -1,5 +1,6 @@
 import type { Config } from '../../config.ts';
 import { DeployError } from '../../core/errors.ts';
+import { PacedReading } from '../../core/fair-share/paced-reading.ts';
 import type { Log } from '../../core/log/log.ts';
 import { SOURCE_PATH } from '../../core/network/addresses.ts';
 import { answerError, answerText, type Exchange } from '../answer.ts';
@@ -59,6 +60,7 @@ export function createSourceListener({ config, sources, log }: SourceListenerOpt
     onUpgrade: (_request, socket) => socket.destroy(),
     onRequest: (request, response) => {
       response.once('close', connections.occupy(request.socket));
+      PacedReading.of(request.socket)?.begin(request);
       const gone = new AbortController();
       const { lingerMs, bodyIdleMs } = HTTP_LIMITS;
       const exchange: Exchange = { request, response, log, signal: gone.signal, lingerMs, leave: () => {} };
@@ -68,6 +70,8 @@ export function createSourceListener({ config, sources, log }: SourceListenerOpt
       response.once('close', () => {
         gone.abort();
         const status = response.headersSent ? response.statusCode : null;
+        // A hostile build can send any number of wrong requests, so they leave no lines in the log.
+        if (status === 404) return;
         const path = pathOf(request.url ?? '').slice(0, 200);
         const facts = { method: request.method, path, status, isWhole: response.writableFinished };
         log.info({ ...facts, address: peer }, 'source request');

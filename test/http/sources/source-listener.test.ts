@@ -5,6 +5,7 @@ import { type AddressInfo, connect } from 'node:net';
 import { Readable } from 'node:stream';
 import { after, before, test } from 'node:test';
 import { pino } from 'pino';
+import { requestTime } from '../../../src/core/fair-share/request-time.ts';
 import type { Sources } from '../../../src/http/sources/serve-source.ts';
 import { createSourceListener, type SourceListener } from '../../../src/http/sources/source-listener.ts';
 import { openDoor, PASSWORD } from '../../support/http/http-door.ts';
@@ -103,4 +104,22 @@ test('without sources_listen, the server opens no port for sources', () => {
     createSourceListener({ config: { sources_listen: null, source_url: '' }, sources, log }),
     null,
   );
+});
+
+test('threat 200: requests that a hostile build sends together take their turns one by one', async (t) => {
+  const waitMs = t.mock.method(requestTime, 'waitMs', () => 0);
+  // The server does not pace requests from 127.0.0.1, the address of a proxy on the same machine.
+  const socket = connect({ host: '127.0.0.1', port: Number(new URL(url).port), localAddress: '127.0.0.2' });
+  t.after(() => socket.destroy());
+  socket.write('GET /x HTTP/1.1\r\nHost: x\r\n\r\n'.repeat(40));
+  let answers = '';
+  for await (const chunk of socket) {
+    answers += chunk;
+    if (answers.split('HTTP/1.1 404').length > 40) break;
+  }
+  const turns = waitMs.mock.calls.map(({ arguments: [network, count = 1] }) => {
+    assert.equal(network, '127.0.0.2');
+    return count;
+  });
+  assert.ok(turns.reduce((sum, count) => sum + count, 0) >= 40, turns.join());
 });
