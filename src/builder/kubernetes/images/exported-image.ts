@@ -1,4 +1,6 @@
 import { z } from 'zod';
+import { DeployError } from '../../../core/errors.ts';
+import { mebibytes } from '../../../core/text/mebibytes.ts';
 import type { Process } from '../../../core/types.ts';
 import { definedProcess } from '../../buildpack-api/launch-processes.ts';
 import { layerVersion } from '../../buildpack-api/layers.ts';
@@ -39,6 +41,8 @@ const layersLabel = z.object({
  * labels.
  */
 const MAX_BUILDPACKS = 50;
+/** The most characters of a label. Those of real builds have a few kB. To read more would keep the server busy. */
+const MAX_LABEL_CHARACTERS = 1024 * 1024;
 const MAX_BUILDPACK_CHARACTERS = 200;
 
 /** What the labels of a built image say. The lifecycle of Cloud Native Buildpacks wrote the image and its labels. */
@@ -53,16 +57,16 @@ export interface ExportedImage {
 
 /** The last layer of the run image on which the image was built. Null if the labels do not name a run image. */
 export function topLayerOf(labels: Readonly<Record<string, string>>): string | null {
-  const text = labels['io.buildpacks.lifecycle.metadata'] ?? '{}';
-  return layersLabel.parse(JSON.parse(text)).runImage?.topLayer ?? null;
+  return readLabel(labels, 'io.buildpacks.lifecycle.metadata', layersLabel).runImage?.topLayer ?? null;
 }
 
 /**
- * Reads the labels of a built image. @throws DeployError `BUILD_FAILED` if a buildpack defined an invalid process type.
+ * Reads the labels of a built image. @throws DeployError `BUILD_FAILED` if a buildpack defined an invalid process type,
+ * or if a label is too large or has another form.
  */
 export function readLabels(labels: Readonly<Record<string, string>>): ExportedImage {
-  const build = buildLabel.parse(JSON.parse(labels['io.buildpacks.build.metadata'] ?? '{}'));
-  const layers = layersLabel.parse(JSON.parse(labels['io.buildpacks.lifecycle.metadata'] ?? '{}'));
+  const build = readLabel(labels, 'io.buildpacks.build.metadata', buildLabel);
+  const layers = readLabel(labels, 'io.buildpacks.lifecycle.metadata', layersLabel);
   const byDefault = build['buildpack-default-process-type'];
   const processes = (build.processes ?? []).map((process) =>
     definedProcess(process.buildpackID, process, process.type === byDefault),
@@ -79,4 +83,26 @@ export function readLabels(labels: Readonly<Record<string, string>>): ExportedIm
     return `${id} ${runtime}`.slice(0, MAX_BUILDPACK_CHARACTERS);
   });
   return { processes: processes.sort((a, b) => (a.type < b.type ? -1 : 1)), buildpacks };
+}
+
+function readLabel<Schema extends z.ZodType>(
+  labels: Readonly<Record<string, string>>,
+  name: string,
+  schema: Schema,
+): z.output<Schema> {
+  const text = labels[name] ?? '{}';
+  if (text.length > MAX_LABEL_CHARACTERS)
+    throw unusable(name, `it has more than ${mebibytes(MAX_LABEL_CHARACTERS)}`);
+  const { data, error } = schema.safeParse(JSON.parse(text));
+  if (error === undefined) return data;
+  const [issue] = error.issues;
+  throw unusable(name, `${issue?.path.join('.')}: ${issue?.message}`);
+}
+
+function unusable(name: string, why: string): DeployError {
+  return new DeployError(
+    'BUILD_FAILED',
+    `the label ${name} of the built image cannot be used: ${why}`,
+    'Correct what your buildpacks write about processes and layers, or tell the operator.',
+  );
 }

@@ -75,7 +75,7 @@ test('an invalid process type in an image is reported as the buildpack’s fault
 });
 
 test('threat 66: of thousands of buildpacks in the labels of an image, only 50 are kept, each with at most 200 characters', () => {
-  const many = Array.from({ length: 40_000 }, () => ({ id: 'a', version: 'x'.repeat(50) }));
+  const many = Array.from({ length: 10_000 }, () => ({ id: 'a', version: 'x'.repeat(50) }));
   const layers = Object.fromEntries(
     many.slice(0, 100).map((_, index) => [`l${index}`, { launch: true, data: {} }]),
   );
@@ -88,4 +88,16 @@ test('threat 66: of thousands of buildpacks in the labels of an image, only 50 a
 
 test('an image without labels has no processes', () => {
   assert.deepEqual(readLabels({}), { processes: [], buildpacks: [] });
+});
+
+test('threat 201: a build whose labels are too large or have another form fails with one clear sentence', () => {
+  const empty = Array.from({ length: 5000 }, (_, index) => ({ type: `a${index}`, command: [] }));
+  for (const [processes, why] of [
+    [empty, /cannot be used: processes\.0\.command: .{1,100}$/],
+    [Array(20).fill(empty).flat(), /more than 1 MiB$/],
+  ] as const)
+    assert.throws(
+      () => readLabels(label({ processes })),
+      (error: Error & { code?: string }) => error.code === 'BUILD_FAILED' && why.test(error.message),
+    );
 });
