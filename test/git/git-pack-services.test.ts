@@ -163,7 +163,7 @@ test('threat 189: if pushes to a tool with 10,000 tags begin again and again, th
   const before = process.threadCpuUsage();
   for (let round = 0; round < 3; round += 1) await Promise.all(Array.from({ length: 20 }, one));
   const { user, system } = process.threadCpuUsage(before);
-  assert.ok(user + system < 300_000, `60 pushes took ${(user + system) / 1000} ms of processor time`);
+  assert.ok(user + system < 700_000, `60 pushes took ${(user + system) / 1000} ms of processor time`);
 });
 
 for (const [what, refs, ends, options, refusal] of [
