@@ -29,15 +29,17 @@ const ENTRIES = `find "$@" -xdev -depth -printf '%d %H\\n' | awk '
  * folder only, each is measured alone, for at most `ALONE_SECONDS`. Without these limits, one tool could hold up the
  * measurement for all tools: a program that looks for a name in a folder must wait while another program renames files
  * there. A tool can hold the lock of a folder for minutes, so each measurement lasts at most `LOW_SECONDS` once the disk
- * is nearly full.
+ * is nearly full. `AT_ONCE` measurements of single folders begin at once, and the next ones a moment later.
  */
-const [TOGETHER_SECONDS, ALONE_SECONDS, LOW_SECONDS] = [10, 20, 2];
+const [TOGETHER_SECONDS, ALONE_SECONDS, LOW_SECONDS, AT_ONCE] = [10, 20, 2, 16];
 const TOGETHER = `seconds=$1 measure=$2; shift 2
 all=$(timeout $seconds /bin/sh -c "$measure" sh "$@")
 [ $? = 124 ] && exit 1
 printf '%s\\n' "$all"; times`;
-const ALONE = `seconds=$1 measure=$2; shift 2
+const ALONE = `seconds=$1 measure=$2 count=0; shift 2
 for folder; do
+  count=$((count + 1))
+  [ $((count % ${AT_ONCE})) = 0 ] && sleep 0.1
   ( one=$(timeout $seconds /bin/sh -c "$measure" sh "$folder"); [ $? = 124 ] || printf '%s\\n' "$one" ) &
 done
 wait; times`;

@@ -271,10 +271,10 @@ export class DiskWatch {
 
   /**
    * Makes room on a disk that is nearly full: ends the process with the largest folder that grows fast. If no folder
-   * grows fast, ends the processes whose folders the last check could not measure. If there are none, ends a process that
-   * may hide deleted files from this server. If there is no such process, and in the
-   * last `SLOW_MS` no process was ended to make room, ends the process that hides most by moving its files all the time
-   * (`#mostMoving`), or else the process with the largest folder that grows slowly, for example by a log.
+   * grows fast, ends processes whose folders the last check could not measure (`#missed`). If there are none, ends a
+   * process that may hide deleted files from this server. If there is no such process, and in the last `SLOW_MS` no
+   * process was ended to make room, ends the process that hides most by moving its files all the time (`#mostMoving`),
+   * or else the process with the largest folder that grows slowly, for example by a log.
    */
   #makeRoom(measure: 'bytes' | 'entries'): void {
     const [largest] = this.#growing('fast', measure);
@@ -342,13 +342,16 @@ export class DiskWatch {
   }
 
   /**
-   * Returns the processes whose folders the last check could not measure. If it could not measure any folder, perhaps
-   * because the machine is slow, returns only the process that started last.
+   * Returns the processes of one tool whose folders the last check could not measure: of the tool with the most such
+   * processes. If the check has missed most tools, perhaps because the machine is slow, returns only the process that
+   * started last.
    */
   #missed(): Watched[] {
-    const all = [...this.#watched.values()];
+    const all = [...this.#watched.values()].sort((a, b) => b.startedAt - a.startedAt);
     const missed = all.filter(({ isMissed }) => isMissed);
-    return missed.length < all.length ? missed : missed.sort((a, b) => b.startedAt - a.startedAt).slice(0, 1);
+    const tools = Map.groupBy(missed, ({ toolNumber }) => toolNumber);
+    if (tools.size * 2 > new Set(all.map(({ toolNumber }) => toolNumber)).size) return missed.slice(0, 1);
+    return [...tools.values()].sort((a, b) => b.length - a.length)[0] ?? [];
   }
 
   #growing(how: Watched['grew'], measure: 'bytes' | 'entries'): Watched[] {
