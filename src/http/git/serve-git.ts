@@ -251,7 +251,7 @@ async function converse(exchange: Exchange, { outlet, git, stages, notice }: Con
     throw new DeployError(
       'BROKEN_BODY',
       reason?.trimEnd() ?? 'git does not understand the request',
-      'Try again with a newer git.',
+      reason === null ? 'Try again with a newer git.' : 'Nothing has changed.',
     );
   }
   finish(exchange, failure);
