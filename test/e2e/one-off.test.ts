@@ -9,9 +9,10 @@ import { execa } from 'execa';
 import { TestServer, until } from '../support/server.ts';
 import { CLIENT, liveTool, type WorkTree, webTool } from '../support/work-tree.ts';
 
+// stty changes rows and columns one after the other, with a signal each.
 const terminalScript = `stty size
 trap 'echo caught' INT
-trap 'stty size; exit 5' WINCH
+trap 'sleep 0.2; stty size; exit 5' WINCH
 echo ready
 while :; do sleep 0.1; done
 `;

@@ -52,7 +52,8 @@ export async function localBench(options: LocalBenchOptions): Promise<LocalBench
     createLog('error'),
   );
   const schedules = scheduleRecords();
-  const server = createServer();
+  // A client may use a connection again that is idle for long on a busy machine.
+  const server = createServer({ keepAliveTimeout: 60_000 });
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');
   const { port } = server.address() as AddressInfo;
