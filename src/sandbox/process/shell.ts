@@ -12,8 +12,9 @@ const LONGEST_MS = 60_000;
  * read many files of /proc, which would block the server.
  *
  * @param argv - The arguments of the script, from `$1` on.
- * @returns null if the shell cannot be started, takes longer than `LONGEST_MS` or is killed, for example because this machine has no process, file
- * descriptor or memory left. Then nothing was measured, and callers that measure try again at their next turn.
+ * @returns null if the shell cannot be started, takes longer than `LONGEST_MS` or is killed, for example because this
+ * machine has no process, file descriptor or memory left. Then nothing was measured, and callers that measure try again
+ * at their next turn.
  */
 export async function outputOfShell(script: string, argv: readonly string[]): Promise<string | null> {
   const ended = new AbortController();
