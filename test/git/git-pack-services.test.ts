@@ -171,7 +171,7 @@ for (const [what, refs, ends, options, refusal] of [
   ['ends of its history', 1, 9000, 0, /this shallow clone ends at more than 2500 commits/],
   ['push options', 1, 0, 9000, /more than 16 push options/],
 ] as const) {
-  test(`threat 185: a push with 9000 ${what} is refused with the limit, and git gets nothing of it`, async () => {
+  test(`threat 185: a push with 9000 ${what} is refused with an error that names the limit, and nothing of the push reaches git`, async () => {
     const { services } = open(`cut-${options}-${ends}`, { maxRefs: 500 });
     const session = await services.receive(push);
     const command = { oldId: zeroId, newId: '1'.repeat(40), ref: 'refs/heads/main' };

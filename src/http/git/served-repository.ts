@@ -133,7 +133,7 @@ function endGroup(child: ChildProcess): void {
   try {
     if (child.pid !== undefined) process.kill(-child.pid, 'SIGTERM');
   } catch {
-    // There is no such group: all of it has ended, or the git has not begun to lead a group yet.
+    // There is no such group. Either all its processes have ended, or git has only just started and has no group yet.
     child.kill();
   }
 }

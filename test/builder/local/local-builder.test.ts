@@ -243,7 +243,7 @@ test('if no buildpack detects the tool, the reason is a broken bin/detect if the
   });
 });
 
-test('warming up copies the buildpacks before the first build, and what fails then is told by the first build', async () => {
+test('warming up copies the buildpacks before the first build; if this fails, the first build reports the error', async () => {
   await withBuilder({ one: { build: webProcess } }, async (builder) => {
     const copies = join(builder.data, 'buildpacks');
     await writeFile(copies, 'in the way');
