@@ -90,28 +90,20 @@ export async function keepLayers(places: LayerPlaces, group: readonly string[]):
   await removeTrees(others.map((name) => join(places.layers, name)));
   const all = new Map<string, Layer[]>();
   for (const buildpack of group) all.set(buildpack, await readLayers(places.layers, buildpack));
-  if ([...all.values()].flat().length > MAX_LAYERS) {
+  const layers = [...all.values()].flat();
+  if (layers.length > MAX_LAYERS) {
     const [most = ''] = [...all].reduce((one, other) => (other[1].length > one[1].length ? other : one));
     throw brokenBuildpack(most, `all buildpacks together have more than ${MAX_LAYERS} layers`);
   }
-  const empty = [...all.values()].flat().filter((layer) => layer.isLaunch && !layer.hasFolder);
-  await reuse(places, empty);
-  await toCache(
+  const launch = layers.filter((layer) => layer.isLaunch);
+  const kept = layers.filter(isForBuilds).map((layer) => ({ layer, told: layer }));
+  await reuse(
     places,
-    [...all.values()]
-      .flat()
-      .filter(isForBuilds)
-      .map((layer) => ({ layer, told: layer })),
+    launch.filter((layer) => !layer.hasFolder),
   );
-  await allEnded(
-    [...all].map(([buildpack, layers]) =>
-      removeOthers(
-        places.layers,
-        buildpack,
-        layers.filter((layer) => layer.isLaunch),
-      ),
-    ),
-  );
+  await toCache(places, kept);
+  const ofBuildpack = (id: string) => launch.filter((layer) => layer.buildpack === id);
+  await allEnded([...all.keys()].map((id) => removeOthers(places.layers, id, ofBuildpack(id))));
 }
 
 async function besides(layers: string, group: readonly string[]): Promise<string[]> {
