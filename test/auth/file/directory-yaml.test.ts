@@ -307,7 +307,7 @@ test('threat 111: if a tool’s maintainers are changed twice in a row, the seco
   await file.addUser({ name: 'bob', keyLines: [laptop] });
   const users = Array.from({ length: 400 }, (_, index) => `  user${index}: {}\n`).join('');
   await writeFile(path, (await readFile(path, 'utf8')).replace('users:\n', `users:\n${users}`));
-  // A change takes longer if the machine is busy, and then the next one need not take twice as long.
+  // The middle of five, because one change can take long on a busy machine.
   const ratios: number[] = [];
   for (let count = 0; count < 5; count += 1) {
     const startedAt = performance.now();
@@ -317,5 +317,6 @@ test('threat 111: if a tool’s maintainers are changed twice in a row, the seco
     ratios.push((performance.now() - between) / (between - startedAt));
     await wait(500);
   }
-  assert.ok(Math.max(...ratios) > 2, ratios.join(' '));
+  const middle = ratios.toSorted((a, b) => a - b)[2] ?? 0;
+  assert.ok(middle > 2, ratios.join(' '));
 });
