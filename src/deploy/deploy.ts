@@ -238,10 +238,18 @@ async function rollOut(
   const prepared: RefTransaction[] = [];
   const beforeSwitch = async (): Promise<void> => {
     signal.throwIfAborted();
-    prepared.push(await prepareRefs(context, plan, lines));
+    const at = Date.now();
+    // Wait for both even if one fails: a failed deployment deletes the copy, which must not appear after that.
+    const [refs, copied] = await Promise.allSettled([
+      prepareRefs(context, plan, lines),
+      store.copyRelease(tool, release.version, at),
+    ]);
+    if (refs.status === 'rejected') throw refs.reason;
+    prepared.push(refs.value);
+    if (copied.status === 'rejected') throw copied.reason;
     signal.throwIfAborted();
     if (plan.scaled !== null) store.setReplicas(tool, plan.scaled.asked, id, Date.now(), plan.scaled.sizes);
-    store.goLive(tool, release.version, id, Date.now());
+    store.goLive(tool, release.version, id, at);
   };
   try {
     const { number: toolNumber } = store.tool(tool);

@@ -12,11 +12,11 @@ import { dirname, join } from 'node:path';
 import { z } from 'zod';
 import { DirectoryFile } from '../auth/file/directory-yaml.ts';
 import type { Config } from '../config.ts';
+import { syncFolderSync } from '../core/disk/sync-folder.ts';
 import { noneIfGone } from '../core/errors.ts';
 import type { Log } from '../core/log/log.ts';
 import { type ToolName, toolName } from '../core/names.ts';
 import { readStoreFacts } from '../store/store-facts.ts';
-import { syncFolder } from '../store/sync-folder.ts';
 
 /** A tool that gets another name. */
 export interface Renaming {
@@ -48,7 +48,7 @@ export function beginRenaming(data: string, { from, to }: Renaming): void {
     closeSync(file);
   }
   renameSync(draft, journalOf(data));
-  syncFolder(data);
+  syncFolderSync(data);
 }
 
 /** True if a renaming runs, or was interrupted and is not finished. */
@@ -59,7 +59,7 @@ export function isRenaming(data: string): boolean {
 /** Forgets the renaming, because it is finished, or because the store has not changed. */
 export function endRenaming(data: string): void {
   rmSync(journalOf(data), { force: true });
-  syncFolder(data);
+  syncFolderSync(data);
 }
 
 /** Deletes the repository and the folders of a tool. Call this only if the store has nothing of the tool. */
@@ -77,7 +77,7 @@ export function moveFolders(data: string, { from, to }: Renaming): void {
     const target = targets[index] ?? '';
     if (!existsSync(path) || existsSync(target)) continue;
     renameSync(path, target);
-    syncFolder(dirname(target));
+    syncFolderSync(dirname(target));
   }
   rmSync(join(data, 'releases', from), { recursive: true, force: true });
 }

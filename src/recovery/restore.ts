@@ -4,6 +4,7 @@ import { basename, join } from 'node:path';
 import { createFile } from '../auth/file/atomic-file.ts';
 import { DirectoryFile } from '../auth/file/directory-yaml.ts';
 import { SetAside } from '../core/disk/set-aside.ts';
+import { syncFolder } from '../core/disk/sync-folder.ts';
 import { DeployError } from '../core/errors.ts';
 import { Backups, copyStore } from '../store/backups/backups.ts';
 import { DataLock } from '../store/data-lock.ts';
@@ -133,10 +134,7 @@ function noBackup(part: string, otherwise: string): DeployError {
  * this process, gives the files `made` and the files that were set aside to the server's account.
  */
 export async function finish(data: string, ...made: readonly string[]): Promise<void> {
-  {
-    await using folder = await open(data, 'r');
-    await folder.sync();
-  }
+  await syncFolder(data);
   for (const path of [...made, join(data, 'set-aside')]) await belongsToServer(path, data);
 }
 

@@ -116,7 +116,7 @@ export class ToolRenames {
       moveFolders(config.data, renaming);
       forgetName(from);
       forgetName(to);
-      store.copyReleases(to);
+      await store.copyReleases(to);
       await renameInDirectory(config, renaming);
       await this.#clear(from);
       endRenaming(config.data);

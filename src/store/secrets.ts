@@ -11,8 +11,8 @@ import {
   writeSync,
 } from 'node:fs';
 import { join } from 'node:path';
+import { syncFolderSync } from '../core/disk/sync-folder.ts';
 import { DeployError, systemCode } from '../core/errors.ts';
-import { syncFolder } from './sync-folder.ts';
 
 const keyBytes = 32;
 const idBytes = 8;
@@ -158,6 +158,6 @@ function makeKey(folder: string, path: string): Buffer {
   } finally {
     rmSync(draft, { force: true });
   }
-  syncFolder(folder);
+  syncFolderSync(folder);
   return readFileSync(path);
 }

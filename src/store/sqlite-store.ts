@@ -370,8 +370,8 @@ export class SqliteStore implements Store, CheckedStore {
     return this.#readBack.copies.versions(tool).filter((version) => version > last);
   }
 
-  copyReleases(tool: ToolName): void {
-    this.#readBack.copyAll(tool);
+  async copyReleases(tool: ToolName): Promise<void> {
+    await this.#readBack.copyAll(tool);
   }
 
   readBack(tool: ToolName, versions: readonly number[]): number[] {
@@ -402,8 +402,11 @@ export class SqliteStore implements Store, CheckedStore {
     );
   }
 
+  async copyRelease(tool: ToolName, version: number, at: number): Promise<void> {
+    await this.#readBack.copy(tool, version, { state: 'live', version, reason: null, endedAt: at });
+  }
+
   goLive(tool: ToolName, version: number, deploymentId: string, at: number): void {
-    this.#readBack.copy(tool, version, { state: 'live', version, reason: null, endedAt: at });
     this.#database.transaction(() => {
       const { liveVersion } = this.#tools.tool(tool);
       const live = liveVersion === null ? null : this.#releases.find(tool, liveVersion);

@@ -234,7 +234,7 @@ export interface Store {
   /** For each release that is or was live: its version and its commit. */
   releaseCommits(tool: ToolName): ReadonlyMap<number, CommitId>;
   /**
-   * The versions that went live and have a copy outside the store, intact or torn, in no order. `goLive` makes the
+   * The versions that went live and have a copy outside the store, intact or torn, in no order. `copyRelease` makes the
    * copies.
    */
   copiedVersions(tool: ToolName): number[];
@@ -245,7 +245,7 @@ export interface Store {
    */
   newerCopies(tool: ToolName): number[];
   /** Makes the missing copies of the newest releases that went live: earlier versions of this server made none. */
-  copyReleases(tool: ToolName): void;
+  copyReleases(tool: ToolName): Promise<void>;
   /**
    * Repairs a store that lacks releases, for example because an old backup was restored. In one transaction, enters the
    * releases `versions` from their copies, with builds and deployments. Makes the highest of them live, unless a higher
@@ -266,6 +266,13 @@ export interface Store {
    * builds and releases of the last two days, too, because daily limits count them.
    */
   dropOldRows(tool: ToolName, now: number): void;
+  /**
+   * Copies a release that will go live at the time `at` (in milliseconds since 1970), unless an intact copy exists. The
+   * copy is then on the disk. Call this before `goLive`. `failRelease` deletes the copy.
+   *
+   * @throws DeployError `STORE_FULL` if the disk cannot be written.
+   */
+  copyRelease(tool: ToolName, version: number, at: number): Promise<void>;
   /**
    * In one transaction: makes this release and its deployment `live` and the previous release `replaced`, gives the
    * tool the release's config vars, and clears `isStopped`. If an earlier version of this server made the previous

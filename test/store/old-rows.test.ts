@@ -116,7 +116,6 @@ test('a missing older release counts as deleted by the clean-up only if the stor
     },
     ...{ description: `''`, by: `'alice'`, credential: `''`, deployment_id: `'live'`, created_at: '0' },
   });
-  rmSync(join(folder, 'releases'), { recursive: true });
   using store = withDispose(new SqliteStore(folder, key));
   store.dropOldRows(wikibot, now);
   assert.equal(countsIn(folder).releases, 1000);

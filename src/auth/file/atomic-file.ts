@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { link, open, readFile, realpath, rename, rm, stat } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
+import { syncFolder } from '../../core/disk/sync-folder.ts';
 import { DeployError, systemCode } from '../../core/errors.ts';
 
 const WAIT_MS = 5000;
@@ -34,7 +35,7 @@ export async function editFile<T>(
     await rm(temporary, { force: true });
     throw error;
   }
-  await syncFolder(path);
+  await syncFolder(dirname(path));
   return result;
 }
 
@@ -59,7 +60,7 @@ export async function createFile(path: string, text: string): Promise<boolean> {
   } finally {
     await rm(temporary, { force: true });
   }
-  await syncFolder(path);
+  await syncFolder(dirname(path));
   return true;
 }
 
@@ -82,11 +83,6 @@ async function writeBeside(path: string, text: string): Promise<string> {
     await rm(temporary, { force: true });
     throw error;
   }
-}
-
-async function syncFolder(path: string): Promise<void> {
-  await using folder = await open(dirname(path), 'r');
-  await folder.sync();
 }
 
 async function lock(path: string): Promise<AsyncDisposable> {

@@ -1,8 +1,10 @@
 import { open, readFile, rename, rm } from 'node:fs/promises';
+import { dirname } from 'node:path';
 import type { Writable } from 'node:stream';
 import { finished } from 'node:stream/promises';
 import { ReadStream, WriteStream } from 'node:tty';
 import type { Config } from '../../config.ts';
+import { syncFolder } from '../../core/disk/sync-folder.ts';
 import { DeployError, systemCode } from '../../core/errors.ts';
 import { mebibytes } from '../../core/text/mebibytes.ts';
 import { write } from '../client/program.ts';
@@ -50,7 +52,7 @@ const exportTool: TransferCommand = {
   words: { min: 2, max: 2 },
   async run(context, [tool = '', target = ''], flags) {
     const { config, stdout } = context;
-    const { assertOwnFolder, fileFor, syncFolderOf } = await import('../../recovery/archive/back-up.ts');
+    const { assertOwnFolder, fileFor } = await import('../../recovery/archive/back-up.ts');
     await assertOwnFolder(config.data);
     const file = target === '-' ? null : await fileFor(target, config.data, tool.replace(/[^-_a-z0-9]/g, ''));
     if (file === null && stdout instanceof WriteStream)
@@ -84,7 +86,7 @@ const exportTool: TransferCommand = {
       await finished(to);
       if (status !== 0) return status;
       await rename(draft, file);
-      await syncFolderOf(file);
+      await syncFolder(dirname(file));
       await context.out(
         `Exported ${tool} to ${file} (${mebibytes(bytes)}).\nOn the other server: npx toolforge-push tool import ${file}\n`,
       );

@@ -137,7 +137,7 @@ async function readBack(
     log.warn({ tool, versions, of: behind }, 'missing releases read back from their copies');
   const highest = Math.max(0, ...released, ...store.copiedVersions(tool));
   if (highest > 0) store.skipVersions(tool, highest);
-  store.copyReleases(tool);
+  await store.copyReleases(tool);
 }
 
 /** Restores lost release refs if the repository still has their commits. */

@@ -18,6 +18,7 @@ import { execa } from 'execa';
 import type { Config } from '../../config.ts';
 import { isAbsent, namesIn } from '../../core/disk/names-in.ts';
 import { timeStamp } from '../../core/disk/set-aside.ts';
+import { syncFolder } from '../../core/disk/sync-folder.ts';
 import { DeployError } from '../../core/errors.ts';
 import { mebibytes } from '../../core/text/mebibytes.ts';
 import { RELEASES, versionOf } from '../../deploy/reconciliation/read-back-releases.ts';
@@ -101,7 +102,7 @@ export async function backUp(options: BackUpOptions): Promise<string[]> {
     const bytes = await writeTar(config, { stage, excludes, members, to, beforeSeal, signal });
     if (draft === null || file === null) return notes;
     await rename(draft, file);
-    await syncFolderOf(file);
+    await syncFolder(dirname(file));
     const images =
       config.runtime === 'kubernetes'
         ? ['It has no images. They are in the registry, which needs a backup of its own.']
@@ -410,9 +411,4 @@ async function namespaceOfTools(config: Config): Promise<readonly string[]> {
     `the files of tools cannot be read, because ${users}`,
     'Run: npx toolforge-push doctor',
   );
-}
-
-export async function syncFolderOf(file: string): Promise<void> {
-  await using folder = await open(dirname(file), 'r');
-  await folder.sync();
 }

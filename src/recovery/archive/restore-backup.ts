@@ -66,7 +66,7 @@ export async function restoreBackup(config: Config, given: string): Promise<stri
     await unpack(file, draft);
     await assertPlain(draft, file);
     await resetRepositories(join(draft, 'repositories'));
-    moveArtifacts(draft, data);
+    await moveArtifacts(draft, data);
     const tools = await assertWhole({ ...config, data: draft, keys: join(draft, 'keys') }, file);
     await assertKeysFit(join(draft, 'keys'), keys);
     await takeKeys(join(draft, 'keys'), keys);

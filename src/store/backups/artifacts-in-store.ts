@@ -30,7 +30,7 @@ export function artifactsIn(store: string): ReadonlyMap<ToolName, ReadonlySet<st
  * Changes the paths of artifacts in the store and in the copies of releases of the data folder `folder`, so that they
  * lead into the data folder `data`. Names of images stay the same. No server may be using `folder`.
  */
-export function moveArtifacts(folder: string, data: string): void {
+export async function moveArtifacts(folder: string, data: string): Promise<void> {
   const database = new DatabaseSync(join(folder, 'store.sqlite'));
   try {
     for (const table of ['builds', 'releases'])
@@ -47,7 +47,7 @@ export function moveArtifacts(folder: string, data: string): void {
   for (const tool of copies.tools())
     for (const version of copies.versions(tool)) {
       const copy = copies.read(tool, version);
-      if (copy !== null) copies.write(movedCopy(copy, data));
+      if (copy !== null) await copies.write(movedCopy(copy, data));
     }
 }
 

@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { Worker } from 'node:worker_threads';
 import { DiskRoom } from '../../core/disk/disk-space.ts';
 import { timeStamp } from '../../core/disk/set-aside.ts';
+import { syncFolder } from '../../core/disk/sync-folder.ts';
 import { systemCode } from '../../core/errors.ts';
 import type { Log } from '../../core/log/log.ts';
 import { explain } from '../database.ts';
@@ -120,8 +121,7 @@ export class Backups {
       await rm(draft, { force: true });
       throw error;
     }
-    await using folder = await open(this.#folder, 'r');
-    await folder.sync();
+    await syncFolder(this.#folder);
     for (const old of (await this.list(what, now)).slice(MAX_BACKUPS)) await rm(old, { force: true });
     return path;
   }

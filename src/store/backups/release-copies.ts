@@ -1,22 +1,12 @@
 import { createHash } from 'node:crypto';
-import {
-  closeSync,
-  existsSync,
-  fsyncSync,
-  mkdirSync,
-  openSync,
-  readdirSync,
-  readFileSync,
-  renameSync,
-  rmSync,
-  writeFileSync,
-} from 'node:fs';
+import { existsSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { mkdir, rename, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
+import { syncFolder } from '../../core/disk/sync-folder.ts';
 import { systemCode } from '../../core/errors.ts';
 import { type ToolName, toolName } from '../../core/names.ts';
 import type { Build, Deployment, Release } from '../../core/types.ts';
-import { explained } from '../database.ts';
-import { syncFolder } from '../sync-folder.ts';
+import { explain } from '../database.ts';
 
 /** A release, with all that is needed to enter it into a store that has lost it. */
 export interface ReleaseCopy {
@@ -61,27 +51,27 @@ export class ReleaseCopies {
   }
 
   /**
-   * Writes a copy of a release. The copy is on the disk when this method returns. @throws DeployError `STORE_FULL` if
-   * the disk cannot be written.
+   * Writes a copy of a release. The copy is then on the disk. The server does other work while it waits for the disk.
+   *
+   * @throws DeployError `STORE_FULL` if the disk cannot be written.
    */
-  write(copy: ReleaseCopy): void {
-    explained(() => this.#write(copy));
+  async write(copy: ReleaseCopy): Promise<void> {
+    try {
+      await this.#write(copy);
+    } catch (error) {
+      throw explain(error);
+    }
   }
 
-  #write(copy: ReleaseCopy): void {
+  async #write(copy: ReleaseCopy): Promise<void> {
     const path = this.path(copy.release.tool, copy.release.version);
-    const isNewFolder = mkdirSync(dirname(path), { recursive: true, mode: 0o700 }) !== undefined;
+    const isNewFolder = (await mkdir(dirname(path), { recursive: true, mode: 0o700 })) !== undefined;
     const draft = `${path}.new`;
-    const file = openSync(draft, 'w', 0o600);
-    try {
-      writeFileSync(file, `${JSON.stringify({ ...copy, sum: sumOf(copy) })}\n`);
-      fsyncSync(file);
-    } finally {
-      closeSync(file);
-    }
-    renameSync(draft, path);
-    syncFolder(dirname(path));
-    if (isNewFolder) syncFolder(this.#folder);
+    const text = `${JSON.stringify({ ...copy, sum: sumOf(copy) })}\n`;
+    await writeFile(draft, text, { mode: 0o600, flush: true });
+    await rename(draft, path);
+    await syncFolder(dirname(path));
+    if (isNewFolder) await syncFolder(this.#folder);
   }
 
   /** Returns the copy of a release. Null if the copy is missing or incomplete. */

@@ -44,7 +44,7 @@ export class ReadBack {
    *
    * @param end - The last changes to the deployment of the release. The copy has them before the store does.
    */
-  copy(tool: ToolName, version: number, end: Partial<Deployment>): void {
+  async copy(tool: ToolName, version: number, end: Partial<Deployment>): Promise<void> {
     const { tools, deployments, builds, releases, previews } = this.#options;
     if (this.copies.read(tool, version) !== null) return;
     const release = releases.copyOf(tool, version);
@@ -54,7 +54,7 @@ export class ReadBack {
     const previewOf = previews.toolOf(tool);
     const buildDeployment =
       build === null || build.deploymentId === deployment.id ? null : deployments.find(build.deploymentId);
-    this.copies.write({
+    await this.copies.write({
       toolNumber: tools.tool(tool).number,
       ...(previewOf === null ? {} : { previewOf }),
       release,
@@ -68,12 +68,12 @@ export class ReadBack {
    * Of the tool's releases that went live, copies those of the newest 100 that have no copy. Replaces a torn copy only
    * if it is that of the newest of these releases.
    */
-  copyAll(tool: ToolName): void {
+  async copyAll(tool: ToolName): Promise<void> {
     const copied = new Set(this.copies.versions(tool));
     const [newest, ...others] = this.#options.releases.wereLive(tool, MAX_COPIES);
-    if (newest !== undefined) this.copy(tool, newest, {});
+    if (newest !== undefined) await this.copy(tool, newest, {});
     for (const version of others) {
-      if (!copied.has(version)) this.copy(tool, version, {});
+      if (!copied.has(version)) await this.copy(tool, version, {});
     }
   }
 

@@ -18,7 +18,7 @@ test('threat 87: a release copy that is a folder or lacks parts counts as damage
   for (const version of [1, 2, 3]) assert.equal(copies.read(wikibot, version), null);
 });
 
-test('copies of the newest releases and of releases for rollbacks are kept, and a new store can read the copies', (t) => {
+test('copies of the newest releases and of releases for rollbacks are kept, and a new store can read the copies', async (t) => {
   const data = mkdtempSync(join(tmpdir(), 'copies-'));
   t.after(() => rmSync(data, { recursive: true }));
   const key = new SecretsKey(Buffer.alloc(32, 1));
@@ -34,6 +34,7 @@ test('copies of the newest releases and of releases for rollbacks are kept, and 
   for (let version = 1; version <= 110; version++) {
     store.addDeployment(deploymentOf(`d${version}`));
     store.addRelease(releaseOf(`d${version}`, { artifact: artifactOf(of(version)) }));
+    await store.copyRelease(wikibot, version, version);
     store.goLive(wikibot, version, `d${version}`, version);
   }
   // A copy of a release that this store does not have.
@@ -44,7 +45,7 @@ test('copies of the newest releases and of releases for rollbacks are kept, and 
   // No release of b1 can run; v4 is the newest release of b2.
   assert.deepEqual(kept.slice(0, 2), [4, 11]);
   assert.equal(kept.length, 1 + 100 + 1);
-  store.copyReleases(wikibot);
+  await store.copyReleases(wikibot);
   assert.equal(copies.versions(wikibot).length, kept.length);
   store.close();
 
@@ -60,17 +61,17 @@ test('copies of the newest releases and of releases for rollbacks are kept, and 
   anew.close();
 });
 
-test('threat 87: the copy of the live release is made again if the copy is damaged', (t) => {
-  const { data, store } = storeWithLive(t);
+test('threat 87: the copy of the live release is made again if the copy is damaged', async (t) => {
+  const { data, store } = await storeWithLive(t);
   const copies = new ReleaseCopies(data);
   writeFileSync(copies.path(wikibot, 1), '{"tool');
-  store.copyReleases(wikibot);
+  await store.copyReleases(wikibot);
   assert.equal(copies.read(wikibot, 1)?.release.version, 1);
   store.close();
 });
 
-test('threat 87: a release copy with a wrong byte counts as damaged; a copy without a checksum, as earlier versions made it, does not', (t) => {
-  const { data, store } = storeWithLive(t);
+test('threat 87: a release copy with a wrong byte counts as damaged; a copy without a checksum, as earlier versions made it, does not', async (t) => {
+  const { data, store } = await storeWithLive(t);
   store.close();
   const copies = new ReleaseCopies(data);
   const text = readFileSync(copies.path(wikibot, 1), 'utf8');
@@ -84,12 +85,13 @@ test('threat 87: a release copy with a wrong byte counts as damaged; a copy with
 });
 
 /** A store in a new folder, in which v1 of wikibot is live. */
-function storeWithLive(t: TestContext): { data: string; store: SqliteStore } {
+async function storeWithLive(t: TestContext): Promise<{ data: string; store: SqliteStore }> {
   const data = mkdtempSync(join(tmpdir(), 'copies-'));
   t.after(() => rmSync(data, { recursive: true }));
   const store = new SqliteStore(data, new SecretsKey(Buffer.alloc(32, 1)));
   store.addDeployment(deploymentOf('d1'));
   store.addRelease(releaseOf('d1'));
+  await store.copyRelease(wikibot, 1, 5);
   store.goLive(wikibot, 1, 'd1', 5);
   return { data, store };
 }

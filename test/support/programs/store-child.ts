@@ -14,15 +14,17 @@ function say(line: string): void {
   writeSync(1, `${line}\n`);
 }
 
-function deployOnce(store: SqliteStore, id: string, padding = ''): number {
+async function deployOnce(store: SqliteStore, id: string, padding = ''): Promise<number> {
   store.addDeployment(deploymentOf(id, { message: padding }));
   const { version } = store.addRelease(releaseOf(id, { configVars: { ID: id } }));
-  store.goLive(wikibot, version, id, Date.now());
+  const at = Date.now();
+  await store.copyRelease(wikibot, version, at);
+  store.goLive(wikibot, version, id, at);
   return version;
 }
 
 /** Makes the store refuse to let a first release go live, after the copy of the release was written. Prints the copied versions. */
-function refuse(store: SqliteStore): void {
+async function refuse(store: SqliteStore): Promise<void> {
   store.addDeployment(deploymentOf('d1'));
   const other = new DatabaseSync(join(folder, 'store.sqlite'));
   other.exec(
@@ -31,6 +33,7 @@ function refuse(store: SqliteStore): void {
   other.close();
   store.addRelease(releaseOf('d1'));
   try {
+    await store.copyRelease(wikibot, 1, 5);
     store.goLive(wikibot, 1, 'd1', 5);
   } catch {
     say(`copied ${store.copiedVersions(wikibot)}`);
@@ -38,28 +41,29 @@ function refuse(store: SqliteStore): void {
 }
 
 /** Writes until the disk is full, reads, deletes `ballast` to make room, and writes once more. */
-function fill(store: SqliteStore, ballast: string): void {
+async function fill(store: SqliteStore, ballast: string): Promise<void> {
   try {
-    for (let index = 1; ; index++) deployOnce(store, `d${index}`, 'x'.repeat(5000));
+    for (let index = 1; ; index++) await deployOnce(store, `d${index}`, 'x'.repeat(5000));
   } catch (error) {
     say(told(error));
   }
   say(`still live ${store.releases(wikibot, 1_000_000).find(({ state }) => state === 'live')?.version}`);
   rmSync(ballast);
-  say(`live again ${deployOnce(store, 'again') === store.tool(wikibot).liveVersion}`);
+  say(`live again ${(await deployOnce(store, 'again')) === store.tool(wikibot).liveVersion}`);
 }
 
 function told(error: unknown): string {
   return error instanceof DeployError ? `${error.code} ${error.message}` : String(error);
 }
 
-function run(): void {
+async function run(): Promise<void> {
   const ballast = join(folder, 'ballast');
   if (mode === 'fill') writeFileSync(ballast, Buffer.alloc(1024 * 1024));
   const store = new SqliteStore(folder, new SecretsKey(Buffer.alloc(32, 7)));
-  if (mode === 'fill') fill(store, ballast);
-  if (mode === 'write') for (let index = 1; ; index++) say(`d${index} ${deployOnce(store, `d${index}`)}`);
-  if (mode === 'refuse') refuse(store);
+  if (mode === 'fill') await fill(store, ballast);
+  if (mode === 'write')
+    for (let index = 1; ; index++) say(`d${index} ${await deployOnce(store, `d${index}`)}`);
+  if (mode === 'refuse') await refuse(store);
   if (mode === 'hold') say('open');
   if (mode === 'hold' || mode === 'refuse') {
     setInterval(() => {}, 60_000);
@@ -67,7 +71,7 @@ function run(): void {
 }
 
 try {
-  run();
+  await run();
 } catch (error) {
   say(told(error));
 }
