@@ -20,7 +20,7 @@ import { Repositories } from './git/repositories.ts';
 import { assertNobodyListens } from './local-socket/local-socket.ts';
 import { makeKeysFolder, openKeys } from './open-keys.ts';
 import { finishTags, transfersFolder } from './recovery/archive/imported-tags.ts';
-import { isWhole, readDataFacts } from './recovery/data-facts.ts';
+import { followNames, isWhole, readDataFacts } from './recovery/data-facts.ts';
 import { assertStartable, examine, tellFindings } from './recovery/examine.ts';
 import { behind } from './recovery/expected-live.ts';
 import { finishRenaming } from './recovery/renaming.ts';
@@ -94,6 +94,7 @@ export async function openState(options: StateOptions, addresses: ServerAddresse
   const whole = new Set(facts.repositories.flatMap((one) => (isWhole(one) ? [one.tool] : [])));
   assertStartable(findings);
   const { secretsKey, hostKeys } = await openKeys(config.keys);
+  followNames(facts, secretsKey);
   const store = new SqliteStore(data, secretsKey, lock, config.keep_history);
   opened.store = store;
   opening.move();

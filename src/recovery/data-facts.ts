@@ -14,7 +14,10 @@ import { tornRefs } from '../git/refs/torn-refs.ts';
 import { REPOSITORIES_AT_ONCE, Repositories } from '../git/repositories.ts';
 import { Backups } from '../store/backups/backups.ts';
 import { ReleaseCopies } from '../store/backups/release-copies.ts';
-import { secretsKeyId } from '../store/secrets.ts';
+import { followRenames } from '../store/renames/follow-renames.ts';
+import { type NamesPlan, planNames } from '../store/renames/plan-names.ts';
+import { noteKey, readNotes } from '../store/renames/rename-notes.ts';
+import { type SecretsKey, secretsKeyId } from '../store/secrets.ts';
 import { readStoreFacts, type StoreFacts } from '../store/store-facts.ts';
 
 export type DataConfig = Pick<Config, 'data' | 'keys' | 'runtime' | 'directory' | 'deploy_branch'>;
@@ -39,7 +42,10 @@ export type DirectoryFacts =
 /** The parts of a data folder that must agree. */
 export interface DataFacts {
   readonly config: DataConfig;
+  /** The store, in which tools that were renamed since have their present names already. */
   readonly store: StoreFacts;
+  /** The tools that were renamed since the store was copied. Null if the store cannot be read. */
+  readonly names: NamesPlan | null;
   readonly repositories: readonly RepositoryFacts[];
   readonly directory: DirectoryFacts;
   readonly copies: ReleaseCopies;
@@ -68,7 +74,9 @@ export interface DataFacts {
  */
 export async function readDataFacts(config: DataConfig): Promise<DataFacts> {
   const { data, keys } = config;
-  const store = readStoreFacts(join(data, 'store.sqlite'));
+  const stored = readStoreFacts(join(data, 'store.sqlite'));
+  const names = namesIn(data, stored);
+  const store = withNames(stored, names);
   const directory = await readDirectory(config);
   const backups = new Backups(data);
   const copies = new ReleaseCopies(data);
@@ -76,6 +84,7 @@ export async function readDataFacts(config: DataConfig): Promise<DataFacts> {
   return {
     config,
     store,
+    names,
     repositories: await readRepositories(repositoriesOf(config)),
     directory,
     copies,
@@ -86,6 +95,51 @@ export async function readDataFacts(config: DataConfig): Promise<DataFacts> {
     directoryBackup: needsNoBackup(directory, store) ? null : within(data, await newestGoodDirectory(data)),
     setAside: await listSetAside(data),
   };
+}
+
+/**
+ * Finds the tools that were renamed since a store was copied. Null if the store cannot be read.
+ *
+ * @param data - The data folder in which the store is used.
+ * @throws DeployError `DATA_DISAGREES` if `renames.json` is damaged.
+ */
+export function namesIn(data: string, store: StoreFacts): NamesPlan | null {
+  if (store.state !== 'whole') return null;
+  const copies = new ReleaseCopies(data);
+  // During a rename, the copies still have the old name.
+  const withCopies = existsSync(join(data, 'renaming.json')) ? [] : copies.tools();
+  const copied = withCopies.flatMap((tool): [ToolName, number][] => {
+    for (const version of copies.versions(tool).sort((a, b) => b - a)) {
+      const copy = copies.read(tool, version);
+      if (copy !== null) return copy.previewOf === undefined ? [[tool, copy.toolNumber]] : [];
+    }
+    return [];
+  });
+  return planNames({
+    tools: store.tools,
+    known: new Set(store.renames.map(noteKey)),
+    notes: readNotes(data),
+    copied: new Map(copied),
+    now: Date.now(),
+  });
+}
+
+/**
+ * Gives the tools of a store that is older than their renames the present names. Call this before the store is opened,
+ * and after `assertStartable`. The caller holds the lock of the data folder.
+ */
+export function followNames({ config, store, names }: DataFacts, key: SecretsKey): void {
+  if (store.state === 'whole' && names !== null) followRenames(config.data, key, names, store.renames);
+}
+
+/** The store in which the tools have the names of a plan. */
+export function withNames(store: StoreFacts, plan: NamesPlan | null): StoreFacts {
+  if (store.state !== 'whole' || plan === null) return store;
+  const names = new Map(plan.names.map(({ number, to }) => [number, to]));
+  const tools = store.tools
+    .filter(({ name }) => !plan.ended.includes(name))
+    .map((tool) => ({ ...tool, name: names.get(tool.number) ?? tool.name }));
+  return { ...store, tools };
 }
 
 /** The repositories of a data folder. */

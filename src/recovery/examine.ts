@@ -33,6 +33,7 @@ export function examine(facts: DataFacts): Finding[] {
   const findings = [
     ...keyFindings(facts),
     ...storeFindings(facts),
+    ...nameFindings(facts),
     ...wholeFolders(facts),
     ...directoryFindings(facts),
     ...facts.repositories.flatMap(repositoryFindings),
@@ -111,6 +112,24 @@ function storeFindings(facts: DataFacts): Finding[] {
   return [refuses(`the store, store.sqlite, ${loss}, but there are ${listed(found)}`, bringBackStore(facts))];
 }
 
+/** Reports tools that were renamed since the store was copied. */
+export function nameFindings({ names }: DataFacts): Finding[] {
+  if (names === null) return [];
+  if (names.conflict !== null) {
+    return [
+      refuses(
+        `the store is older than a rename of a tool, and its present name is not certain: ${names.conflict}`,
+        'Nothing has changed. Restore a backup of the store from after the rename: npx toolforge-push restore store FILE. Without one: npx toolforge-push start-over store reads the releases and their config vars from copies, which have the present names.',
+      ),
+    ];
+  }
+  return names.names.map(({ from, to }) => ({
+    kind: 'repaired',
+    what: `the store is older than the rename of ${from} to ${to}`,
+    advice: `The start gives the tool the name ${to} in the store too. If there is another tool ${from} now, it gets nothing of the renamed tool.`,
+  }));
+}
+
 function bringBackStore({ storeBackup, copies }: DataFacts): string {
   const count = copies.tools().reduce((sum, tool) => sum + copies.versions(tool).length, 0);
   if (storeBackup !== null) {
@@ -161,7 +180,7 @@ function directoryFindings(facts: DataFacts): Finding[] {
     return orphans.map(({ name }) => ({
       kind: 'act',
       what: `the tool ${name} is live, but the user directory, directory.yaml, does not contain it: nobody can push to ${name}`,
-      advice: `If you removed the tool on purpose, stop it: npx toolforge-push stop ${name}. Otherwise give the tool maintainers: npx toolforge-push tool add ${name} --maintainer USER${directoryBackup === null ? '' : `, or restore ${directoryBackup}: npx toolforge-push restore directory`}`,
+      advice: `If you removed the tool on purpose, stop it: npx toolforge-push stop ${name}. Otherwise give it back to its maintainers, and to nobody else, because maintainers read its config vars: npx toolforge-push tool add ${name} --maintainer USER${directoryBackup === null ? '' : `, or restore ${directoryBackup}: npx toolforge-push restore directory`}`,
     }));
   }
   const hadUsers = directoryBackup === null ? 'tools have been pushed here' : 'there is a backup of it';

@@ -1,22 +1,15 @@
-import {
-  closeSync,
-  existsSync,
-  fsyncSync,
-  openSync,
-  readFileSync,
-  renameSync,
-  rmSync,
-  writeFileSync,
-} from 'node:fs';
+import { existsSync, readFileSync, renameSync, rmSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { z } from 'zod';
 import { DirectoryFile } from '../auth/file/directory-yaml.ts';
 import type { Config } from '../config.ts';
 import { syncFolderSync } from '../core/disk/sync-folder.ts';
+import { writeDurably } from '../core/disk/write-durably.ts';
 import { noneIfGone } from '../core/errors.ts';
 import type { Log } from '../core/log/log.ts';
 import { type ToolName, toolName } from '../core/names.ts';
 import { readStoreFacts } from '../store/store-facts.ts';
+import { namesIn, withNames } from './data-facts.ts';
 
 /** A tool that gets another name. */
 export interface Renaming {
@@ -39,16 +32,7 @@ const journal = z.strictObject({ from: z.string(), to: z.string() });
 
 /** Writes to the disk that a tool is being renamed. */
 export function beginRenaming(data: string, { from, to }: Renaming): void {
-  const draft = `${journalOf(data)}.new`;
-  const file = openSync(draft, 'w', 0o600);
-  try {
-    writeFileSync(file, JSON.stringify({ from, to }));
-    fsyncSync(file);
-  } finally {
-    closeSync(file);
-  }
-  renameSync(draft, journalOf(data));
-  syncFolderSync(data);
+  writeDurably(journalOf(data), JSON.stringify({ from, to }));
 }
 
 /** True if a renaming runs, or was interrupted and is not finished. */
@@ -102,7 +86,9 @@ export async function finishRenaming(config: Pick<Config, 'data' | 'directory'>,
   const { data } = config;
   const renaming = readJournal(data);
   if (renaming === null) return;
-  const store = readStoreFacts(join(data, 'store.sqlite'));
+  const stored = readStoreFacts(join(data, 'store.sqlite'));
+  // A store that was restored after the kill may be older than the rename.
+  const store = withNames(stored, namesIn(data, stored));
   const named = (tool: ToolName) =>
     store.state === 'whole' ? store.tools.find(({ name }) => name === tool) : undefined;
   const to = named(renaming.to);

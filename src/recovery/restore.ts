@@ -10,7 +10,7 @@ import { Backups, copyStore } from '../store/backups/backups.ts';
 import { DataLock } from '../store/data-lock.ts';
 import { explain } from '../store/database.ts';
 import { readStoreFacts, type StoredTool } from '../store/store-facts.ts';
-import { type DataConfig, newestGoodDirectory } from './data-facts.ts';
+import { type DataConfig, namesIn, newestGoodDirectory, withNames } from './data-facts.ts';
 
 /**
  * Restores the store from a backup, while no server runs. Sets the present store aside.
@@ -32,6 +32,8 @@ export async function restoreStore({ data }: DataConfig, file: string | null): P
       'Give another backup: npx toolforge-push restore store FILE',
     );
   }
+  const plan = namesIn(data, facts);
+  const named = withNames(facts, plan);
   const draft = join(data, 'store.sqlite.restored');
   await rm(draft, { force: true });
   try {
@@ -49,7 +51,11 @@ export async function restoreStore({ data }: DataConfig, file: string | null): P
   return [
     ...told,
     `store.sqlite is now a copy of ${basename(source)}. The next start reads newer releases from their copies.`,
-    ...olderThanIsSafe(facts.tools),
+    ...(plan?.names ?? []).map(
+      ({ from, to }) =>
+        `Since the backup, the tool ${from} was renamed to ${to}. The next start renames it in the store too.`,
+    ),
+    ...olderThanIsSafe(named.state === 'whole' ? named.tools : facts.tools),
   ];
 }
 

@@ -15,10 +15,12 @@ import { accountName, homeFolder } from '../settings/account.ts';
 import { copyStore } from '../store/backups/backups.ts';
 import { DataLock } from '../store/data-lock.ts';
 import { forgetConfigVars } from '../store/forget-config-vars.ts';
+import { notesPath } from '../store/renames/rename-notes.ts';
 import { loadOrMakeSecretsKey, secretsKeyId } from '../store/secrets.ts';
 import { SqliteStore } from '../store/sqlite-store.ts';
 import { readStoreFacts } from '../store/store-facts.ts';
-import { artifactFolder, type DataConfig, readDataFacts, repositoriesOf } from './data-facts.ts';
+import { artifactFolder, type DataConfig, followNames, readDataFacts, repositoriesOf } from './data-facts.ts';
+import { assertStartable, nameFindings } from './examine.ts';
 import { behind, expectedLive, storedTools, toolsIn } from './expected-live.ts';
 import { belongsToServer, finish, replaceDirectory, setStoreAside } from './restore.ts';
 
@@ -114,10 +116,16 @@ async function startOverArtifacts(config: DataConfig): Promise<string[]> {
 
 async function startOverReleases(config: DataConfig, path: string): Promise<string[]> {
   const facts = await readDataFacts(config);
+  const key = loadOrMakeSecretsKey(config.keys);
+  assertStartable(nameFindings(facts));
+  {
+    using _lock = new DataLock(config.data);
+    followNames(facts, key);
+  }
   const repositories = repositoriesOf(config, path);
   const stamp = `refs/set-aside/${timeStamp(Date.now())}`;
   const setAside = new SetAside(config.data);
-  const store = new SqliteStore(config.data, loadOrMakeSecretsKey(config.keys));
+  const store = new SqliteStore(config.data, key);
   const told: string[] = [];
   try {
     const context = { store, repositories, log: createLog('silent') };
@@ -143,7 +151,7 @@ async function startOverReleases(config: DataConfig, path: string): Promise<stri
       }
     }
     const changed = facts.repositories.map(({ tool }) => repositories.folder(tool));
-    await finish(config.data, join(config.data, 'releases'), ...changed);
+    await finish(config.data, join(config.data, 'releases'), notesPath(config.data), ...changed);
     return told.length === 0 ? ['Nothing had to be done, because every release can be read.'] : told;
   } finally {
     store.close();

@@ -10,6 +10,7 @@ import type { Log } from '../core/log/log.ts';
 import type { ToolName } from '../core/names.ts';
 import { refNames } from '../git/refs/ref-files.ts';
 import type { Repositories } from '../git/repositories.ts';
+import { addNotes, type RenameNote } from '../store/renames/rename-notes.ts';
 import type { Store } from '../store/store.ts';
 import {
   beginRenaming,
@@ -106,13 +107,15 @@ export class ToolRenames {
       this.#assertFree(renaming, refs);
       clearFolders(config.data, to);
       beginRenaming(config.data, renaming);
+      let note: RenameNote;
       try {
-        store.renameTool(from, to, Date.now());
+        note = store.renameTool(from, to, Date.now());
       } catch (error) {
         endRenaming(config.data);
         throw error;
       }
       isRenamed = true;
+      addNotes(config.data, [note]);
       moveFolders(config.data, renaming);
       forgetName(from);
       forgetName(to);

@@ -212,6 +212,13 @@ CREATE INDEX releases_of_time ON releases (tool, created_at);
 CREATE INDEX builds_with_artifact ON builds (tool, artifact IS NOT NULL, sequence, id);
 `;
 
+/** The renames that the store knows, each as a fact: see rename-notes.ts. */
+const notedRenames = `
+INSERT INTO facts SELECT 'renamed ' || number || ' ' || old || ' ' || at,
+  json_object('number', number, 'from', old, 'to', new, 'at', at)
+  FROM renames JOIN tools ON tools.name = new;
+`;
+
 /** Entry N, counted from 1, brings a store from schema N-1 to schema N. Never change or remove an entry. */
 export const migrations: readonly string[] = [
   first,
@@ -230,4 +237,5 @@ export const migrations: readonly string[] = [
   renames,
   freeNumbers,
   artifactIds,
+  notedRenames,
 ];

@@ -20,6 +20,8 @@ import { ReadBack } from './backups/release-read-back.ts';
 import { DataLock } from './data-lock.ts';
 import { Database } from './database.ts';
 import { migrate } from './migrate.ts';
+import { noteRename } from './renames/follow-renames.ts';
+import { type RenameNote, readNotes } from './renames/rename-notes.ts';
 import { type SecretsKey, wrongKey } from './secrets.ts';
 import type {
   EnteredTool,
@@ -207,9 +209,14 @@ export class SqliteStore implements Store, CheckedStore {
     this.#database.transaction(() => enterTool(tables, tool, entered));
   }
 
-  renameTool(from: ToolName, to: ToolName, at: number): void {
+  renameTool(from: ToolName, to: ToolName, at: number): RenameNote {
     const artifacts = join(this.#folder, 'artifacts');
-    this.#database.transaction(() => renameTool(this.#database, this.#key, { from, to }, { artifacts, at }));
+    const note = { number: this.#tools.begin(from).number, from, to, at };
+    this.#database.transaction(() => {
+      renameTool(this.#database, this.#key, { from, to }, { artifacts, at });
+      noteRename(this.#database, note);
+    });
+    return note;
   }
 
   renamedTo(old: string): ToolName | null {
@@ -514,11 +521,16 @@ export class SqliteStore implements Store, CheckedStore {
 
   /** Records that the operator chose an empty store, so that the server accepts it at its next start. */
   beginAnew(): void {
-    this.#database.run(
-      'INSERT INTO facts VALUES (?, ?) ON CONFLICT DO NOTHING',
-      BEGUN_ANEW,
-      new Date().toISOString(),
-    );
+    const notes = readNotes(this.#folder);
+    this.#database.transaction(() => {
+      this.#database.run(
+        'INSERT INTO facts VALUES (?, ?) ON CONFLICT DO NOTHING',
+        BEGUN_ANEW,
+        new Date().toISOString(),
+      );
+      // The copies of releases have the present names.
+      for (const note of notes) noteRename(this.#database, note);
+    });
   }
 
   close(): void {

@@ -5,9 +5,11 @@ import type { CommitId, ToolName } from '../core/names.ts';
 import type { Artifact } from '../core/types.ts';
 import { explain, isDamage, needsWriting } from './database.ts';
 import { migrations } from './migrations.ts';
+import { NOTED, parseNote, type RenameNote } from './renames/rename-notes.ts';
 
 /** The facts that a store records about one tool. */
 export interface StoredTool {
+  readonly number: number;
   readonly name: ToolName;
   readonly lastVersion: number;
   /** The live release. Null if nothing is live, or if the store lacks the release that it calls live. */
@@ -37,6 +39,8 @@ export type StoreFacts =
       /** True if the operator chose to start over with an empty store, although the data folder had releases. */
       readonly isBegunAnew: boolean;
       readonly tools: readonly StoredTool[];
+      /** The renames of tools that the store knows, in order. */
+      readonly renames: readonly RenameNote[];
     };
 
 /**
@@ -98,17 +102,19 @@ function factsIn(database: DatabaseSync): StoreFacts {
     ({ name }) => name === 'preview_of',
   );
   const tools = rows<{
+    number: number;
     name: ToolName;
     lastVersion: number;
     liveVersion: number | null;
     previewOf: ToolName | null;
   }>(
-    `SELECT name, last_version AS lastVersion, live_version AS liveVersion, ${hasPreviews ? 'preview_of' : 'NULL'} AS previewOf
+    `SELECT number, name, last_version AS lastVersion, live_version AS liveVersion, ${hasPreviews ? 'preview_of' : 'NULL'} AS previewOf
       FROM tools ORDER BY name`,
-  ).map(({ name, lastVersion, liveVersion, previewOf }): StoredTool => {
+  ).map(({ number, name, lastVersion, liveVersion, previewOf }): StoredTool => {
     const own = ofTool.get(name) ?? [];
     const live = own.find(({ version }) => version === liveVersion);
     return {
+      number,
       name,
       lastVersion,
       live: live === undefined ? null : { ...live, artifact: JSON.parse(live.artifact) },
@@ -129,7 +135,20 @@ function factsIn(database: DatabaseSync): StoreFacts {
     keyId: facts.get('secrets-key') ?? null,
     isBegunAnew: facts.has(BEGUN_ANEW),
     tools,
+    renames: renamesIn(database, facts),
   };
+}
+
+/**
+ * The renames that a store knows. A store that no server has brought to the newest schema has only the present name of
+ * each renamed tool.
+ */
+function renamesIn(database: DatabaseSync, facts: ReadonlyMap<string, string>): RenameNote[] {
+  const noted = [...facts].flatMap(([name, value]) => (name.startsWith(NOTED) ? [parseNote(value)] : []));
+  if (noted.length > 0) return noted.sort((a, b) => a.at - b.at);
+  if (database.prepare(`SELECT 1 FROM sqlite_schema WHERE name = 'renames'`).get() === undefined) return [];
+  const sql = `SELECT number, old AS "from", new AS "to", at FROM renames JOIN tools ON tools.name = new ORDER BY at`;
+  return (database.prepare(sql).all() as unknown as RenameNote[]).map((row) => ({ ...row }));
 }
 
 /** Counts the deploy tokens of each tool. Stores of early versions have no table for them. */

@@ -14,6 +14,7 @@ import type {
   Replicas,
   Sizes,
 } from '../core/types.ts';
+import type { RenameNote } from './renames/rename-notes.ts';
 
 export interface ToolRecord {
   readonly name: ToolName;
@@ -152,8 +153,10 @@ export interface Store {
    * number. The store must have nothing of a tool `to`, except an empty record.
    *
    * The copies of its releases outside the store are then out of date. Delete them, and call `copyReleases`.
+   *
+   * @returns the rename, for `addNotes`.
    */
-  renameTool(from: ToolName, to: ToolName, at: number): void;
+  renameTool(from: ToolName, to: ToolName, at: number): RenameNote;
   /** The present name of the tool whose name was once `old`. Null if no tool had this name, or if a tool has it now. */
   renamedTo(old: string): ToolName | null;
   /**

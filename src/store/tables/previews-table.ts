@@ -107,6 +107,11 @@ export class PreviewsTable {
       now - DAY_MS,
     );
     this.#database.run('INSERT INTO free_numbers SELECT number FROM tools WHERE name = ?', name);
+    this.dropRows(name);
+  }
+
+  /** Deletes all rows of a tool or a preview. Its number is never given to another tool. */
+  dropRows(name: ToolName): void {
     for (const table of TABLES) this.#database.run(`DELETE FROM ${table} WHERE tool = ?`, name);
     this.#database.run('DELETE FROM tools WHERE name = ?', name);
   }

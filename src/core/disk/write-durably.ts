@@ -1,0 +1,20 @@
+import { closeSync, fsyncSync, openSync, renameSync, writeFileSync } from 'node:fs';
+import { dirname } from 'node:path';
+import { syncFolderSync } from './sync-folder.ts';
+
+/**
+ * Replaces a file by a new one with mode 0600, which is then on the disk. After a crash, the file is the old one or the
+ * new one.
+ */
+export function writeDurably(path: string, text: string): void {
+  const draft = `${path}.new`;
+  const file = openSync(draft, 'w', 0o600);
+  try {
+    writeFileSync(file, text);
+    fsyncSync(file);
+  } finally {
+    closeSync(file);
+  }
+  renameSync(draft, path);
+  syncFolderSync(dirname(path));
+}
