@@ -4,11 +4,13 @@ import { RecentMap } from './recent-map.ts';
 import { normalise } from './user-name.ts';
 
 /**
- * How many passwords or offered keys are checked at once. Two places are reserved for people who logged in from the
- * same address within the last week.
+ * How many passwords or offered keys are checked at once. Two places are reserved for known logins, and two for the
+ * others. So neither can keep the others out.
  */
 const MAX_AT_ONCE = 8;
+const MAX_AT_ONCE_KNOWN = 6;
 const MAX_AT_ONCE_UNKNOWN = 6;
+const MAX_AT_ONCE_SLOWED = 2;
 const MAX_AT_ONCE_OF_ADDRESS = 4;
 const MAX_AT_ONCE_OF_NAME = 2;
 const MAX_WAITING = 1000;
@@ -28,14 +30,17 @@ const MAX_REST_MS = 3000;
 export interface LoginAttempt {
   readonly login: string;
   readonly address: string;
-  /** True if this login has succeeded from this address within the last week. */
+  /** True if this login has succeeded from this address, with this password or key, within the last week. */
   readonly isKnown: boolean;
+  /** True if too many logins with this name or from this address have failed. By default false. */
+  readonly isSlowed?: boolean;
 }
 
 interface Waiting {
   readonly address: string;
   readonly name: string;
   readonly isKnown: boolean;
+  readonly isSlowed: boolean;
   readonly start: () => void;
   readonly refuse: (error: unknown) => void;
 }
@@ -43,7 +48,8 @@ interface Waiting {
 /**
  * Gives everybody a fair share of the checks of passwords or offered keys:
  *
- * 1. People who logged in from the same address within the last week go first.
+ * 1. Known logins go first: those that succeeded from the same address within the last week. Logins after too many
+ * failures go last.
  * 2. The address whose last check is longest ago comes next. Within an address, the same rule orders the user names.
  * 3. Among addresses that never had a check, the newest goes first. If more such addresses come than can be served, the
  * oldest most likely guess passwords. Serving the oldest first would make everybody wait.
@@ -52,7 +58,7 @@ interface Waiting {
  *
  * If too many logins wait, the newest login of the address with the most waiting logins is refused. If each address has
  * one, the login whose turn would come last is refused. If a single address has too many waiting logins, its newest
- * login is refused. People who logged in within the last week are refused only if nobody else waits.
+ * login is refused. Known logins are refused only if they are at least half of all that wait.
  */
 export class LoginQueue {
   #waiting: Waiting[] = [];
@@ -95,7 +101,7 @@ export class LoginQueue {
   }
 
   #enter(
-    { login, address, isKnown }: LoginAttempt,
+    { login, address, isKnown, isSlowed = false }: LoginAttempt,
     limit: AbortSignal,
     signal: AbortSignal,
   ): Promise<Waiting> {
@@ -108,6 +114,7 @@ export class LoginQueue {
         address: networkOf(address),
         name: normalise(login).slice(0, 128),
         isKnown,
+        isSlowed: isSlowed && !isKnown,
         start: () => {
           limit.removeEventListener('abort', leave);
           resolve(waiting);
@@ -125,13 +132,14 @@ export class LoginQueue {
   }
 
   /**
-   * Refuses a login if too many wait, in total or from this address. People who logged in within the last week are the
-   * last to be refused, so that strangers cannot push them out.
+   * Refuses a login if too many wait, in total or from this address. Strangers cannot push out known logins, and known
+   * logins cannot push out strangers: if too many wait in total, the larger of the two groups loses a login.
    */
   #makeRoom(address: string): void {
     const isFull = this.#waiting.length > MAX_WAITING;
     const strangers = this.#waiting.filter(({ isKnown }) => !isKnown);
-    const counted = isFull && strangers.length === 0 ? this.#waiting : strangers;
+    const isFullOfKnown = isFull && strangers.length <= this.#waiting.length / 2;
+    const counted = isFullOfKnown ? this.#waiting.filter(({ isKnown }) => isKnown) : strangers;
     const counts = new Map<string, number>();
     for (const waiting of counted) counts.set(waiting.address, (counts.get(waiting.address) ?? 0) + 1);
     if (!isFull && (counts.get(address) ?? 0) <= MAX_WAITING_OF_ADDRESS) return;
@@ -173,8 +181,10 @@ export class LoginQueue {
   #mayStart(waiting: Waiting): boolean {
     const running = [...this.#running];
     const name = nameKey(waiting);
+    const most = waiting.isKnown ? MAX_AT_ONCE_KNOWN : MAX_AT_ONCE_UNKNOWN;
     return (
-      (waiting.isKnown || running.length < MAX_AT_ONCE_UNKNOWN) &&
+      running.filter(({ isKnown }) => isKnown === waiting.isKnown).length < most &&
+      (!waiting.isSlowed || running.filter(({ isSlowed }) => isSlowed).length < MAX_AT_ONCE_SLOWED) &&
       running.filter(({ address }) => address === waiting.address).length < MAX_AT_ONCE_OF_ADDRESS &&
       running.filter((other) => nameKey(other) === name).length < MAX_AT_ONCE_OF_NAME
     );
@@ -182,6 +192,7 @@ export class LoginQueue {
 
   #goesBefore(one: Waiting, other: Waiting): boolean {
     if (one.isKnown !== other.isKnown) return one.isKnown;
+    if (one.isSlowed !== other.isSlowed) return other.isSlowed;
     const begunAt = (key: string) => this.#begunAt.get(key) ?? 0;
     const byAddress = begunAt(one.address) - begunAt(other.address);
     if (byAddress !== 0) return byAddress < 0;
@@ -192,8 +203,8 @@ export class LoginQueue {
 }
 
 /**
- * Returns the key that limits the checks for one user name. A person who logged in from this address within the last
- * week has a separate key, so guesses from other addresses cannot use up the person's limit.
+ * Returns the key that limits the checks for one user name. A known login has a separate key, so guesses from other
+ * addresses cannot use up the person's limit.
  */
 function nameKey({ name, address, isKnown }: Waiting): string {
   return isKnown ? `name ${name} ${address}` : `name ${name}`;

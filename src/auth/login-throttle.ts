@@ -1,3 +1,4 @@
+import { createHmac, randomBytes } from 'node:crypto';
 import { networkOf } from '../core/network/ip-address.ts';
 import { RecentMap } from './recent-map.ts';
 import { normalise } from './user-name.ts';
@@ -13,6 +14,11 @@ const FORGET_MS = 15 * 60_000;
 /** For this long after a login, its user name need not wait because of other people at the same address. */
 const KNOWN_MS = 7 * 24 * 3600_000;
 const MAX_ENTRIES = 10_000;
+/**
+ * How many characters of the digest of a credential are remembered. This is enough to tell a wrong credential from the
+ * right one, but too short to find a password in a copy of the memory.
+ */
+const DIGEST_CHARACTERS = 4;
 
 interface Failures {
   count: number;
@@ -33,7 +39,11 @@ interface Failures {
 export class LoginThrottle {
   readonly #pairs = new RecentMap<Failures>(MAX_ENTRIES);
   readonly #addresses = new RecentMap<Failures>(MAX_ENTRIES);
+  /** Until when a name is known at an address. */
   readonly #known = new RecentMap<number>(MAX_ENTRIES);
+  /** The same for each credential with which the name logged in. */
+  readonly #proven = new RecentMap<number>(MAX_ENTRIES);
+  readonly #secret = randomBytes(32);
   readonly #now: () => number;
 
   /** @param now - A monotonic clock in milliseconds. */
@@ -46,15 +56,19 @@ export class LoginThrottle {
     const now = this.#now();
     const pair = pairKey(login, address);
     const own = (this.#pairs.get(pair)?.until ?? 0) - now;
-    const shared = this.isKnown(login, address)
-      ? 0
-      : (this.#addresses.get(networkOf(address))?.until ?? 0) - now;
+    const isKnown = (this.#known.get(pair) ?? 0) > now;
+    const shared = isKnown ? 0 : (this.#addresses.get(networkOf(address))?.until ?? 0) - now;
     return Math.max(0, Math.ceil(own), Math.ceil(shared));
   }
 
-  /** Whether this login has succeeded within the last week from this address, or from its /64 network if it is IPv6. */
-  isKnown(login: string, address: string): boolean {
-    return (this.#known.get(pairKey(login, address)) ?? 0) > this.#now();
+  /**
+   * Whether this login has succeeded within the last week with the same credential, from this address or from its /64
+   * network if it is IPv6. The right name with a wrong credential is not known.
+   *
+   * @param credential - The password, or the fingerprint of the key.
+   */
+  isKnown(login: string, address: string, credential: string): boolean {
+    return (this.#proven.get(this.#proof(pairKey(login, address), credential)) ?? 0) > this.#now();
   }
 
   failed(login: string, address: string): void {
@@ -62,10 +76,17 @@ export class LoginThrottle {
     this.#count(this.#addresses, networkOf(address), FREE_TRIES_OF_ADDRESS, LONGEST_WAIT_OF_ADDRESS_MS);
   }
 
-  succeeded(login: string, address: string): void {
+  succeeded(login: string, address: string, credential: string): void {
     const pair = pairKey(login, address);
+    const until = this.#now() + KNOWN_MS;
     this.#pairs.delete(pair);
-    this.#known.set(pair, this.#now() + KNOWN_MS);
+    this.#known.set(pair, until);
+    this.#proven.set(this.#proof(pair, credential), until);
+  }
+
+  #proof(pair: string, credential: string): string {
+    const digest = createHmac('sha256', this.#secret).update(credential).digest('base64');
+    return `${digest.slice(0, DIGEST_CHARACTERS)} ${pair}`;
   }
 
   #count(table: Map<string, Failures>, key: string, free: number, longestMs: number): void {

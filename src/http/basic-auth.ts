@@ -10,10 +10,10 @@ import type { Principal } from '../core/types.ts';
 /** Slows down password guessing. `check` returns the milliseconds that this login must wait, or 0. */
 export interface LoginThrottle {
   check(login: string, address: string): number;
-  /** Whether this login has succeeded from this address within the last week. */
-  isKnown(login: string, address: string): boolean;
+  /** Whether this login has succeeded within the last week from this address, with this credential. */
+  isKnown(login: string, address: string, credential: string): boolean;
   failed(login: string, address: string): void;
-  succeeded(login: string, address: string): void;
+  succeeded(login: string, address: string, credential: string): void;
 }
 
 export type Login =
@@ -63,14 +63,14 @@ export function createBasicAuth(
         audit({ what: 'login refused', who, tool: null });
         return found;
       }
-      throttle.succeeded(counted, address);
+      throttle.succeeded(counted, address, password);
       const principal: Principal = { ...found.grant, door: 'http', address, isOperator: false };
       return { kind: 'principal', principal };
     };
     // A token and a throttled login do not wait in the queue of logins: a token lookup is cheap, and a throttled login
     // is refused at once.
     if (token !== null || throttle.check(counted, address) > 0) return await decide();
-    const isKnown = throttle.isKnown(login, address);
+    const isKnown = throttle.isKnown(login, address, password);
     // When the turn of this login has come, `decide` checks the throttle a second time. Otherwise simultaneous guesses
     // would all pass the check above.
     return await queue.run({ login, address, isKnown }, decide, signal);

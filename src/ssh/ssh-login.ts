@@ -98,7 +98,7 @@ export class Login {
       isOperator: false,
       key: { login: context.username, ...offered },
     };
-    this.#options.throttle.succeeded(context.username, this.#options.address);
+    this.#options.throttle.succeeded(context.username, this.#options.address, fingerprint(offered.blob));
     context.accept();
   }
 
@@ -111,7 +111,14 @@ export class Login {
     const { address, directory, gone, throttle, turns } = this.#options;
     // Many people log in with the name `git`, so the queue counts keys instead of names.
     const login = fingerprint(key.blob);
-    const attempt = { login, address, isKnown: throttle.isKnown(username, address) };
+    const attempt = {
+      login,
+      address,
+      isKnown: throttle.isKnown(username, address, login),
+      // After too many failures, a key is still checked, because it may be the right one: people share addresses, and
+      // the name `git`.
+      isSlowed: throttle.check(username, address) > 0,
+    };
     const ask = () => directory.identifyByKey(username, key, new AbortController().signal);
     return await turns.run(attempt, ask, gone);
   }

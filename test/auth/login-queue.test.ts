@@ -68,3 +68,43 @@ test('threat 133: after the server spent much time on checking logins, the next 
   assert.ok((await known) < 150, `the known person waited ${await known} ms`);
   assert.ok((await stranger) > 200, `the stranger waited ${await stranger} ms`);
 });
+
+test('threat 202: known logins that take all of their places, and fill the queue, do not keep out a login that is not known', async () => {
+  const queue = new LoginQueue();
+  const over = new AbortController();
+  const refused: number[] = [];
+  const never = () => new Promise<never>(() => {});
+  for (let index = 0; index < 1500; index += 1) {
+    const attempt = { login: 'eve', address: `10.${index >> 8}.${index & 255}.1`, isKnown: true };
+    void queue.run(attempt, never, over.signal).catch(() => refused.push(index));
+  }
+  await new Promise(setImmediate);
+  assert.equal(refused.length, 1500 - 1006);
+  const carol = { login: 'carol', address: '198.51.100.1', isKnown: false };
+  assert.equal(await queue.run(carol, async () => 'checked', over.signal), 'checked');
+  over.abort();
+});
+
+test('threat 202: of logins after too many failures, only two are checked at once, after all others that wait', async () => {
+  const queue = new LoginQueue();
+  const over = new AbortController();
+  const begun: string[] = [];
+  const mayEnd = Promise.withResolvers<void>();
+  const login = (name: string, index: number, isSlowed: boolean) => {
+    const attempt = { login: `${name}${index}`, address: `192.0.2.${index + 1}`, isKnown: false, isSlowed };
+    const check = async () => {
+      begun.push(name);
+      await mayEnd.promise;
+    };
+    return queue.run(attempt, check, over.signal);
+  };
+  const all = [
+    ...Array.from({ length: 5 }, (_, index) => login('slowed', index, true)),
+    ...Array.from({ length: 6 }, (_, index) => login('other', 10 + index, false)),
+  ];
+  await new Promise(setImmediate);
+  assert.deepEqual(begun, ['slowed', 'slowed', 'other', 'other', 'other', 'other']);
+  mayEnd.resolve();
+  await Promise.all(all);
+  assert.deepEqual(begun.slice(6, 8), ['other', 'other']);
+});

@@ -52,7 +52,7 @@ test('threat 9: the wait after failed logins ends, and the failures are forgotte
 
 test('threat 9: after 1,000 failed logins of one name, other people at the same address can log in after at most 30 s', () => {
   const { throttle, fail } = throttleAt();
-  throttle.succeeded('bob', NAT);
+  throttle.succeeded('bob', NAT, 'right');
   fail(1000, 'alice');
   assert.equal(throttle.check('bob', NAT), 0, 'who was here before goes on');
   assert.ok(throttle.check('carol', NAT) <= 30_000, 'who is new waits at most 30 s');
@@ -68,7 +68,7 @@ test('threat 9: after 200 failed logins with different names from one address, a
 test('threat 9: a successful login clears the failed logins with the same name from the same address', () => {
   const { throttle, fail } = throttleAt();
   fail(20, 'alice');
-  throttle.succeeded('alice', NAT);
+  throttle.succeeded('alice', NAT, 'right');
   assert.equal(throttle.check('alice', NAT), 0);
 });
 
@@ -87,4 +87,19 @@ test('threat 9: after 30,000 failed logins, each with a new name from a new addr
   for (let index = 0; index < 30_000; index += 1)
     fail(1, `x${index}`, `10.${index >> 16}.${(index >> 8) & 255}.${index & 255}`);
   assert.equal(throttle.check('alice', NAT), 0, 'the oldest entry made room');
+});
+
+test('threat 202: a login is known only with the password or key that has logged in, and only at its address', () => {
+  const { throttle, pass } = throttleAt();
+  throttle.succeeded('alice', NAT, 'SHA256:one');
+  throttle.succeeded('alice', NAT, 'SHA256:two');
+  assert.ok(throttle.isKnown(' ALICE', NAT, 'SHA256:one'));
+  assert.ok(throttle.isKnown('alice', NAT, 'SHA256:two'));
+  // A digest is short, so one wrong credential in millions may look known.
+  const wrong = Array.from({ length: 20 }, (_, index) => throttle.isKnown('alice', NAT, `guess${index}`));
+  assert.ok(!wrong.includes(true));
+  assert.ok(!throttle.isKnown('alice', '203.0.113.1', 'SHA256:one'));
+  assert.ok(!throttle.isKnown('bob', NAT, 'SHA256:one'));
+  pass(8 * 24 * 3600_000);
+  assert.ok(!throttle.isKnown('alice', NAT, 'SHA256:one'));
 });

@@ -59,6 +59,16 @@ for (const { file, constant, row } of [
     row: /files that tools of one machine share, .* \| 100,000 /,
   },
   { file: 'auth/login-queue.ts', constant: 'MAX_AT_ONCE = 8', row: /checked at once +\| 8 / },
+  {
+    file: 'auth/login-queue.ts',
+    constant: 'MAX_AT_ONCE_KNOWN = 6',
+    row: /of these, for known logins +\| 6 /,
+  },
+  {
+    file: 'auth/login-queue.ts',
+    constant: 'MAX_AT_ONCE_SLOWED = 2',
+    row: /logins after too many failures +\| 2 /,
+  },
   { file: 'auth/login-queue.ts', constant: 'MAX_AT_ONCE_UNKNOWN = 6', row: /not known from .* \| 6 / },
   {
     file: 'auth/login-queue.ts',

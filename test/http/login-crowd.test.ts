@@ -123,6 +123,37 @@ test('threats 6, 9: a slow user directory gets at most 8 password checks at once
   assert.equal(directory.asked.length, length, 'a disconnected client was checked');
 });
 
+/** Answers about a right password at once, and about a wrong one only when `release` is called. */
+class HoldingDirectory extends HttpDirectory {
+  readonly #released = Promise.withResolvers<void>();
+  readonly release = this.#released.resolve;
+  held = 0;
+
+  override async identifyByPassword(login: string, password: string) {
+    if (password === PASSWORD) return await super.identifyByPassword(login, password);
+    this.held += 1;
+    await this.#released.promise;
+    return null;
+  }
+}
+
+test('threat 202: wrong passwords for a person who has logged in from their addresses do not delay another person’s first login', async (context) => {
+  const directory = new HoldingDirectory();
+  const door = await openDoor(context, { throttle: new LoginThrottle(), directory });
+  const addresses = ['127.0.4.1', '127.0.4.2', '127.0.4.3', '127.0.4.4', '127.0.4.5'];
+  for (const address of addresses)
+    assert.equal(await logIn(door.port, address, basic('alice', PASSWORD)), 200);
+  const over = new AbortController();
+  const guesses = addresses.flatMap((address) =>
+    ['one', 'two'].map((password) => logIn(door.port, address, basic('alice', password), over.signal)),
+  );
+  while (directory.held < 2) await delay(10);
+  assert.equal(await logIn(door.port, '127.0.5.1', basic('bob', PASSWORD)), 404);
+  over.abort();
+  directory.release();
+  await Promise.all(guesses);
+});
+
 /** A user directory that slowly answers that it knows nobody. */
 class StrictDirectory extends HttpDirectory {
   underWay = 0;
