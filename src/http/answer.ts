@@ -49,6 +49,7 @@ const STATUS: Readonly<Record<string, number>> = {
   STORE_FULL: 503,
   DIRECTORY_UNAVAILABLE: 503,
   DIRECTORY_BUSY: 503,
+  ENTRY_TOO_LARGE: 403,
   SHUTTING_DOWN: 503,
 };
 

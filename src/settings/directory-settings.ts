@@ -74,9 +74,4 @@ export const directorySettings = {
     '60',
     'Seconds that a positive answer from LDAP is cached. Refusals are never cached.',
   ],
-  ldap_lockout_time: [
-    seconds(0, 31_536_000),
-    '0',
-    'Seconds for which `pwdAccountLockedTime` locks an account. Use the value of `pwdLockoutDuration` in the password policy. 0: until the attribute is removed.',
-  ],
 } as const satisfies Record<string, Setting>;

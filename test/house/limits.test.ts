@@ -17,7 +17,6 @@ const NO_LIMITS = [
   'settle_time',
   'ingress_time',
   'ldap_cache_time',
-  'ldap_lockout_time',
   'pod_memory_reserved',
   'pod_disk_reserved',
 ];
@@ -69,6 +68,12 @@ for (const { file, constant, row } of [
     constant: 'MAX_AT_ONCE_SLOWED = 2',
     row: /logins after too many failures +\| 2 /,
   },
+  {
+    file: 'auth/ldap/ldap-messages.ts',
+    constant: 'MAX_ENTRY_BYTES = 1024 * 1024',
+    row: /size of one entry in LDAP +\| 1 MiB /,
+  },
+  { file: 'auth/ldap/ldap-entry.ts', constant: 'MAX_KEYS = 200', row: /keys of one entry in LDAP +\| 200 / },
   { file: 'auth/login-queue.ts', constant: 'MAX_AT_ONCE_UNKNOWN = 6', row: /not known from .* \| 6 / },
   {
     file: 'auth/login-queue.ts',

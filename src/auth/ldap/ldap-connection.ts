@@ -2,6 +2,7 @@ import type { connect, Socket } from 'node:net';
 import { Client, type Entry, type Filter, ResultCodeError, type SearchOptions } from 'ldapts';
 import { untilAborted } from '../../core/concurrency/until-aborted.ts';
 import { LdapEntry } from './ldap-entry.ts';
+import { readByMessages } from './ldap-messages.ts';
 import { valuesRead } from './values-read.ts';
 
 /** A search among the entries directly below the entry `base`. */
@@ -16,8 +17,6 @@ export interface LdapQuestion {
 
 /** How many entries are requested at a time (RFC 2696). Many servers return at most 500. */
 const PAGE = 500;
-/** How many bytes ldapts gets at once. The smallest LDAP message has 7 bytes, and a thousand messages do no harm. */
-const PIECE_BYTES = 8192;
 
 /**
  * Result codes with which a working server refuses a login: invalidCredentials, inappropriateAuthentication (the entry
@@ -42,7 +41,7 @@ export class LdapConnection {
   /** @param limitMs - The time limit that each search sends to the server. */
   constructor(socket: Socket, limitMs: number) {
     this.#socket = socket;
-    readInPieces(socket);
+    readByMessages(socket);
     this.#limitMs = limitMs;
     socket.once('close', () => {
       this.#isOpen = false;
@@ -126,21 +125,6 @@ export class LdapConnection {
     }
     return entries;
   }
-}
-
-/**
- * Makes the socket hand on at most `PIECE_BYTES` at once. ldapts calls itself for each message of a chunk, so thousands
- * of tiny messages in one chunk would overflow the stack, and this error would end the server.
- */
-function readInPieces(socket: Socket): void {
-  const push = socket.push.bind(socket);
-  socket.push = (chunk: Buffer | null) => {
-    if (chunk === null) return push(null);
-    let wantsMore = true;
-    for (let at = 0; at < chunk.length; at += PIECE_BYTES)
-      wantsMore = push(chunk.subarray(at, at + PIECE_BYTES));
-    return wantsMore;
-  };
 }
 
 function readAll(entries: readonly Entry[]): LdapEntry[] {

@@ -1,6 +1,10 @@
 import type { Entry } from 'ldapts';
 import { readKeyLine } from '../public-key.ts';
 import { readDn } from './ldap-dn.ts';
+import { TOO_LONG } from './ldap-messages.ts';
+
+/** How many keys an entry may have. More of them would keep the server busy at each login. */
+export const MAX_KEYS = 200;
 
 /** One entry that a search returned: its name as the server spells it, and the requested values. */
 export class LdapEntry {
@@ -17,6 +21,11 @@ export class LdapEntry {
   /** How many values the entry has. Its name counts as one. */
   get size(): number {
     return [...this.#values.values()].reduce((sum, values) => sum + values.length, 1);
+  }
+
+  /** True if the entry has more bytes or keys than the server reads. Then its values may be missing. */
+  get isTooLarge(): boolean {
+    return this.values(TOO_LONG).length > 0 || this.values('sshPublicKey').length > MAX_KEYS;
   }
 
   /** Returns all values of an attribute. The list is empty if the attribute is missing or hidden. */
@@ -36,8 +45,9 @@ export class LdapEntry {
     return parts.length === 1 ? (parts[0]?.value ?? null) : null;
   }
 
-  /** The public keys of `sshPublicKey` in base64. Leaves out values that are not usable keys. */
+  /** The public keys of `sshPublicKey` in base64. Leaves out values that are not usable keys. Empty if too large. */
   keys(): Set<string> {
+    if (this.isTooLarge) return new Set();
     const keys = this.values('sshPublicKey').map(readKeyLine);
     return new Set(keys.flatMap((key) => (typeof key === 'string' ? [] : [key.blob.toString('base64')])));
   }

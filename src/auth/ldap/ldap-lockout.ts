@@ -15,32 +15,28 @@ const CLOSED_SHELLS = new Set(['disabledtoolshell', 'false', 'nologin']);
 const DAY_MS = 24 * 3600_000;
 
 /**
- * Whether an account is disabled: locked by the password policy, under Toolforge's policy `disabled`, with a login
- * shell such as `nologin`, or expired.
+ * Whether an account is disabled: locked for good by the password policy, under Toolforge's policy `disabled`, with a
+ * login shell such as `nologin`, or expired. An entry that is too large counts as disabled, because its values are not
+ * known.
  *
- * @param lockoutMs - How long `pwdAccountLockedTime` locks an account. 0: until the attribute is removed.
+ * A lock with the time of its beginning does not count. LDAP sets it after wrong passwords, so strangers could take away
+ * the keys and rights of a person. It locks only the password, and LDAP refuses that itself.
+ *
  * @see https://datatracker.ietf.org/doc/html/draft-behera-ldap-password-policy-11#section-5.3.3
  */
-export function isLocked(entry: LdapEntry, lockoutMs: number, now = Date.now()): boolean {
+export function isLocked(entry: LdapEntry, now = Date.now()): boolean {
   return (
-    entry.values('pwdAccountLockedTime').some((time) => holds(time, lockoutMs, now)) ||
+    entry.isTooLarge ||
+    entry.values('pwdAccountLockedTime').some(isForGood) ||
     entry.values('pwdPolicySubentry').some(isDisabledPolicy) ||
     entry.values('loginShell').some((shell) => CLOSED_SHELLS.has(shell.trim().split('/').at(-1) ?? '')) ||
     entry.values('shadowExpire').some((days) => isExpired(Number(days), now))
   );
 }
 
-/**
- * True if an account that was locked at `time` is still locked.
- *
- * @param time - When the account was locked. A text that is not a time, such as `000001010000Z`, locks it permanently.
- */
-function holds(time: string, lockoutMs: number, now: number): boolean {
-  const [, year, month, day, hour, minute, second = '00'] =
-    /^(\d{4})(\d\d)(\d\d)(\d\d)(\d\d)(\d\d)?(?:[.,]\d+)?Z$/.exec(time) ?? [];
-  const since = Date.parse(`${year}-${month}-${day}T${hour}:${minute}:${second}Z`);
-  if (lockoutMs === 0 || year === '0000' || Number.isNaN(since)) return true;
-  return since + lockoutMs > now;
+/** True for `000001010000Z`, and for a text that is not a time. */
+function isForGood(time: string): boolean {
+  return time.startsWith('0000') || !/^\d{10,14}([.,]\d+)?(Z|[-+]\d{2,4})$/.test(time);
 }
 
 function isDisabledPolicy(dn: string): boolean {

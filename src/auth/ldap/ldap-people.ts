@@ -1,10 +1,12 @@
 import { randomUUID } from 'node:crypto';
 import { setImmediate } from 'node:timers/promises';
 import { AndFilter, DN, EqualityFilter, OrFilter, PresenceFilter } from 'ldapts';
+import { DeployError } from '../../core/errors.ts';
 import type { Log } from '../../core/log/log.ts';
+import { RecentMap } from '../recent-map.ts';
 import { userName } from '../user-name.ts';
 import { type ReadDn, readDn } from './ldap-dn.ts';
-import type { LdapEntry } from './ldap-entry.ts';
+import { type LdapEntry, MAX_KEYS } from './ldap-entry.ts';
 import { isLocked, LOCK_ATTRIBUTES } from './ldap-lockout.ts';
 import type { LdapServers } from './ldap-servers.ts';
 import type { LdapSettings } from './ldap-settings.ts';
@@ -17,6 +19,7 @@ export interface LdapPerson {
   readonly isDisabled: boolean;
 }
 
+const MAX_TOO_LARGE = 1000;
 /** How many names one LDAP filter asks for. */
 const NAMES_PER_SEARCH = 100;
 
@@ -27,6 +30,8 @@ export class LdapPeople {
   readonly #baseKey: string;
   readonly #attributes: readonly string[];
   readonly #log: Log;
+  /** The distinguished names of people whose entries were too large, by user name. */
+  readonly #tooLarge = new RecentMap<string>(MAX_TOO_LARGE);
 
   constructor(servers: LdapServers, settings: LdapSettings, log: Log) {
     this.#servers = servers;
@@ -36,12 +41,22 @@ export class LdapPeople {
     this.#log = log;
   }
 
-  /** The person with this user name. Null if nobody has it, or if several entries have it. */
+  /**
+   * The person with this user name. Null if nobody has it, or if several entries have it.
+   *
+   * @throws DeployError `ENTRY_TOO_LARGE` if the entry is too large.
+   */
   async byName(uid: string, signal: AbortSignal): Promise<LdapPerson | null> {
+    if (this.#servers.isTooLarge(this.#tooLarge.get(uid) ?? '')) throw tooLarge(uid);
     const { attribute } = this.#settings.people;
     const entries = await this.#search(new EqualityFilter({ attribute, value: uid }), signal);
     if (entries.length > 1)
       this.#log.warn({ uid, entries: entries.length }, 'several LDAP entries have the same user name');
+    const large = entries.find(({ isTooLarge }) => isTooLarge);
+    if (large !== undefined) {
+      this.#tooLarge.set(uid, readDn(large.dn)?.key ?? large.dn);
+      throw tooLarge(uid);
+    }
     const [entry, ...others] = entries;
     const person = entry === undefined || others.length > 0 ? null : this.#read(entry);
     return person?.uid === uid ? person : null;
@@ -54,8 +69,9 @@ export class LdapPeople {
 
   /** The people with these distinguished names. The list has nobody for a name without an entry. */
   async byDns(dns: readonly ReadDn[], signal: AbortSignal): Promise<LdapPerson[]> {
-    const wanted = new Set(dns.map((dn) => dn.key));
-    const entries = await chunkByChunk(dns, async (chunk) => {
+    const small = dns.filter(({ key }) => !this.#servers.isTooLarge(key));
+    const wanted = new Set(small.map((dn) => dn.key));
+    const entries = await chunkByChunk(small, async (chunk) => {
       const filters = chunk.map(({ first }) => {
         const parts = first.map((part) => new EqualityFilter(part));
         return parts.length === 1 && parts[0] !== undefined ? parts[0] : new AndFilter({ filters: parts });
@@ -100,8 +116,16 @@ export class LdapPeople {
   #read(entry: LdapEntry): LdapPerson | null {
     const uid = userName(entry.nameIn(this.#settings.people.attribute) ?? '');
     if (uid === null) return null;
-    return { uid, dn: entry.dn, keys: entry.keys(), isDisabled: isLocked(entry, this.#settings.lockoutMs) };
+    return { uid, dn: entry.dn, keys: entry.keys(), isDisabled: isLocked(entry) };
   }
+}
+
+function tooLarge(uid: string): DeployError {
+  return new DeployError(
+    'ENTRY_TOO_LARGE',
+    `the entry of ${uid} in the user directory (LDAP) is too large`,
+    `Remove keys from it, and try again after a minute. A person may have at most ${MAX_KEYS} keys.`,
+  );
 }
 
 /**

@@ -4,7 +4,9 @@ import { untilAborted } from '../../core/concurrency/until-aborted.ts';
 import { alarmAbout, calm } from '../../core/log/alarms.ts';
 import type { Log } from '../../core/log/log.ts';
 import { tooManyLogins, unavailable } from '../directory-timeout.ts';
+import { RecentMap } from '../recent-map.ts';
 import { LdapConnection, type LdapQuestion } from './ldap-connection.ts';
+import { readDn } from './ldap-dn.ts';
 import type { LdapEntry } from './ldap-entry.ts';
 import { type LdapServer, type LdapSettings, readAccountPassword, readAuthorities } from './ldap-settings.ts';
 import { openSocket } from './ldap-socket.ts';
@@ -14,6 +16,9 @@ const SEARCHES = { atOnce: 32, waiting: 256 } as const;
 const BINDS = { atOnce: 8, waiting: 64 } as const;
 /** A connection that was idle for longer is not used again, because a firewall may have cut it without notice. */
 const MAX_IDLE_MS = 60_000;
+/** For how long the server remembers that an entry was too large. */
+const TOO_LARGE_MS = 60_000;
+const MAX_TOO_LARGE = 1000;
 
 /**
  * The LDAP servers. Each question goes first to the server that answered last. If this server fails or does not answer
@@ -31,6 +36,8 @@ export class LdapServers {
   });
   readonly #binds = new ConcurrencyLimit(BINDS.atOnce, { most: BINDS.waiting, refusal: tooManyLogins });
   readonly #attemptMs: number;
+  /** Until when each entry that was too large is remembered, by distinguished name. */
+  readonly #tooLarge = new RecentMap<number>(MAX_TOO_LARGE);
   #preferred = 0;
   #isClosed = false;
 
@@ -48,10 +55,22 @@ export class LdapServers {
    * signal's reason.
    */
   async search(question: LdapQuestion, signal: AbortSignal): Promise<LdapEntry[]> {
-    return await this.#searches.run(
+    const entries = await this.#searches.run(
       () => this.#ask(signal, (server, attempt) => this.#searchOn(server, question, attempt)),
       signal,
     );
+    for (const { dn, isTooLarge } of entries) if (isTooLarge) this.#noteTooLarge(dn);
+    return entries;
+  }
+
+  /**
+   * Whether an entry was too large within the last minute. Then nobody should ask for it again, because already the
+   * answer keeps the server busy.
+   *
+   * @param key - The `key` of the distinguished name, as `readDn` returns it.
+   */
+  isTooLarge(key: string): boolean {
+    return (this.#tooLarge.get(key) ?? 0) > performance.now();
   }
 
   /**
@@ -180,6 +199,13 @@ export class LdapServers {
     const ca = caFile === null ? null : await readAuthorities(caFile);
     const socket = await openSocket(server, ca, signal);
     return new LdapConnection(socket, this.#settings.limitMs);
+  }
+
+  #noteTooLarge(dn: string): void {
+    const key = readDn(dn)?.key ?? dn;
+    if (this.isTooLarge(key)) return;
+    this.#tooLarge.set(key, performance.now() + TOO_LARGE_MS);
+    this.#log.warn({ dn }, 'LDAP entry is too large or has too many keys: it counts as disabled');
   }
 
   #forget(server: LdapServer): void {

@@ -27,7 +27,6 @@ export interface LdapSettings {
   readonly toolAccounts: string | null;
   readonly limitMs: number;
   readonly cacheMs: number;
-  readonly lockoutMs: number;
 }
 
 export type LdapConfig = Pick<Config, Extract<keyof Config, `ldap_${string}`>>;
@@ -60,7 +59,6 @@ export async function readLdapSettings(config: LdapConfig): Promise<LdapSettings
       config.ldap_tool_accounts === '' ? null : checkedDn('ldap_tool_accounts', config.ldap_tool_accounts),
     limitMs: config.ldap_time,
     cacheMs: config.ldap_cache_time,
-    lockoutMs: config.ldap_lockout_time,
   };
 }
 

@@ -63,7 +63,7 @@ export class LdapTools {
   async keysOfAccounts(signal: AbortSignal): Promise<{ name: ToolName; keys: ReadonlySet<string> }[]> {
     const accounts = await this.#accounts(new PresenceFilter({ attribute: 'sshPublicKey' }), signal, true);
     return accounts.flatMap((entry) => {
-      const name = this.#isDisabled(entry) ? null : this.#toolIn(entry.nameIn('uid'));
+      const name = isLocked(entry) ? null : this.#toolIn(entry.nameIn('uid'));
       return name === null ? [] : [{ name, keys: entry.keys() }];
     });
   }
@@ -100,7 +100,7 @@ export class LdapTools {
       return null;
     }
     const own = accounts.filter((entry) => this.#toolIn(entry.nameIn('uid')) === name);
-    const isDisabled = [group, ...own].some((entry) => this.#isDisabled(entry));
+    const isDisabled = [group, ...own].some((entry) => isLocked(entry));
     const [account] = own.length === 1 && !isDisabled ? own : [];
     return {
       name,
@@ -117,10 +117,6 @@ export class LdapTools {
   #toolIn(text: string | null): ToolName | null {
     const { prefix } = this.#settings.tools;
     return text?.startsWith(prefix) ? toolName(text.slice(prefix.length)) : null;
-  }
-
-  #isDisabled(entry: LdapEntry): boolean {
-    return isLocked(entry, this.#settings.lockoutMs);
   }
 
   #anyOf(attribute: string, names: readonly ToolName[]): Filter {

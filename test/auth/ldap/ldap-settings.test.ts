@@ -31,7 +31,7 @@ test('the defaults of the LDAP settings are those of Toolforge', async () => {
   assert.equal(settings.tools.base, 'ou=servicegroups,dc=wikimedia,dc=org');
   assert.equal(settings.tools.prefix, 'tools.');
   assert.equal(settings.toolAccounts, 'ou=people,ou=servicegroups,dc=wikimedia,dc=org');
-  assert.deepEqual([settings.limitMs, settings.cacheMs, settings.lockoutMs], [5000, 60_000, 0]);
+  assert.deepEqual([settings.limitMs, settings.cacheMs], [5000, 60_000]);
 });
 
 test('ldap_servers takes several servers, with ports and IP addresses', async () => {

@@ -4,12 +4,15 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { type AddressInfo, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { Writable } from 'node:stream';
 import { after, before, beforeEach, test } from 'node:test';
+import { setTimeout as wait } from 'node:timers/promises';
 import { Attribute, Change } from 'ldapts';
+import { pino } from 'pino';
 import type { Directory } from '../../../src/auth/directory.ts';
 import { toolName } from '../../../src/core/names.ts';
 import { makeKey, offered, openOn } from '../../support/slapd/directory.ts';
-import { addAccount, addPerson, addTool, groupDn, personDn } from '../../support/slapd/people.ts';
+import { accountDn, addAccount, addPerson, addTool, groupDn, personDn } from '../../support/slapd/people.ts';
 import { type Attributes, BASE, TestSlapd } from '../../support/slapd/slapd.ts';
 
 const signal = AbortSignal.timeout(120_000);
@@ -184,7 +187,6 @@ for (const cn of [
 
 const closed: readonly (readonly [string, Attributes])[] = [
   ['locked for good', { pwdAccountLockedTime: '000001010000Z' }],
-  ['locked since yesterday', { pwdAccountLockedTime: stamp(Date.now() - DAY_MS) }],
   ['closed by the policy “disabled”', { pwdPolicySubentry: `cn=disabled,ou=ppolicies,${BASE}` }],
   ['closed by Toolforge’s shell for disabled tools', { loginShell: '/bin/disabledtoolshell' }],
   ['closed by the shell /bin/false', { loginShell: '/bin/false' }],
@@ -226,16 +228,47 @@ for (const [name, attributes] of [
   });
 }
 
-test('threat 12: a temporary lock of an LDAP account ends after ldap_lockout_time, and a permanent lock does not', async () => {
-  const patient = await openOn(slapd, { ldap_lockout_time: '600' });
-  const asked = () => patient.identifyByKey('alice', offered(key), signal);
-  await alice({ pwdAccountLockedTime: stamp(Date.now() - 300_000) });
-  assert.equal(await asked(), null);
-  await modify(personDn('alice'), 'replace', 'pwdAccountLockedTime', stamp(Date.now() - 700_000));
-  assert.equal((await asked())?.uid, 'alice');
-  await modify(personDn('alice'), 'replace', 'pwdAccountLockedTime', '000001010000Z');
-  assert.equal(await asked(), null);
-  await patient.close();
+test('threat 203: wrong passwords lock the password of a person or tool in LDAP for a time, but neither their keys nor the tool', async () => {
+  const policy = (type: string, value: string) =>
+    modify(`cn=default,ou=ppolicies,${BASE}`, 'replace', type, value);
+  const lockOf = (dn: string) =>
+    slapd.edit(async (client) => {
+      const { searchEntries } = await client.search(dn, {
+        scope: 'base',
+        attributes: ['pwdAccountLockedTime'],
+      });
+      return String(searchEntries[0]?.['pwdAccountLockedTime'] ?? '');
+    });
+  const robot = makeKey(folder, 'robot');
+  await alice();
+  await addTool(slapd, 'hello', [personDn('alice')]);
+  await addAccount(slapd, 'hello', { keys: [robot], password: 'correct horse' });
+  await policy('pwdLockoutDuration', '600');
+  await policy('pwdMaxFailure', '5');
+  try {
+    for (const login of ['alice', 'tools.hello']) {
+      for (let count = 0; count < 6; count += 1)
+        assert.equal(await byPassword(login, `wrong ${count}`), null);
+    }
+    for (const dn of [personDn('alice'), accountDn('hello')]) assert.match(await lockOf(dn), /^20\d{12}Z$/);
+    for (const login of ['alice', 'tools.hello', 'git']) assert.equal(await byKey(login), 'alice');
+    assert.equal(await byKey('tools.hello', robot), 'tools.hello');
+    assert.deepEqual(await directory.toolsOf('alice', signal), ['hello']);
+    const tool = await directory.findTool(hello, signal);
+    assert.deepEqual([tool?.isDisabled, [...(tool?.maintainers ?? [])]], [false, ['alice']]);
+    for (const login of ['alice', 'tools.hello']) assert.equal(await byPassword(login), null);
+    // When LDAP's lock has ended, the right password works again, and LDAP forgets the lock.
+    await policy('pwdLockoutDuration', '1');
+    while ((await byPassword('alice')) === null) await wait(200, undefined, { signal });
+    assert.equal(await byPassword('tools.hello'), 'tools.hello');
+    assert.equal(await lockOf(personDn('alice')), '');
+    await modify(personDn('alice'), 'replace', 'pwdAccountLockedTime', '000001010000Z');
+    assert.equal(await byKey('alice'), null);
+    assert.equal(await byPassword('alice'), null);
+  } finally {
+    await policy('pwdMaxFailure', '1000');
+    await policy('pwdLockoutDuration', '0');
+  }
 });
 
 test('threat 13: invalid values of sshPublicKey do not hide a valid key, and give no access', async () => {
@@ -274,6 +307,58 @@ test('threat 13: invalid values of sshPublicKey do not hide a valid key, and giv
   assert.equal(await byKey('git', stranger), null);
 });
 
+test('threat 204: an LDAP entry with 12,000 keys gives no access and costs little, and other people are not affected', async () => {
+  const { log, lines } = collectLog();
+  const watched = await openOn(slapd, {}, log);
+  const eve = makeKey(folder, 'eve');
+  await addPerson(slapd, 'eve', { keys: [eve, ...manyKeys(12_000)], password: 'correct horse' });
+  await alice();
+  await addTool(slapd, 'hello', [personDn('eve'), personDn('alice')]);
+  const ask = async (login: string, line: string) =>
+    await watched.identifyByKey(login, offered(line), signal);
+  const refusal = { code: 'ENTRY_TOO_LARGE', message: /the entry of eve .* is too large/ };
+  const before = process.threadCpuUsage();
+  for (let count = 0; count < 20; count += 1) await assert.rejects(ask('eve', eve), refusal);
+  const { user, system } = process.threadCpuUsage(before);
+  await assert.rejects(watched.identifyByPassword('eve', 'correct horse', signal), refusal);
+  for (const login of ['alice', 'git', 'tools.hello']) assert.equal((await ask(login, key))?.uid, 'alice');
+  for (const login of ['git', 'tools.hello']) assert.equal(await ask(login, eve), null);
+  assert.deepEqual((await watched.findTool(hello, signal))?.maintainers, new Set(['alice']));
+  const told = lines.filter(({ msg }) => String(msg).includes('too large or has too many keys'));
+  assert.deepEqual(
+    told.map(({ dn }) => dn),
+    [personDn('eve')],
+  );
+  assert.ok(user + system < 1_000_000, `20 refusals took ${user + system} µs`);
+  await watched.close();
+});
+
+test('threat 204: a person may have 200 keys, and with one more, none counts', async () => {
+  await alice({ sshPublicKey: [key, ...manyKeys(199)] });
+  await addPerson(slapd, 'eve', { keys: [makeKey(folder, 'eve2'), ...manyKeys(200)] });
+  assert.equal(await byKey('alice'), 'alice');
+  await assert.rejects(byKey('eve'), { code: 'ENTRY_TOO_LARGE' });
+});
+
+/** Different public keys, without private keys. */
+function manyKeys(count: number): string[] {
+  const [, base64 = ''] = key.split(' ');
+  return Array.from({ length: count }, (_, index) => {
+    const blob = Buffer.from(base64, 'base64');
+    blob.writeUInt32BE(index, blob.length - 4);
+    return `ssh-ed25519 ${blob.toString('base64')} eve@laptop`;
+  });
+}
+
+function collectLog() {
+  const lines: Record<string, unknown>[] = [];
+  const write = (line: unknown, _encoding: unknown, done: () => void) => {
+    lines.push(JSON.parse(String(line)));
+    done();
+  };
+  return { lines, log: pino({ base: null }, new Writable({ write })) };
+}
+
 async function modify(
   dn: string,
   operation: 'add' | 'delete' | 'replace',
@@ -291,9 +376,4 @@ async function modify(
       new Change({ operation, modification: new Attribute({ type, values: [value] }) }),
     ]),
   );
-}
-
-/** A time in milliseconds since 1970, as LDAP writes it. See RFC 4517, 3.3.13. */
-function stamp(at: number): string {
-  return `${new Date(at).toISOString().replace(/[-:T]/g, '').slice(0, 14)}Z`;
 }

@@ -1,0 +1,111 @@
+import type { Socket } from 'node:net';
+import { BerReader, BerWriter, ProtocolOperation } from 'ldapts';
+
+/** The most bytes of one entry of an answer. A group with 10,000 members has half of them. */
+const MAX_ENTRY_BYTES = 1024 * 1024;
+/** The start of a message that is too long. It must have the name of the entry. */
+const HEAD_BYTES = 8192;
+/** The only attribute of an entry that was too long to read. No LDAP server has an attribute with this name. */
+export const TOO_LONG = 'toolforgePushTooLong';
+
+const SEQUENCE = 0x30;
+const SET = 0x31;
+const OCTETS = 0x04;
+
+/**
+ * Makes the socket hand on whole LDAP messages, each by itself, for two reasons. ldapts calls itself for each message of
+ * a chunk, so thousands of tiny messages in one chunk would overflow the stack, and this error would end the server. And
+ * ldapts copies all earlier chunks of a message for each further chunk, so a long message would keep the server busy.
+ *
+ * An entry of more than `MAX_ENTRY_BYTES` is not read. ldapts gets an entry with the same name instead, which has only
+ * the attribute `TOO_LONG`.
+ */
+export function readByMessages(socket: Socket): void {
+  const push = socket.push.bind(socket);
+  const messages = new LdapMessages();
+  socket.push = (chunk: Buffer | null) => {
+    if (chunk === null) return push(null);
+    let wantsMore = true;
+    try {
+      for (const message of messages.read(chunk)) wantsMore = push(message);
+    } catch (error) {
+      socket.destroy(error as Error);
+      return false;
+    }
+    return wantsMore;
+  };
+}
+
+/** Divides a stream into LDAP messages (RFC 4511 section 4.1.1). */
+export class LdapMessages {
+  /** The bytes that have come of the next message. */
+  #chunks: Buffer[] = [];
+  #size = 0;
+  /** The next message is looked at when it has so many bytes. */
+  #needed = 1;
+  /** How many bytes of a message that is too long are still to come. */
+  #dropped = 0;
+
+  /**
+   * Returns the messages that this chunk completes.
+   *
+   * @throws Error if the chunk is not LDAP, or if a message that is not an entry is too long.
+   */
+  *read(chunk: Buffer): Generator<Buffer> {
+    const dropped = Math.min(this.#dropped, chunk.length);
+    this.#dropped -= dropped;
+    if (dropped < chunk.length) this.#chunks.push(chunk.subarray(dropped));
+    this.#size += chunk.length - dropped;
+    while (this.#size >= this.#needed) {
+      const bytes = this.#chunks.length === 1 ? (this.#chunks[0] ?? chunk) : Buffer.concat(this.#chunks);
+      const length = lengthOf(bytes);
+      if (length === null) return this.#keep(bytes, bytes.length + 1);
+      const isTooLong = length > MAX_ENTRY_BYTES;
+      const needed = isTooLong ? HEAD_BYTES : length;
+      if (bytes.length < needed) return this.#keep(bytes, needed);
+      yield isTooLong ? withoutValues(bytes, length) : bytes.subarray(0, length);
+      this.#dropped = Math.max(0, length - bytes.length);
+      this.#keep(bytes.subarray(length), 1);
+    }
+  }
+
+  #keep(bytes: Buffer, needed: number): void {
+    this.#chunks = bytes.length === 0 ? [] : [bytes];
+    this.#size = bytes.length;
+    this.#needed = needed;
+  }
+}
+
+/** The length in bytes of the message at the start of `bytes`. Null if more bytes are needed to know it. */
+function lengthOf(bytes: Buffer): number | null {
+  if (bytes[0] !== undefined && bytes[0] !== SEQUENCE)
+    throw new Error('The LDAP server sent something else.');
+  const [, first] = bytes;
+  if (first === undefined) return null;
+  if (first < 0x80) return 2 + first;
+  const digits = first & 0x7f;
+  if (digits === 0 || digits > 4) throw new Error('The LDAP server sent a message without a valid length.');
+  return bytes.length < 2 + digits ? null : 2 + digits + bytes.readUIntBE(2, digits);
+}
+
+/** Makes an entry with the name of the one whose message begins with `bytes`. */
+function withoutValues(bytes: Buffer, length: number): Buffer {
+  const reader = new BerReader(bytes);
+  reader.readSequence();
+  const id = reader.readInt();
+  const operation = reader.readSequence();
+  const name = operation === ProtocolOperation.LDAP_RES_SEARCH_ENTRY ? reader.readString() : null;
+  if (id === null || name === null) throw new Error(`The LDAP server sent a message of ${length} bytes.`);
+  const writer = new BerWriter();
+  writer.startSequence();
+  writer.writeInt(id);
+  writer.startSequence(ProtocolOperation.LDAP_RES_SEARCH_ENTRY);
+  writer.writeString(name);
+  writer.startSequence();
+  writer.startSequence(SEQUENCE);
+  writer.writeString(TOO_LONG, OCTETS);
+  writer.startSequence(SET);
+  writer.writeString(String(length));
+  for (let open = 0; open < 5; open += 1) writer.endSequence();
+  return Buffer.from(writer.buffer);
+}

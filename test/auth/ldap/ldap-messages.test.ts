@@ -1,0 +1,55 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { BerReader } from 'ldapts';
+import { LdapMessages } from '../../../src/auth/ldap/ldap-messages.ts';
+
+/** A part of an LDAP message, with the length in its longest form. */
+function part(tag: number, ...contents: readonly Buffer[]): Buffer {
+  const content = Buffer.concat(contents);
+  const head = Buffer.from([tag, 0x84, 0, 0, 0, 0]);
+  head.writeUInt32BE(content.length, 2);
+  return Buffer.concat([head, content]);
+}
+
+function message(id: number, operation: number, name: string, bytes: number): Buffer {
+  const attributes = part(0x30, Buffer.alloc(bytes, 'x'));
+  return part(0x30, Buffer.from([2, 1, id]), part(operation, part(0x04, Buffer.from(name)), attributes));
+}
+
+/** Reads the messages from chunks of these sizes, in turn. */
+function read(stream: Buffer, sizes: readonly number[]): Buffer[] {
+  const messages = new LdapMessages();
+  const found: Buffer[] = [];
+  for (let at = 0, turn = 0; at < stream.length; turn += 1) {
+    const size = sizes[turn % sizes.length] ?? 1;
+    found.push(...messages.read(stream.subarray(at, at + size)));
+    at += size;
+  }
+  return found;
+}
+
+for (const sizes of [[1], [3, 1, 70_000], [65_536], [5_000_000]]) {
+  test(`threat 204: of LDAP messages in chunks of ${sizes.join(', ')} bytes, only an entry that is too long is replaced`, () => {
+    const small = [message(1, 0x64, 'uid=a', 10), Buffer.from('300c02010165070a010004000400', 'hex')];
+    const long = message(7, 0x64, 'uid=eve,ou=people', sizes[0] === 1 ? 1_100_000 : 3_000_000);
+    const [first, entry, second, third, ...others] = read(
+      Buffer.concat([...small.slice(0, 1), long, ...small, long]),
+      sizes,
+    );
+    assert.deepEqual([first, second, third], [small[0], small[0], small[1]]);
+    assert.equal(others.length, 1);
+    assert.ok(entry !== undefined);
+    const reader = new BerReader(entry);
+    reader.readSequence(0x30);
+    assert.equal(reader.readInt(), 7);
+    reader.readSequence(0x64);
+    assert.equal(reader.readString(), 'uid=eve,ou=people');
+    assert.ok(entry.length < 200);
+  });
+}
+
+test('threat 204: a message that is too long and is not an entry, or is not LDAP, ends the connection', () => {
+  assert.throws(() => read(message(1, 0x65, '', 2_000_000), [65_536]), /a message of 2\d{6} bytes/);
+  assert.throws(() => read(Buffer.from('HTTP/1.1 400'), [4]), /something else/);
+  assert.throws(() => read(Buffer.from('3080', 'hex'), [1]), /without a valid length/);
+});
