@@ -97,6 +97,26 @@ test('with LDAP, `user add`, `user list` and `tool add` fail and say that users 
   assert.equal((await server.local('user', 'add', '--help')).exitCode, 0);
 });
 
+test('threat 204: a person whose LDAP entry is too large is told so over SSH and HTTP, and the server’s log names the entry once', async () => {
+  const keys = Array.from({ length: 201 }, (_, index) => `ssh-ed25519 AAAA ${index}`);
+  await addPerson(slapd, 'eve', { keys, password: 'correct-horse' });
+  const said = /The entry of eve in the user directory \(LDAP\) is too large/;
+  for (let count = 0; count < 2; count += 1) {
+    const { exitCode, stderr } = await loudly(server, 'eve');
+    assert.equal(exitCode, 255);
+    assert.match(stderr, said);
+    assert.match(stderr, /Remove keys from it/);
+  }
+  const answer = await http('hello', 'eve', 'correct-horse');
+  assert.equal(answer.status, 403);
+  assert.match(await answer.text(), said);
+  const told = server.lines.filter(({ msg }) => /too large or has too many keys/.test(msg));
+  assert.deepEqual(
+    told.map((line) => [line['level'], line['dn']]),
+    [['warn', personDn('eve')]],
+  );
+});
+
 describe('with users and tools in LDAP', { concurrency: 3 }, () => {
   test('threat 13: a person pushes with a key from LDAP, although another value of their sshPublicKey is not a key', async () => {
     const tree = await WorkTree.create(server, 'ssh', 'by-key');
