@@ -1,5 +1,4 @@
 import { chmod, writeFile } from 'node:fs/promises';
-import { stringify } from 'smol-toml';
 import type { Process } from '../../core/types.ts';
 import { brokenBuildpack, stepFailed } from '../build-failures.ts';
 import type { Progressed } from '../local/tool-cache.ts';
@@ -17,6 +16,7 @@ import {
   withPlatformVariables,
 } from './layer-environment.ts';
 import { type Layer, layerVersion, readLayers } from './layers.ts';
+import { tomlLines } from './toml-lines.ts';
 
 /**
  * Runs `bin/build` of each buildpack in turn. Each buildpack gets the build environment that the earlier ones left.
@@ -59,10 +59,10 @@ async function runBuild(
   const folder = escapeId(buildpack.id);
   const plan = `${folder}.toml`;
   const name = nameOf(buildpack.id);
-  const handed = entriesFor(entries, buildpack.id).map(({ name, metadata }) =>
-    Object.keys(metadata).length === 0 ? { name } : { name, metadata },
+  const handed = entriesFor(entries, buildpack.id).map(
+    ({ name, metadata }) => `[[entries]]\n${tomlLines({ name })}[entries.metadata]\n${tomlLines(metadata)}`,
   );
-  await writeFile(places.source('plans', plan), stringify({ entries: handed }), { flag: 'wx' });
+  await writeFile(places.source('plans', plan), handed.join('\n'), { flag: 'wx' });
   // Let the buildpack read its build plan, because the umask may have made a file that only the server can read.
   await chmod(places.source('plans', plan), 0o644);
   guard.enter(name);

@@ -1,9 +1,9 @@
 import { join } from 'node:path';
-import { stringify } from 'smol-toml';
 import { z } from 'zod';
 import { brokenBuildpack } from '../build-failures.ts';
 import { isPlainFolder, listPlainFolder, readTomlFile } from '../source/safe-files.ts';
 import { escapeId } from './layer-environment.ts';
+import { tomlLines } from './toml-lines.ts';
 
 /** A layer, as `NAME.toml` describes it. */
 export interface Layer {
@@ -102,7 +102,7 @@ async function readLayerFile(root: string, buildpack: string, file: string) {
  * cache), because the buildpack must set these again in each build.
  */
 export function restoredLayerFile(layer: Layer): string {
-  return stringify({ metadata: layer.metadata });
+  return `[metadata]\n${tomlLines(layer.metadata)}`;
 }
 
 /** The path of a layer's folder. With `.toml` at the end, it is the path of the layer's file. */

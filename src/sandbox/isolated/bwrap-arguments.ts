@@ -130,6 +130,20 @@ function network(publish: SandboxCommand['publish'], hostFiles: HostFiles): stri
 }
 
 /**
+ * A part of a shell script that closes all descriptors but 0 to 2. pasta leaves the socket open that listens at a
+ * published port. It belongs to the network of this machine. So a tool that had it could connect to every address of
+ * this machine, and listen on its ports: connect(2) with AF_UNSPEC makes a new socket of it. Some shells cannot close
+ * descriptors of two digits, so if one is open, the sandbox does not start.
+ */
+export const CLOSE_DESCRIPTORS = `
+exec 3<&- 4<&- 5<&- 6<&- 7<&- 8<&- 9<&-
+for descriptor in /proc/self/fd/[1-9][0-9]*; do
+  [ -h "$descriptor" ] || continue
+  echo "the descriptor \${descriptor##*/} stays open" >&2
+  exit 1
+done`;
+
+/**
  * Returns a shell command that sets the routes of the sandbox, unless its network has them already, and then starts
  * bwrap. bwrap could not set the routes itself, because it drops the right to change routes. The shell also opens the
  * seccomp filter, because pasta, which starts the shell, closes unknown descriptors.
@@ -139,9 +153,9 @@ function network(publish: SandboxCommand['publish'], hostFiles: HostFiles): stri
  * descriptors 0 to 2 to the first process in the sandbox, so every tool could leave its sandbox.
  */
 function behindFence(command: SandboxCommand, { fence, filter, isInHeldNetwork }: Isolation): string[] {
-  const descriptors = `${FILTER_DESCRIPTOR}<"$filter" ${ARGUMENTS_DESCRIPTOR}<&0 </dev/null 3<&- 4<&-`;
+  const descriptors = `${FILTER_DESCRIPTOR}<"$filter" ${ARGUMENTS_DESCRIPTOR}<&0 </dev/null`;
   const script = (more: string) =>
-    `${isInHeldNetwork ? '' : SET_ROUTES}\nfilter=$3; shift 3${more}; exec bwrap "$@" ${descriptors}`;
+    `${CLOSE_DESCRIPTORS}\n${isInHeldNetwork ? '' : SET_ROUTES}\nfilter=$3; shift 3${more}; exec bwrap "$@" ${descriptors}`;
   const words = [...fence.files, filter];
   const mount = changeable(command);
   if (mount?.writesTo === undefined) return ['sh', '-c', script(''), 'sh', ...words];

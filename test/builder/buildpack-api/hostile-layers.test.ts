@@ -3,9 +3,11 @@ import { link, mkdir, mkdtemp, rm, truncate, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
+import { parse } from 'smol-toml';
 import { readProcesses } from '../../../src/builder/buildpack-api/launch-processes.ts';
 import { addEnvFolder, addLayerFolders } from '../../../src/builder/buildpack-api/layer-environment.ts';
-import { readLayers } from '../../../src/builder/buildpack-api/layers.ts';
+import { readLayers, restoredLayerFile } from '../../../src/builder/buildpack-api/layers.ts';
+import { tomlLines } from '../../../src/builder/buildpack-api/toml-lines.ts';
 import { giveBack, keepLayers } from '../../../src/builder/local/tool-cache.ts';
 import { listPlainFolder } from '../../../src/builder/source/safe-files.ts';
 
@@ -55,6 +57,45 @@ test('threat 60: the server refuses twenty values of 1 MiB that layers set for o
     }
   };
   await assert.rejects(addAll(), { code: 'NOT_PASSABLE' });
+});
+
+test('threat 208: the metadata of a layer are written again in about as many bytes as they had, even if a long key has thousands of tables', async () => {
+  const folder = await newFolder('one');
+  const text = `[types]\ncache = true\n[metadata]\n${'k'.repeat(32_000)} = [${Array.from({ length: 10_400 }, () => '{}').join()}]\n`;
+  await writeFile(join(folder, 'one/big.toml'), text);
+  const [layer] = await readLayers(folder, 'one');
+  assert.ok(layer !== undefined);
+  const written = restoredLayerFile(layer);
+  assert.ok(written.length <= text.length, `${text.length} bytes became ${written.length}`);
+  assert.ok(JSON.stringify(parse(written)) === JSON.stringify({ metadata: layer.metadata }));
+});
+
+test('every value of TOML is the same after it was written again', () => {
+  const table = parse(String.raw`
+number = -1
+float = 1.5
+infinite = -inf
+text = "tab \t, quotes \" and ' , DEL \u007f, ü and \U0001F600"
+lines = '''
+one
+two'''
+yes = true
+moment = 1979-05-27T07:32:00Z
+local = 1979-05-27T07:32:00
+day = 1979-05-27
+hour = 07:32:00
+"key with \" and \u007f" = 1
+"" = 2
+list = [[1, 2], ["a"], [], {b = 1, c = {}}]
+[table.inner]
+"d.e" = 1
+[[table.many]]
+f = 1
+[[table.many]]
+["__proto__"]
+g = 1
+`);
+  assert.deepEqual(parse(tomlLines(table)), table);
 });
 
 test('threat 60: a buildpack with more than 100 layers fails the build', async () => {

@@ -169,6 +169,50 @@ for (const { name, text, why } of [
   });
 }
 
+/** Nine levels of nine aliases each. */
+const nested = (leaf: string, level: (aliases: string) => string) =>
+  `a0: &a0 ${leaf}\n${Array.from({ length: 9 }, (_, n) => `a${n + 1}: &a${n + 1} ${level(aliases(`a${n}`, 9))}`).join('\n')}\n`;
+const aliases = (name: string, count: number) => Array.from({ length: count }, () => `*${name}`).join(',');
+
+for (const { name, text } of [
+  { name: 'aliases of an empty list', text: nested('[]', (inner) => `[${inner}]`) },
+  { name: 'aliases of an empty mapping', text: nested('{}', (inner) => `[${inner}]`) },
+  { name: 'merges of an empty mapping', text: nested('{}', (inner) => `{<<: [${inner}]}`) },
+  { name: 'aliases as keys', text: nested('[]', (inner) => `{? [${inner}] : 1}`) },
+  { name: 'a long text', text: `a0: &a0 ${'x'.repeat(4000)}\na1: [${aliases('a0', 3000)}]\n` },
+  {
+    name: 'two lists, for which the parser’s own limit needs hours',
+    text: `a0: &a0 []\na1: &a1 [${aliases('a0', 2000)}]\na2: [${aliases('a1', 2000)}]\n`,
+  },
+]) {
+  test(`threat 206: a small YAML file whose aliases stand for a large content is refused at once: ${name}`, async () => {
+    const source = await sourceOf({ 'service.template': text });
+    await assert.rejects(
+      readServiceTemplate(source),
+      failsWith('BUILD_SERVICE_TEMPLATE', /uses too many YAML aliases/),
+    );
+  });
+}
+
+test('a YAML file may use one anchor many times', async () => {
+  const text = `usual: &usual {mem: 1Gi}\njobs: [${aliases('usual', 60)}]\nhealth-check-path: /up\n`;
+  const read = await readServiceTemplate(await sourceOf({ 'service.template': text }));
+  assert.deepEqual(read.settings, { healthCheckPath: '/up' });
+});
+
+for (const { name, text } of [
+  { name: 'an alias without an anchor', text: 'type: *python\n' },
+  { name: 'a merge of a number', text: '<<: 3\n' },
+]) {
+  test(`a YAML file that the parser cannot resolve is refused with the reason: ${name}`, async () => {
+    const source = await sourceOf({ 'service.template': text });
+    await assert.rejects(
+      readServiceTemplate(source),
+      failsWith('BUILD_SERVICE_TEMPLATE', /is not valid YAML \(.+\)/),
+    );
+  });
+}
+
 test('service.template is found where Toolforge’s webservice looks for it, and two such files are refused', async () => {
   const source = await sourceOf({});
   await mkdir(join(source, 'www/python/src'), { recursive: true });

@@ -7,6 +7,7 @@ import { availableParallelism } from 'node:os';
 import { join, resolve } from 'node:path';
 import { test } from 'node:test';
 import { execa } from 'execa';
+import { CLOSE_DESCRIPTORS } from '../../../src/sandbox/isolated/bwrap-arguments.ts';
 import { Cgroups } from '../../../src/sandbox/process/cgroups.ts';
 import { instanceId } from '../../../src/sandbox/process/marked-processes.ts';
 import { dataFolder, isRoot, lineOf, runIn, sandboxIn, startIn } from '../sandbox-bench.ts';
@@ -178,6 +179,51 @@ os.execv(sys.argv[1], sys.argv[1:])`;
   assert.match(stdout, /0 -> \/dev\/null/);
   assert.doesNotMatch(stdout, /45 ->/);
   assert.match(stdout, /No such file or directory/);
+});
+
+test('threat 209: a process that publishes a port gets no socket of the network outside, through which it could reach and open ports of this machine', async (t) => {
+  await using data = await dataFolder();
+  const sandbox = await sandboxIn(data.path, 'isolated');
+  const secret = await listening();
+  t.after(() => secret.server.close());
+  const { server, port } = await listening();
+  server.close();
+  // A listening socket that is disconnected (connect(2), AF_UNSPEC) can connect to other addresses.
+  const script = `
+import ctypes, os, socket
+for name in os.listdir('/proc/self/fd'):
+    try: link = os.readlink('/proc/self/fd/' + name)
+    except OSError: continue
+    print('descriptor', name, link)
+    if not link.startswith('socket:'): continue
+    inherited = socket.socket(fileno=int(name))
+    ctypes.CDLL(None).connect(int(name), bytes(16), 16)
+    inherited.settimeout(3)
+    try: inherited.connect(('127.0.0.1', ${secret.port})); print('reached the machine')
+    except OSError as error: print('not reached', error)
+print('end')`;
+  const { output } = await runIn(sandbox, ['python3', '-c', script], {
+    publish: { outside: port, inside: 8000 },
+  });
+  const opened = output.split('\n').filter((line) => /^descriptor ([3-9]|\d\d)/.test(line));
+  assert.deepEqual(opened, [], output);
+  assert.doesNotMatch(output, /reached the machine/);
+  assert.match(output, /^end$/m);
+});
+
+test('threat 209: a sandbox does not start if pasta leaves a descriptor open that the shell cannot close', async () => {
+  const run = async (descriptor: number) => {
+    const start = `
+import os, sys
+os.dup2(os.open('/etc', os.O_RDONLY), ${descriptor})
+os.set_inheritable(${descriptor}, True)
+os.execvp('sh', ['sh', '-c', sys.argv[1] + '; ls /proc/self/fd'])`;
+    return await execa('python3', ['-c', start, CLOSE_DESCRIPTORS], { reject: false, all: true });
+  };
+  assert.equal((await run(6)).all, '0\n1\n2\n3');
+  const { exitCode, all } = await run(45);
+  assert.equal(exitCode, 1);
+  assert.match(all, /the descriptor 45 stays open/);
 });
 
 test('each tool runs as its own user, and cannot read a file that another tool has made private', {

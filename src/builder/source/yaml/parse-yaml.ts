@@ -1,4 +1,14 @@
-import { isMap, isScalar, isSeq, LineCounter, parseDocument } from 'yaml';
+import {
+  type Document,
+  isAlias,
+  isMap,
+  isNode,
+  isPair,
+  isScalar,
+  isSeq,
+  LineCounter,
+  parseDocument,
+} from 'yaml';
 
 /** The content of a YAML text, or the reason, as the end of a sentence, why it has none. */
 export type ParsedYaml =
@@ -12,6 +22,12 @@ export type ParsedYaml =
 
 /** The lines of deeper keys are not noted, because no message names them. `components.web.run.cpu` has this depth. */
 const MAX_DEPTH = 4;
+
+/**
+ * How large a file may be once each alias stands for its content, in characters, and one more for each key, value and
+ * list. A file without aliases is always smaller than this.
+ */
+const MAX_EXPANDED = 256 * 1024;
 
 /** Reads YAML 1.1, as Toolforge does: `<<` merges mappings, and `yes` is true. */
 export function parseYaml(text: string): ParsedYaml {
@@ -51,12 +67,34 @@ export function parseYaml(text: string): ParsedYaml {
     }
   };
   note(document.contents, []);
+  if (expandedSize(document) > MAX_EXPANDED)
+    return { why: 'cannot be read, because it uses too many YAML aliases (*name)' };
   try {
-    // The limit for aliases keeps a short file from expanding to gigabytes.
-    return { value: document.toJS({ maxAliasCount: 20 }) ?? {}, lines };
-  } catch (cause) {
-    if (cause instanceof ReferenceError)
-      return { why: 'cannot be read, because it uses too many YAML aliases (*name)' };
-    throw cause;
+    // The library's own limit does not count empty lists, and for some files it needs hours to count the rest.
+    return { value: document.toJS({ maxAliasCount: -1 }) ?? {}, lines };
+  } catch (error) {
+    // The library throws an Error for an alias without an anchor, and for `<<` with something else than mappings.
+    if (error instanceof Error) return { why: `is not valid YAML (${error.message})` };
+    throw error;
   }
+}
+
+/**
+ * The size of a document once each alias stands for its content, see `MAX_EXPANDED`. An alias within its own anchor has
+ * the size 1.
+ */
+function expandedSize({ contents }: Document): number {
+  const sizes = new Map<string, number>();
+  const sizeOf = (node: unknown): number => {
+    if (isAlias(node)) return sizes.get(node.source) ?? 1;
+    const anchor = isNode(node) ? node.anchor : undefined;
+    if (anchor !== undefined) sizes.set(anchor, 1);
+    let size = 1;
+    if (isScalar(node)) size += String(node.value).length;
+    else if (isPair(node)) size += sizeOf(node.key) + sizeOf(node.value);
+    else if (isMap(node) || isSeq(node)) for (const item of node.items) size += sizeOf(item);
+    if (anchor !== undefined) sizes.set(anchor, size);
+    return size;
+  };
+  return sizeOf(contents);
 }

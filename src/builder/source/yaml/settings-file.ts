@@ -10,6 +10,8 @@ const MAX_BYTES = 16 * 1024;
  * start a thread.
  */
 const MAX_CHARACTERS_HERE = 1024;
+/** Even a hostile file takes a second only. */
+const LONGEST_MS = 30_000;
 
 export interface SettingsFileOptions {
   /** The code of the error if the file cannot be used. */
@@ -126,13 +128,15 @@ export class SettingsFile {
   }
 }
 
+/** Parses YAML in a thread, which is ended if it takes longer than `LONGEST_MS`. */
 async function parseInThread(text: string): Promise<ParsedYaml> {
   const worker = new Worker(new URL('./yaml-thread.ts', import.meta.url), { workerData: text });
   const { promise, resolve, reject } = Promise.withResolvers<ParsedYaml>();
   worker.once('message', resolve);
   worker.once('error', reject);
-  worker.once('exit', (code) => reject(new Error(`the YAML parser ended with ${code}`)));
-  return await promise;
+  const isTooLate = setTimeout(() => void worker.terminate(), LONGEST_MS);
+  worker.once('exit', () => resolve({ why: 'cannot be read, because it takes too long' }));
+  return await promise.finally(() => clearTimeout(isTooLate));
 }
 
 export function isMapping(value: unknown): value is Readonly<Record<string, unknown>> {

@@ -1,0 +1,29 @@
+import { stringify, TomlDate } from 'smol-toml';
+
+/**
+ * Returns the TOML lines `key = value` of a table. Tables and arrays inside become inline. So the text is about as long
+ * as the text that was parsed, whoever wrote it. smol-toml instead repeats all keys above each table of an array: 63 kB
+ * would become 330 MB.
+ *
+ * @see https://toml.io/en/v1.0.0#inline-table
+ */
+export function tomlLines(table: Readonly<Record<string, unknown>>): string {
+  return Object.entries(table)
+    .map(([key, value]) => `${keyText(key)} = ${inline(value)}\n`)
+    .join('');
+}
+
+function inline(value: unknown): string {
+  // Without spaces, because the next build refuses a text that is longer than the largest text that can be parsed.
+  if (Array.isArray(value)) return `[${value.map(inline).join()}]`;
+  // A string of JSON is one of TOML, too, unless it has the control character DEL. For most values, this is faster.
+  if (typeof value === 'boolean' || Number.isSafeInteger(value)) return String(value);
+  if (typeof value === 'string' && !value.includes('\x7f')) return JSON.stringify(value);
+  if (typeof value !== 'object' || value === null || value instanceof TomlDate)
+    return stringify({ value }).slice('value = '.length).trimEnd();
+  return `{${Object.entries(value).map(([key, inner]) => `${keyText(key)}=${inline(inner)}`)}}`;
+}
+
+function keyText(key: string): string {
+  return /^[\w-]+$/.test(key) ? key : stringify({ [key]: 0 }).slice(0, -' = 0\n'.length);
+}
