@@ -47,6 +47,7 @@ import { DiskWatch } from './processes/disk-watch.ts';
 import { Ports } from './processes/ports.ts';
 import { readReplicaFile } from './processes/replica-file.ts';
 import type { LaunchEnvironment } from './processes/running-process.ts';
+import { StartTurns } from './processes/start-turns.ts';
 import { type Clock, systemClock } from './processes/timetable.ts';
 import { PAUSES, type Pauses } from './processes/tool-process.ts';
 import { addressList } from './router/forwarded-headers.ts';
@@ -130,6 +131,7 @@ export class LocalRuntime implements Runtime, Gateway {
   readonly #retirement: LocalRetirement;
   readonly #backgroundWork = new BackgroundWork();
   readonly #diskWatch: DiskWatch;
+  readonly #startTurns = new StartTurns();
   readonly #maintenance: Maintenance;
 
   private constructor(options: LocalRuntimeOptions) {
@@ -435,6 +437,7 @@ export class LocalRuntime implements Runtime, Gateway {
       pauses: pauses ?? PAUSES,
       clock: clock ?? systemClock,
       runs: this.#runs,
+      startTurns: this.#startTurns,
       ports: this.#ports,
       replicaFile: (tool) => readReplicaFile({ folder: config.replica_folder, read, log }, tool),
       folder: runFolder(this.#options),

@@ -13,6 +13,7 @@ import { memoryLimit } from '../../service-limits.ts';
 import { exitWords } from '../../words/exit-words.ts';
 import { moment, runLimit, runUnderWay, tooLong } from '../../words/schedule-words.ts';
 import { endGracefully, type Running, type RunParts, type Start, startRun } from './running-process.ts';
+import type { StartTurns } from './start-turns.ts';
 import { type Clock, keepTimetable } from './timetable.ts';
 import type { Pauses } from './tool-process.ts';
 
@@ -24,6 +25,8 @@ export interface TimedProcessParts extends RunParts {
    * not have ended.
    */
   readonly runs: ScheduledRuns;
+  /** The turns for the starts of the scheduled runs of all tools. */
+  readonly startTurns: StartTurns;
 }
 
 export type TimedStart = Start & { readonly process: ScheduledProcess };
@@ -207,12 +210,14 @@ export class TimedProcess {
   async #runOnce(): Promise<End> {
     const { schedule } = this.#start.process;
     const { pauses, config } = this.#parts;
+    let running = await this.#started();
+    if (running === null) return { exit: null, words: 'was ended before it started' };
     const startedAt = performance.now();
     const limitMs = runLimit(schedule, config.schedule_time);
     const limit = AbortSignal.timeout(limitMs);
     let pauseMs = pauses.firstMs;
     for (let retry = 1; ; retry += 1) {
-      const end = await this.#attempt(limit, limitMs);
+      const end = await this.#ended(running, limit, limitMs);
       const hasFailed = end.exit !== null && end.exit.code !== 0;
       const after = `${this.name} ${end.words} after ${took(performance.now() - startedAt)}`;
       if (!hasFailed || retry > schedule.retry || this.#ending.signal.aborted || limit.aborted) {
@@ -224,12 +229,19 @@ export class TimedProcess {
       await wait(pauseMs, null, { signal: AbortSignal.any([limit, this.#ending.signal]) }).catch(() => {});
       if (this.#ending.signal.aborted || limit.aborted) return end;
       pauseMs = Math.min(pauseMs * 2, pauses.mostMs);
+      running = await this.#started();
+      if (running === null) return end;
     }
   }
 
-  async #attempt(limit: AbortSignal, limitMs: number): Promise<End> {
+  /** Starts the process when it is the turn of the tool. Returns null if the end of the run was requested before. */
+  async #started(): Promise<Running | null> {
+    const start = async () => (this.#ending.signal.aborted ? null : await startRun(this.#start, this.#parts));
+    return await this.#parts.startTurns.run(this.#start.release.tool, start);
+  }
+
+  async #ended(running: Running, limit: AbortSignal, limitMs: number): Promise<End> {
     const { release, process } = this.#start;
-    const running = await startRun(this.#start, this.#parts);
     this.#running = running;
     // If the end of the run was requested while the process was starting, end the process now.
     if (this.#ending.signal.aborted) void endGracefully(this.#start, running, this.#parts);
