@@ -297,7 +297,7 @@ function moduleHint(module: string): string {
     return `If ${module} is a file of the tool, the command starts in another folder than this file. Write the folder into the command, as in \`gunicorn --chdir FOLDER ${module}:app\`, or correct the name, and push again.`;
   if (OWN_SETTINGS.has(module))
     return `If ${module}.py is a file of the tool, commit it. If it has passwords, let it read them from variables, and set these (config set TOOL NAME=VALUE). Then push again.`;
-  const found = PACKAGES[module];
+  const found = Object.hasOwn(PACKAGES, module) ? PACKAGES[module] : undefined;
   return found === undefined
     ? `Add the package that has the module ${module} to the requirements, or correct the name, and push again.`
     : `Add ${found}, which has the module ${module}, to the requirements, and push again.`;
