@@ -13,6 +13,8 @@ export interface RepositorySize {
   readonly bytes: number;
   readonly tags: number;
   readonly packs: number;
+  /** How many files and tags were counted. To count a thousand takes 1.5 to 4 ms. */
+  readonly counted: number;
 }
 
 /**
@@ -32,27 +34,26 @@ export async function measureRepository(repositories: Repositories, tool: ToolNa
   const parents = [...new Set(tags.map(dirname))];
   const folders = parents.reduce((sum, parent) => sum + parent.split('/').length - 2, 0);
   const bytes = objects.bytes + (tags.length + folders) * BLOCK_BYTES;
-  return { bytes, tags: tags.length, packs: objects.packs };
+  return { bytes, tags: tags.length, packs: objects.packs, counted: objects.files + tags.length };
 }
 
 /**
  * Measures the folder `objects` of a repository (gitrepository-layout(5)): its packs, loose objects, and what a killed
  * git left. Does not use git-count-objects(1), because starting git blocks this process for milliseconds.
  *
- * @returns what the files take on disk, and the number of packs.
+ * @returns what the files take on disk, and the numbers of packs and files.
  */
-async function measureObjects(repository: string): Promise<{ bytes: number; packs: number }> {
-  const size = { bytes: 0, packs: 0 };
+async function measureObjects(repository: string): Promise<{ bytes: number; packs: number; files: number }> {
+  const size = { bytes: 0, packs: 0, files: 0 };
   const folders = [join(repository, 'objects')];
-  let count = 0;
   for (let folder = folders.pop(); folder !== undefined; folder = folders.pop()) {
     // Count nothing for a folder that git deletes meanwhile, for example the quarantine of a push.
     for (const entry of (await readdir(folder, { withFileTypes: true }).catch(noneIfGone)) ?? []) {
       const path = join(folder, entry.name);
       if (entry.isDirectory()) folders.push(path);
       if (!entry.isFile()) continue;
-      count += 1;
-      if (count % FILES_AT_ONCE === 0) await otherWork();
+      size.files += 1;
+      if (size.files % FILES_AT_ONCE === 0) await otherWork();
       const bytes = statSync(path, { throwIfNoEntry: false })?.size ?? 0;
       size.bytes += Math.ceil(bytes / BLOCK_BYTES) * BLOCK_BYTES;
       if (entry.name.endsWith('.pack')) size.packs += 1;
