@@ -36,9 +36,11 @@ export async function runLocally(oneOff: OneOff, name: string, parts: RunParts):
   const place = await makeRunFolders(parts.folder, oneOff.toolNumber, parts, replica);
   try {
     await using pipes = await OneOffPipes.make(parts.folder, oneOff.toolNumber, parts.sandbox);
-    oneOff.signal.throwIfAborted();
     const command = await commandOf(oneOff, name, { parts, place, pipes, tree });
-    const process = parts.sandbox.start({ ...command, endsFirst: true });
+    const process = await parts.startTurns.run(oneOff.release.tool, async () => {
+      oneOff.signal.throwIfAborted();
+      return parts.sandbox.start({ ...command, endsFirst: true });
+    });
     return await new LocalOneOff(oneOff, withinDisk(process, place, parts), pipes, parts).untilEnded();
   } finally {
     await place.remove();

@@ -19,6 +19,7 @@ import type { DiskWatch } from './disk-watch.ts';
 import type { Ports } from './ports.ts';
 import { REPLICA_FILE, type ReplicaFile } from './replica-file.ts';
 import { makeRunFolders, type RunFolders } from './run-folders.ts';
+import type { StartTurns } from './start-turns.ts';
 
 /** Adds the environment variables that an artifact's buildpack layers set to the environment of a process. */
 export type LaunchEnvironment = (options: {
@@ -45,6 +46,8 @@ export interface RunParts {
   >;
   readonly sandbox: Sandbox;
   readonly diskWatch: DiskWatch;
+  /** The turns for the starts of scheduled runs and one-off commands of all tools. */
+  readonly startTurns: StartTurns;
   readonly launchEnvironment: LaunchEnvironment;
   readonly ports: Ports;
   /** Returns the tool's `replica.my.cnf`. Null if the tool has no such file. */

@@ -11,7 +11,7 @@ const NEVER = new AbortController().signal;
 /**
  * Lets processes start one after the other, with a rest after each start. To start a process, the server starts several
  * programs, and serves nobody else while it starts a program. The schedules of many tools are due in the same second,
- * and `schedule run` starts twenty runs of a tool at once.
+ * and people can start runs and commands as often as they like.
  *
  * If several tools wait, they take turns.
  */

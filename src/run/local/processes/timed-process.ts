@@ -13,7 +13,6 @@ import { memoryLimit } from '../../service-limits.ts';
 import { exitWords } from '../../words/exit-words.ts';
 import { moment, runLimit, runUnderWay, tooLong } from '../../words/schedule-words.ts';
 import { endGracefully, type Running, type RunParts, type Start, startRun } from './running-process.ts';
-import type { StartTurns } from './start-turns.ts';
 import { type Clock, keepTimetable } from './timetable.ts';
 import type { Pauses } from './tool-process.ts';
 
@@ -25,8 +24,6 @@ export interface TimedProcessParts extends RunParts {
    * not have ended.
    */
   readonly runs: ScheduledRuns;
-  /** The turns for the starts of the scheduled runs of all tools. */
-  readonly startTurns: StartTurns;
 }
 
 export type TimedStart = Start & { readonly process: ScheduledProcess };

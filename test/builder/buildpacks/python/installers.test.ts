@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { mkdir, symlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { execa } from 'execa';
@@ -128,8 +129,15 @@ test('in a running tool, `uv run`, `poetry run`, `pipenv run` and `pdm run` only
     cwd,
     env,
   });
+  // A running tool has the `python` of its virtual environment.
+  await mkdir(join(source.layers, 'bin'));
+  await symlink('/usr/bin/python3', join(source.layers, 'bin/python'));
+  const options = {
+    ...{ cwd: source.folder, env: { PATH: `${source.layers}/bin:/usr/bin:/bin` } },
+    ...{ extendEnv: false, all: true, reject: false },
+  } as const;
   const run = async (name: string, ...words: string[]) =>
-    (await execa(join(folder, name), words, { cwd: source.folder, all: true, reject: false })).all;
+    (await execa(join(folder, name), words, options)).all;
   assert.equal(await run('uv', 'run', '--no-dev', '--extra', 'web', 'echo', '-n', 'a b'), 'a b');
   assert.equal(await run('uv', 'run', 'app.py', '--port', '1'), 'ran --port 1');
   assert.equal(await run('uv', 'run', '-m', 'app', 'x'), 'ran x');

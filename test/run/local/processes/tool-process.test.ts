@@ -8,6 +8,7 @@ import { createLog } from '../../../../src/core/log/log.ts';
 import type { ToolName } from '../../../../src/core/names.ts';
 import { DiskWatch } from '../../../../src/run/local/processes/disk-watch.ts';
 import { Ports } from '../../../../src/run/local/processes/ports.ts';
+import { StartTurns } from '../../../../src/run/local/processes/start-turns.ts';
 import { ToolProcess, type ToolProcessParts } from '../../../../src/run/local/processes/tool-process.ts';
 import { ToolLog } from '../../../../src/run/logs/tool-log.ts';
 import { releaseOf, until } from '../../contract-steps.ts';
@@ -52,6 +53,7 @@ describe('ToolProcess', { concurrency: 1 }, () => {
         room: new DiskRoom(data),
         log,
       }),
+      startTurns: new StartTurns(),
       launchEnvironment: async ({ base }) => ({ ...base }),
       ports: new Ports(),
       log,
