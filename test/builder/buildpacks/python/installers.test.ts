@@ -132,12 +132,17 @@ test('in a running tool, `uv run`, `poetry run`, `pipenv run` and `pdm run` only
   // A running tool has the `python` of its virtual environment.
   await mkdir(join(source.layers, 'bin'));
   await symlink('/usr/bin/python3', join(source.layers, 'bin/python'));
-  const options = {
-    ...{ cwd: source.folder, env: { PATH: `${source.layers}/bin:/usr/bin:/bin` } },
-    ...{ extendEnv: false, all: true, reject: false },
-  } as const;
-  const run = async (name: string, ...words: string[]) =>
-    (await execa(join(folder, name), words, options)).all;
+  const launched = { PATH: `${source.layers}/bin:/usr/bin:/bin` };
+  const run = async (name: string, ...words: string[]) => {
+    const options = {
+      cwd: source.folder,
+      env: launched,
+      extendEnv: false,
+      all: true,
+      reject: false,
+    } as const;
+    return (await execa(join(folder, name), words, options)).all;
+  };
   assert.equal(await run('uv', 'run', '--no-dev', '--extra', 'web', 'echo', '-n', 'a b'), 'a b');
   assert.equal(await run('uv', 'run', 'app.py', '--port', '1'), 'ran --port 1');
   assert.equal(await run('uv', 'run', '-m', 'app', 'x'), 'ran x');
