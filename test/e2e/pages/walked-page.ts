@@ -97,8 +97,10 @@ export class WalkedPage {
       const mustFail = shown.some((line) => line.startsWith('error: '));
       if (patternOf(shown).test(output) && (exitCode !== 0) === mustFail) return;
       if (performance.now() > end) {
+        const [, tool] = /^curl http:\/\/([a-z]+)\./.exec(command) ?? [];
+        const logs = tool === undefined ? '' : (await this.#run(`ssh toolforge logs ${tool}`)).output;
         assert.fail(
-          `$ ${command}\nexited with ${exitCode} and printed:\n${output}\nThe page shows:\n${shown.join('\n')}`,
+          `$ ${command}\nexited with ${exitCode} and printed:\n${output}\nThe page shows:\n${shown.join('\n')}\n${logs}`,
         );
       }
       await wait(200);
