@@ -97,7 +97,7 @@ test('with LDAP, `user add`, `user list` and `tool add` fail and say that users 
   assert.equal((await server.local('user', 'add', '--help')).exitCode, 0);
 });
 
-test('threat 204: a person whose LDAP entry is too large is told so over SSH and HTTP, and the server’s log names the entry once', async () => {
+test('threat 204: a person with a too large LDAP entry gets the reason over SSH and HTTP, and the server’s log names the entry once', async () => {
   const keys = Array.from({ length: 201 }, (_, index) => `ssh-ed25519 AAAA ${index}`);
   await addPerson(slapd, 'eve', { keys, password: 'correct-horse' });
   const said = /The entry of eve in the user directory \(LDAP\) is too large/;

@@ -95,7 +95,7 @@ async function isRight(before: Record<string, number>): Promise<void> {
   assert.equal(new Set(own).size, own.length);
 }
 
-test('threat 205: with a backup from before renames, each renamed tool keeps its secrets and works, and a new tool with an old name gets nothing of it', async () => {
+test('threat 205: after the restore of a store from before renames, each renamed tool works with its own secrets, and a new tool with an old name does not get them', async () => {
   const before = numbers();
   await server.kill('SIGTERM');
   const restored = await server.local('restore', 'store', backup);

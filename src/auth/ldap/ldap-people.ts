@@ -6,8 +6,7 @@ import type { Log } from '../../core/log/log.ts';
 import { RecentMap } from '../recent-map.ts';
 import { userName } from '../user-name.ts';
 import { type ReadDn, readDn } from './ldap-dn.ts';
-import { type LdapEntry, MAX_KEYS } from './ldap-entry.ts';
-import { isLocked, LOCK_ATTRIBUTES } from './ldap-lockout.ts';
+import { isLocked, type LdapEntry, LOCK_ATTRIBUTES, MAX_KEYS } from './ldap-entry.ts';
 import type { LdapServers } from './ldap-servers.ts';
 import type { LdapSettings } from './ldap-settings.ts';
 

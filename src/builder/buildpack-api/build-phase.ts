@@ -2,6 +2,7 @@ import { chmod, writeFile } from 'node:fs/promises';
 import type { Process } from '../../core/types.ts';
 import { brokenBuildpack, stepFailed } from '../build-failures.ts';
 import type { Progressed } from '../local/tool-cache.ts';
+import { tomlLines } from '../source/toml-lines.ts';
 import type { BuildContext } from './build-context.ts';
 import { entriesFor, type PlanEntry, withoutMet } from './build-plan.ts';
 import { runStep } from './buildpack-step.ts';
@@ -16,7 +17,6 @@ import {
   withPlatformVariables,
 } from './layer-environment.ts';
 import { type Layer, layerVersion, readLayers } from './layers.ts';
-import { tomlLines } from './toml-lines.ts';
 
 /**
  * Runs `bin/build` of each buildpack in turn. Each buildpack gets the build environment that the earlier ones left.

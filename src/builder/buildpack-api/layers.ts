@@ -2,8 +2,8 @@ import { join } from 'node:path';
 import { z } from 'zod';
 import { brokenBuildpack } from '../build-failures.ts';
 import { isPlainFolder, listPlainFolder, readTomlFile } from '../source/safe-files.ts';
+import { tomlLines } from '../source/toml-lines.ts';
 import { escapeId } from './layer-environment.ts';
-import { tomlLines } from './toml-lines.ts';
 
 /** A layer, as `NAME.toml` describes it. */
 export interface Layer {

@@ -7,9 +7,9 @@ import { parse } from 'smol-toml';
 import { readProcesses } from '../../../src/builder/buildpack-api/launch-processes.ts';
 import { addEnvFolder, addLayerFolders } from '../../../src/builder/buildpack-api/layer-environment.ts';
 import { readLayers, restoredLayerFile } from '../../../src/builder/buildpack-api/layers.ts';
-import { tomlLines } from '../../../src/builder/buildpack-api/toml-lines.ts';
 import { giveBack, keepLayers } from '../../../src/builder/local/tool-cache.ts';
 import { listPlainFolder } from '../../../src/builder/source/safe-files.ts';
+import { tomlLines } from '../../../src/builder/source/toml-lines.ts';
 
 let root: string;
 before(async () => {
