@@ -104,11 +104,6 @@ for (const { name, text, settings, warning } of [
     text: 'cpu: [1]\n',
     warning: /^cpu .*\[1\] is not used: write it as 500m/,
   },
-  {
-    name: 'a value that holds itself',
-    text: 'cpu: &a [*a]\nmem: &b {x: *b}\n',
-    warning: /^cpu .*is not used/,
-  },
   { name: 'zero replicas', text: 'replicas: 0\n', warning: /^replicas .*0 is not used.*from 1 to 100/ },
   { name: 'half a replica', text: 'replicas: 1.5\n', warning: /1\.5 is not used/ },
   { name: 'mount: all', text: 'mount: all\n', warning: /^mount .*there is no NFS here/ },
@@ -178,7 +173,7 @@ for (const { name, text } of [
   { name: 'aliases of an empty list', text: nested('[]', (inner) => `[${inner}]`) },
   { name: 'aliases of an empty mapping', text: nested('{}', (inner) => `[${inner}]`) },
   { name: 'merges of an empty mapping', text: nested('{}', (inner) => `{<<: [${inner}]}`) },
-  { name: 'aliases as keys', text: nested('[]', (inner) => `{? [${inner}] : 1}`) },
+  { name: 'lists that contain themselves', text: 'a: &a [&b [*a, *b], *b]\n' },
   { name: 'a long text', text: `a0: &a0 ${'x'.repeat(4000)}\na1: [${aliases('a0', 3000)}]\n` },
   {
     name: 'two lists, for which the parser’s own limit needs hours',
@@ -193,6 +188,27 @@ for (const { name, text } of [
     );
   });
 }
+
+for (const { name, text } of [
+  { name: '500 mappings, each the key of the next', text: '{'.repeat(500) + '}'.repeat(500) },
+  { name: 'aliases', text: nested('[]', (inner) => `{? [${inner}] : 1}`) },
+  { name: 'a list that contains itself', text: 'a: {<<: {? &a [*a] : 1}}\n' },
+]) {
+  test(`threat 206: a YAML file with keys that are no texts is refused at once: ${name}`, async () => {
+    const source = await sourceOf({ 'service.template': text });
+    await assert.rejects(
+      readServiceTemplate(source),
+      failsWith('BUILD_SERVICE_TEMPLATE', /a key must be a text|nested too deeply/),
+    );
+  });
+}
+
+test('keys that YAML takes for numbers or truth values are texts', async () => {
+  const text = 'yes: 1\n1: 2\nnull: 3\nhealth-check-path: /up\n';
+  const { settings, warnings } = await readServiceTemplate(await sourceOf({ 'service.template': text }));
+  assert.deepEqual(settings, { healthCheckPath: '/up' });
+  assert.match(warnings.join(' '), /\b1, yes, null\b/);
+});
 
 test('a YAML file may use one anchor many times', async () => {
   const text = `usual: &usual {mem: 1Gi}\njobs: [${aliases('usual', 60)}]\nhealth-check-path: /up\n`;

@@ -42,7 +42,7 @@ export function jobEntries(yaml: SettingsFile, tool: ToolName): ComponentEntry[]
     }
     if (built === undefined && image !== undefined)
       yaml.hasNoEffect(
-        `${isOfLanguage.test(`${image}`) ? 'the version in ' : ''}image ${shown(image)}`,
+        `${typeof image === 'string' && isOfLanguage.test(image) ? 'the version in ' : ''}image ${shown(image)}`,
         shown(name),
       );
     const kind = continuous === true ? 'continuous' : run['schedule'] === undefined ? 'command' : 'scheduled';

@@ -34,6 +34,8 @@ export function parseYaml(text: string): ParsedYaml {
   const lineCounter = new LineCounter();
   const document = parseDocument(text, {
     version: '1.1',
+    // Keys that are lists or mappings would become texts, which takes the parser minutes for some files of 500 bytes.
+    stringKeys: true,
     lineCounter,
     prettyErrors: false,
     logLevel: 'error',
@@ -45,6 +47,8 @@ export function parseYaml(text: string): ParsedYaml {
   if (error?.message.includes('call stack')) {
     return { why: `cannot be read, because line ${lineOf(error.pos[0])} is nested too deeply` };
   }
+  if (error?.code === 'NON_STRING_KEY')
+    return { why: `is not valid here (line ${lineOf(error.pos[0])}: a key must be a text)` };
   if (error !== undefined)
     return { why: `is not valid YAML (line ${lineOf(error.pos[0])}: ${error.message})` };
   const lines = new Map<string, number>();
@@ -81,14 +85,14 @@ export function parseYaml(text: string): ParsedYaml {
 
 /**
  * The size of a document once each alias stands for its content, see `MAX_EXPANDED`. An alias within its own anchor has
- * the size 1.
+ * no end, so its size is infinite.
  */
 function expandedSize({ contents }: Document): number {
   const sizes = new Map<string, number>();
   const sizeOf = (node: unknown): number => {
     if (isAlias(node)) return sizes.get(node.source) ?? 1;
     const anchor = isNode(node) ? node.anchor : undefined;
-    if (anchor !== undefined) sizes.set(anchor, 1);
+    if (anchor !== undefined) sizes.set(anchor, Number.POSITIVE_INFINITY);
     let size = 1;
     if (isScalar(node)) size += String(node.value).length;
     else if (isPair(node)) size += sizeOf(node.key) + sizeOf(node.value);

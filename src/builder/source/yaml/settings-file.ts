@@ -145,19 +145,6 @@ export function isMapping(value: unknown): value is Readonly<Record<string, unkn
 
 /** Returns an untrusted value as a text for a message: at most 40 characters, and only printable ASCII. */
 export function shown(value: unknown): string {
-  const text = (typeof value === 'string' ? value : asJson(value)).replace(/[^\x20-\x7e]/g, '?');
+  const text = (typeof value === 'string' ? value : JSON.stringify(value)).replace(/[^\x20-\x7e]/g, '?');
   return text.length > 40 ? `${text.slice(0, 40)}…` : text;
-}
-
-/**
- * Returns the value as JSON. If a YAML value contains itself, JSON cannot express it, and the result is words that say
- * so.
- */
-function asJson(value: unknown): string {
-  try {
-    return JSON.stringify(value);
-  } catch (error) {
-    if (error instanceof TypeError) return 'what holds itself';
-    throw error;
-  }
 }
