@@ -137,6 +137,7 @@ function network(publish: SandboxCommand['publish'], hostFiles: HostFiles): stri
  */
 export const CLOSE_DESCRIPTORS = `
 exec 3<&- 4<&- 5<&- 6<&- 7<&- 8<&- 9<&-
+[ -d /proc/self/fd ] || { echo 'the open descriptors cannot be seen' >&2; exit 1; }
 for descriptor in /proc/self/fd/[1-9][0-9]*; do
   [ -h "$descriptor" ] || continue
   echo "the descriptor \${descriptor##*/} stays open" >&2
