@@ -130,10 +130,11 @@ function network(publish: SandboxCommand['publish'], hostFiles: HostFiles): stri
 }
 
 /**
- * A part of a shell script that closes all descriptors but 0 to 2. The reason is a socket that pasta leaves open: the one
- * that listens at a published port, in the network of this machine. With connect(2) and AF_UNSPEC, a tool could make a
- * new socket of it, reach every address of this machine, and listen on its ports. Some shells cannot close descriptors of
- * two digits. So if such a descriptor is open, the sandbox does not start.
+ * A part of a shell script that closes all descriptors but 0 to 2. pasta leaves one open: the socket that listens at the
+ * published port. This socket belongs to the network of this machine. A tool could disconnect it (connect(2), AF_UNSPEC)
+ * and then use it to reach this machine, and to listen on the machine's ports.
+ *
+ * Some shells cannot close a descriptor of two digits. If such a descriptor is open, the sandbox does not start.
  */
 export const CLOSE_DESCRIPTORS = `
 exec 3<&- 4<&- 5<&- 6<&- 7<&- 8<&- 9<&-

@@ -174,6 +174,7 @@ for (const { name, text } of [
   { name: 'aliases of an empty mapping', text: nested('{}', (inner) => `[${inner}]`) },
   { name: 'merges of an empty mapping', text: nested('{}', (inner) => `{<<: [${inner}]}`) },
   { name: 'lists that contain themselves', text: 'a: &a [&b [*a, *b], *b]\n' },
+  { name: 'a mapping that contains itself', text: 'mem: &b {x: *b}\n' },
   { name: 'a long text', text: `a0: &a0 ${'x'.repeat(4000)}\na1: [${aliases('a0', 3000)}]\n` },
   {
     name: 'two lists, for which the parser’s own limit needs hours',
