@@ -49,6 +49,11 @@ export async function buildAll(
   return { processes: mergeProcesses(processes), buildpacks };
 }
 
+/** As the CNB lifecycle does, writes no table for an entry without metadata. */
+function metadataTable(metadata: Readonly<Record<string, unknown>>): string {
+  return Object.keys(metadata).length === 0 ? '' : `[entries.metadata]\n${tomlLines(metadata)}`;
+}
+
 async function runBuild(
   context: BuildContext,
   buildpack: Buildpack,
@@ -60,7 +65,7 @@ async function runBuild(
   const plan = `${folder}.toml`;
   const name = nameOf(buildpack.id);
   const handed = entriesFor(entries, buildpack.id).map(
-    ({ name, metadata }) => `[[entries]]\n${tomlLines({ name })}[entries.metadata]\n${tomlLines(metadata)}`,
+    ({ name, metadata }) => `[[entries]]\n${tomlLines({ name })}${metadataTable(metadata)}`,
   );
   await writeFile(places.source('plans', plan), handed.join('\n'), { flag: 'wx' });
   // Let the buildpack read its build plan, because the umask may have made a file that only the server can read.
