@@ -1,9 +1,9 @@
 import { existsSync, realpathSync } from 'node:fs';
 import { readdir } from 'node:fs/promises';
 import type { Builder } from './builder/builder.ts';
-import { launchEnvironment } from './builder/buildpack-api/launch-environment.ts';
 import type { SourceOffers } from './builder/kubernetes/source-offers.ts';
 import { LocalBuilder } from './builder/local/local-builder.ts';
+import { environmentFromOutline } from './builder/local/outline.ts';
 import { readPlainFile } from './builder/source/safe-files.ts';
 import type { Config } from './config.ts';
 import { DeployError, systemCode } from './core/errors.ts';
@@ -129,7 +129,7 @@ async function localBackEnds({
     runtime: await LocalRuntime.open({
       config,
       sandbox,
-      launchEnvironment,
+      launchEnvironment: environmentFromOutline,
       httpOrigin: () => addresses.http,
       logsCommand: (tool) => sshCommand(addresses, 'USER', `logs ${tool}`),
       redeployCommand: (tool) => sshCommand(addresses, 'USER', `redeploy ${tool}`),

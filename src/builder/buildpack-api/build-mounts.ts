@@ -8,6 +8,8 @@ export interface BuildFolders {
   readonly artifact: string;
   readonly workspace: string;
   readonly layers: string;
+  /** What the server reads of the layers. See `makeOutline`. */
+  readonly outline: string;
   /** Files that only the build needs. Deleted when the build has ended. */
   readonly scratch: string;
 }
@@ -52,6 +54,7 @@ export function foldersOf(artifact: string): BuildFolders {
     artifact,
     workspace: join(artifact, 'workspace'),
     layers: join(artifact, 'layers'),
+    outline: join(artifact, 'outline'),
     scratch: join(artifact, 'scratch'),
   };
 }

@@ -1,13 +1,7 @@
 import { listPlainFolder } from '../source/safe-files.ts';
 import { addEnvFolder, addLayerFolders, type Environment, escapeId } from './layer-environment.ts';
 
-/**
- * The environment at the start of a process: `base`, and then the variables of each buildpack's launch layers, in the
- * order of the buildpacks. Config vars are not included; the caller adds them last.
- *
- * @see https://github.com/buildpacks/spec/blob/main/platform.md#launch-environment
- */
-export async function launchEnvironment(options: {
+export interface LaunchOptions {
   /** The folder with the artifact's layers, as a path on this machine. */
   readonly layersFolder: string;
   /** The same folder, as the path that the process sees. */
@@ -16,7 +10,15 @@ export async function launchEnvironment(options: {
   readonly buildpacks: readonly string[];
   readonly processType: string;
   readonly base: Readonly<Record<string, string>>;
-}): Promise<Record<string, string>> {
+}
+
+/**
+ * The environment at the start of a process: `base`, and then the variables of each buildpack's launch layers, in the
+ * order of the buildpacks. Config vars are not included; the caller adds them last.
+ *
+ * @see https://github.com/buildpacks/spec/blob/main/platform.md#launch-environment
+ */
+export async function launchEnvironment(options: LaunchOptions): Promise<Record<string, string>> {
   const environment: Environment = { ...options.base };
   const place = { folder: options.layersFolder, path: options.layersPath };
   for (const id of options.buildpacks) {

@@ -28,15 +28,27 @@ const pathVariables: ReadonlySet<string> = new Set(folderVariables.build.map(([,
 const MAX_LENGTH = 6 * 1024 * 1024;
 
 /** The suffixes of the files of an `env` folder. A suffix says how the file changes the variable of its name. */
-const ACTIONS: ReadonlySet<string> = new Set(['override', 'default', 'prepend', 'append']);
+const ACTIONS: ReadonlySet<string> = new Set(['override', 'default', 'prepend', 'append', 'delim']);
 
-/** For each environment: how many characters `addEnvFolder` has read for it so far. Above `MAX_LENGTH`, it throws. */
-const readFor = new WeakMap<Environment, number>();
 /**
  * Each file and each `env` folder counts as this many characters in addition to its text, because reading an empty file
  * takes time, too, and again at each start of a process.
  */
 const FILE_LENGTH = 24 * 1024;
+
+/** Counts the characters that were read from `env` folders. */
+export class EnvLength {
+  #length = 0;
+
+  /** @throws DeployError `NOT_PASSABLE` if all calls together count more than `MAX_LENGTH`. */
+  add(more: number): void {
+    this.#length += more;
+    if (this.#length > MAX_LENGTH) throw tooLargeToPass();
+  }
+}
+
+/** For each environment: how much `addEnvFolder` has read for it so far. */
+const readFor = new WeakMap<Environment, EnvLength>();
 
 /** The paths of the layers, on this machine and inside the sandbox. */
 export interface LayersPlace {
@@ -81,34 +93,48 @@ export async function addEnvFolder(
   root: string,
   parts: readonly string[],
 ): Promise<void> {
-  const count = (more: number) => {
-    const length = (readFor.get(environment) ?? 0) + more;
-    readFor.set(environment, length);
-    if (length > MAX_LENGTH) throw tooLargeToPass();
-  };
-  // `listPlainFolder` finds no files behind links, so the parts of this path need no look again.
-  const folder = join(root, ...parts);
-  const read = async (file: string): Promise<string | null> => {
-    const text = await orTooLarge(readPlainFile(folder, [file]));
-    count(text?.length ?? 0);
-    return text;
-  };
-  const entries = await orTooLarge(listPlainFolder(root, parts));
-  count((1 + entries.length) * FILE_LENGTH);
-  const names = new Set(entries.map(({ name }) => name));
-  for (const { name: file, isFile } of entries) {
-    const dot = file.indexOf('.');
-    const name = dot < 0 ? file : file.slice(0, dot);
-    const action = dot < 0 ? 'override' : file.slice(dot + 1);
-    if (!isFile || !ACTIONS.has(action)) continue;
-    const value = await read(file);
-    if (value === null) continue;
-    const delimiter = async () => (names.has(`${name}.delim`) ? await read(`${name}.delim`) : null) ?? '';
+  const length = readFor.get(environment) ?? new EnvLength();
+  readFor.set(environment, length);
+  const texts = await readEnvFolder(length, root, parts);
+  for (const [file, value] of texts) {
+    const [name, action] = variableOf(file);
+    const delimiter = texts.get(`${name}.delim`) ?? '';
     const before = environment[name] ?? '';
     if (action === 'override' || (action === 'default' && before === '')) environment[name] = value;
-    if (action === 'prepend') environment[name] = joined(value, await delimiter(), before);
-    if (action === 'append') environment[name] = before === '' ? value : before + (await delimiter()) + value;
+    if (action === 'prepend') environment[name] = joined(value, delimiter, before);
+    if (action === 'append') environment[name] = before === '' ? value : before + delimiter + value;
   }
+}
+
+/**
+ * Reads the files of an `env` folder that can change variables, sorted by name. The keys are the names of the files.
+ *
+ * @throws DeployError `NOT_PASSABLE` if they are too large together, as `length` counts.
+ */
+export async function readEnvFolder(
+  length: EnvLength,
+  root: string,
+  parts: readonly string[],
+): Promise<Map<string, string>> {
+  const entries = await orTooLarge(listPlainFolder(root, parts));
+  length.add((1 + entries.length) * FILE_LENGTH);
+  // `listPlainFolder` finds no files behind links, so the parts of this path need no look again.
+  const folder = join(root, ...parts);
+  const texts = new Map<string, string>();
+  for (const { name, isFile } of entries) {
+    if (!isFile || !ACTIONS.has(variableOf(name)[1])) continue;
+    const text = await orTooLarge(readPlainFile(folder, [name]));
+    if (text === null) continue;
+    length.add(text.length);
+    texts.set(name, text);
+  }
+  return texts;
+}
+
+/** The variable that a file of an `env` folder changes, and how. */
+function variableOf(file: string): [name: string, action: string] {
+  const dot = file.indexOf('.');
+  return dot < 0 ? [file, 'override'] : [file.slice(0, dot), file.slice(dot + 1)];
 }
 
 async function orTooLarge<Read>(reading: Promise<Read>): Promise<Read> {

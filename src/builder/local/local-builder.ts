@@ -52,7 +52,7 @@ export class LocalBuilder implements Builder {
   /** Loads the code of builds after the start, because the 45 modules would make each start of the server slower. */
   #loaded(): Promise<LocalBuilds> {
     this.#builds ??= import('./local-builds.ts').then(
-      ({ LocalBuilds }) => new LocalBuilds(this.#options, this.#artifacts, this.#sharedFiles),
+      ({ LocalBuilds }) => new LocalBuilds(this.#options, this.#artifacts),
     );
     // If loading fails, for example because this machine has no file descriptor left, the next build loads the code
     // again.

@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs';
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { allEnded } from '../../core/concurrency/all-ended.ts';
@@ -48,8 +49,9 @@ import { assertRunnable, requestedProcesses } from '../source/components.ts';
 import { inspectSource } from '../source/inspect-source.ts';
 import { type PreparedSource, prepareSource } from '../source/prepared-source.ts';
 import type { Artifacts } from './artifact-folders.ts';
+import { makeOutline } from './outline.ts';
 import { pythonArchives } from './python-archives.ts';
-import { type SharedFiles, saysSame, sharingBudget } from './shared-files.ts';
+import { type SharingOfBuild, shareLayers } from './share-layers.ts';
 import { giveBack, keepLayers, type LayerPlaces, type Progressed, restoreLayers } from './tool-cache.ts';
 
 /** The options of `LocalBuilder`, which passes them on to `LocalBuilds`. */
@@ -76,13 +78,11 @@ export interface LocalBuildsOptions {
 export class LocalBuilds {
   readonly #options: LocalBuildsOptions;
   readonly #artifacts: Artifacts;
-  readonly #sharedFiles: SharedFiles;
   #store: Promise<BuildpackStore> | null = null;
 
-  constructor(options: LocalBuildsOptions, artifacts: Artifacts, sharedFiles: SharedFiles) {
+  constructor(options: LocalBuildsOptions, artifacts: Artifacts) {
     this.#options = options;
     this.#artifacts = artifacts;
-    this.#sharedFiles = sharedFiles;
   }
 
   async build(request: BuildRequest, progress: Progress, signal: AbortSignal): Promise<Artifact> {
@@ -100,12 +100,13 @@ export class LocalBuilds {
     const isOther =
       newest !== null &&
       (!isBuiltFor(newest, sandbox.mode) || nameOfStack(stackOf(newest)) !== (stack?.name ?? null));
-    const previous = isOther ? null : newest;
+    // An artifact of an earlier version of this server may have no outline.
+    const previous = isOther || newest === null ? null : foldersOf(newest);
     const folders = foldersOf(this.#artifacts.folder(tool, request.id));
     const layerPlaces: LayerPlaces = {
       layers: folders.layers,
       cache: this.#artifacts.cache(tool),
-      previous: previous === null ? null : foldersOf(previous).layers,
+      previous: previous !== null && existsSync(previous.outline) ? previous : null,
     };
     if (!request.useCache || isOther) await removeTree(layerPlaces.cache);
     const state: BuildState = { moved: [], reached: new Map() };
@@ -254,7 +255,7 @@ export class LocalBuilds {
       await sandbox.own([folders.artifact], toolNumber);
       const places = { layers: folders.layers, cache: this.#artifacts.cache(tool), previous: null };
       const group = artifact.buildpacks.map((entry) => entry.split(' ')[0] ?? '');
-      await this.#share(places, group, { toolNumber, signal });
+      await shareLayers(places, group, this.#sharing(toolNumber, signal));
       await this.#artifacts.finish(tool, id, async () => signal.throwIfAborted());
       return { ...artifact, id, reference: folders.artifact };
     } catch (error) {
@@ -353,7 +354,8 @@ export class LocalBuilds {
       if (this.#options.sandbox.mode === 'trusted') await protectFiles(folders.workspace);
     };
     await allEnded([removeTree(folders.scratch), finishLayers(), finishWorkspace()]);
-    await this.#share(layerPlaces, group, { toolNumber: request.toolNumber, signal });
+    await shareLayers(layerPlaces, group, this.#sharing(request.toolNumber, signal));
+    await makeOutline(folders, group);
     await markBuiltFor(folders.artifact, this.#options.sandbox.mode);
     const bytes = await this.#artifacts.finish(request.tool, request.id, async () => {
       const use = await diskUse(folders.artifact, signal);
@@ -373,31 +375,9 @@ export class LocalBuilds {
     await takeFiles(linked.map((layer) => layerFolder(layers, layer)));
   }
 
-  /** Shares the files of layers whose metadata has `shared = true`, because many tools have equal files there. */
-  async #share(
-    places: LayerPlaces,
-    group: readonly string[],
-    of: { readonly toolNumber: number; readonly signal: AbortSignal },
-  ): Promise<void> {
-    const { previous } = places;
-    const budget = sharingBudget();
-    for (const buildpack of group) {
-      const before = previous === null ? [] : await readLayers(previous, buildpack);
-      for (const layer of await readLayers(places.layers, buildpack)) {
-        if (layer.metadata['shared'] !== true) continue;
-        const isSame = before.some(
-          ({ name, metadata }) => name === layer.name && saysSame(layer.metadata, metadata),
-        );
-        const earlier = previous !== null && isSame ? layerFolder(previous, layer) : null;
-        const folder = layerFolder(places.layers, layer);
-        try {
-          await this.#sharedFiles.share(folder, { ...of, earlier, budget });
-        } catch (error) {
-          await this.#sharedFiles.sweep().catch(() => undefined);
-          throw error;
-        }
-      }
-    }
+  #sharing(toolNumber: number, signal: AbortSignal): SharingOfBuild {
+    const { config, log } = this.#options;
+    return { data: config.data, toolNumber, signal, log };
   }
 
   /**

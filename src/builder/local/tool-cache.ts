@@ -4,6 +4,7 @@ import { allEnded } from '../../core/concurrency/all-ended.ts';
 import { namesIn } from '../../core/disk/names-in.ts';
 import { removeTree, removeTrees } from '../../core/disk/remove-tree.ts';
 import { brokenBuildpack } from '../build-failures.ts';
+import type { BuildFolders } from '../buildpack-api/build-mounts.ts';
 import { escapeId } from '../buildpack-api/layer-environment.ts';
 import { type Layer, layerFolder, readLayers, restoredLayerFile } from '../buildpack-api/layers.ts';
 import { copyFolders, isTaken, linkFolders, moveApart, moveFolder } from '../folders.ts';
@@ -15,8 +16,11 @@ export interface LayerPlaces {
   readonly layers: string;
   /** The tool's cache: the layers that only builds need. */
   readonly cache: string;
-  /** The layers of the tool's newest artifact. Null if the tool has no artifact, or if the build must not use it. */
-  readonly previous: string | null;
+  /**
+   * The tool's newest artifact. Null if the tool has no artifact, or if the build must not use it. Its processes may be
+   * running, so read only its outline: see `makeOutline`.
+   */
+  readonly previous: Pick<BuildFolders, 'layers' | 'outline'> | null;
 }
 
 /** The most layers of one build, of all buildpacks together. The server starts several programs for each layer. */
@@ -49,11 +53,11 @@ export async function restoreLayers(
   const links: string[] = [];
   const copies: string[] = [];
   const restore = async (buildpack: string): Promise<void> => {
-    const earlier = places.previous === null ? [] : await readLayers(places.previous, buildpack);
+    const earlier = places.previous === null ? [] : await readLayers(places.previous.outline, buildpack);
     for (const layer of earlier) {
       if (!layer.isLaunch || (layer.isBuild && !layer.isCache)) continue;
       if (layer.isCache && !layer.hasFolder) continue;
-      const from = layerFolder(places.previous ?? '', layer);
+      const from = layerFolder(places.previous?.layers ?? '', layer);
       if (layer.isCache && canLink && layer.metadata['linked'] === true && (await isTaken(from)))
         links.push(pathOf(layer));
       else if (layer.isCache) copies.push(pathOf(layer));
@@ -68,10 +72,10 @@ export async function restoreLayers(
     }
   };
   await allEnded(group.map(restore));
-  await copyFolders(places.previous ?? '', copies, places.layers);
+  await copyFolders(places.previous?.layers ?? '', copies, places.layers);
   return {
     moved,
-    link: async () => await linkFolders(places.previous ?? '', links, places.layers),
+    link: async () => await linkFolders(places.previous?.layers ?? '', links, places.layers),
   };
 }
 
@@ -122,7 +126,7 @@ async function reuse({ layers, previous }: LayerPlaces, empty: readonly Layer[])
   const earlier: Layer[] = [];
   if (previous !== null)
     for (const buildpack of new Set(empty.map((layer) => layer.buildpack)))
-      earlier.push(...(await readLayers(previous, buildpack)));
+      earlier.push(...(await readLayers(previous.outline, buildpack)));
   for (const layer of empty) {
     const before = earlier.find(
       ({ buildpack, name, isLaunch, hasFolder }) =>
@@ -133,7 +137,7 @@ async function reuse({ layers, previous }: LayerPlaces, empty: readonly Layer[])
   }
   // Delete what is at the targets: the build may have left a link there, and a copy would follow the link.
   await removeTrees(empty.map((layer) => layerFolder(layers, layer)));
-  await copyFolders(previous ?? '', empty.map(pathOf), layers);
+  await copyFolders(previous?.layers ?? '', empty.map(pathOf), layers);
 }
 
 async function removeOthers(root: string, buildpack: string, launch: readonly Layer[]): Promise<void> {

@@ -39,13 +39,13 @@ import { sayDraining } from '../words/rollout-words.ts';
 import { runReleasePhase } from './local-release-phase.ts';
 import { LocalRetirement } from './local-retirement.ts';
 import { LocalRollout, type LocalRolloutParts } from './local-rollout.ts';
-import { Maintenance, type ReadPlainFile } from './maintenance-mode.ts';
+import { Maintenance } from './maintenance-mode.ts';
 import { execLocally } from './one-off/local-exec.ts';
 import { runLocally } from './one-off/local-one-off.ts';
 import { readOutsideFile } from './outside-file.ts';
 import { DiskWatch } from './processes/disk-watch.ts';
 import { Ports } from './processes/ports.ts';
-import { readReplicaFile } from './processes/replica-file.ts';
+import { type ReadPlainFile, readReplicaFile } from './processes/replica-file.ts';
 import type { LaunchEnvironment } from './processes/running-process.ts';
 import { StartTurns } from './processes/start-turns.ts';
 import { type Clock, systemClock } from './processes/timetable.ts';
@@ -91,8 +91,7 @@ export interface LocalRuntimeOptions {
   readonly redeployCommand: (tool: string) => string;
   readonly log: Log;
   /**
-   * Reads a tool's own page about maintenance, and the tool's file replica.my.cnf. Without this function, visitors get
-   * a plain page, and no tool gets a replica.my.cnf.
+   * Reads a tool's file replica.my.cnf. Without this function, no tool gets such a file.
    */
   readonly readPlainFile?: ReadPlainFile;
   /** Called at each crash of a live process. Must not throw. */
@@ -131,14 +130,15 @@ export class LocalRuntime implements Runtime, Gateway {
   readonly #retirement: LocalRetirement;
   readonly #backgroundWork = new BackgroundWork();
   readonly #diskWatch: DiskWatch;
-  readonly #startTurns = new StartTurns();
+  readonly #runTurns = new StartTurns(StartTurns.RUNS);
+  readonly #rolloutTurns = new StartTurns(StartTurns.ROLLOUTS);
   readonly #maintenance: Maintenance;
 
   private constructor(options: LocalRuntimeOptions) {
     this.#options = options;
     this.#runs = new ScheduledRuns(options.schedules);
     this.#logs = new ToolLogs(options);
-    this.#maintenance = new Maintenance(options.readPlainFile ?? nothingToRead);
+    this.#maintenance = new Maintenance();
     const { data, run_disk: bytes, run_files: entries } = options.config;
     const room = new DiskRoom(data);
     const { shareOf = (toolNumber: number) => toolNumber, log } = options;
@@ -437,7 +437,8 @@ export class LocalRuntime implements Runtime, Gateway {
       pauses: pauses ?? PAUSES,
       clock: clock ?? systemClock,
       runs: this.#runs,
-      startTurns: this.#startTurns,
+      runTurns: this.#runTurns,
+      rolloutTurns: this.#rolloutTurns,
       ports: this.#ports,
       replicaFile: (tool) => readReplicaFile({ folder: config.replica_folder, read, log }, tool),
       folder: runFolder(this.#options),

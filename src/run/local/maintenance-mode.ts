@@ -1,29 +1,23 @@
 import { join } from 'node:path';
 import type { Release } from '../../core/types.ts';
+import { outputOfShell } from '../../sandbox/process/shell.ts';
 import { MAX_PAGE_BYTES, PAGE_PLACES, pageTooLarge } from '../words/maintenance-words.ts';
 
-/**
- * Reads a plain file below `root` that untrusted code may have made, without following links.
- *
- * @param parts - The parts of the path from `root` to the file, such as `['public', 'maintenance.html']`.
- * @returns the text, or null if there is no such file.
- * @throws RangeError if the file is larger than `maxBytes`.
- */
-export type ReadPlainFile = (
-  root: string,
-  parts: readonly string[],
-  maxBytes: number,
-) => Promise<string | null>;
+// Prints which of the places `$3` and later has a page in the folder `$1`, and then the first `$2` bytes of the page.
+// Follows no link.
+const SCRIPT = `root=$1 most=$2; shift 2
+for place; do
+  at=$root
+  for part in $(echo "$place" | tr / ' '); do at=$at/$part; [ -L "$at" ] && continue 2; done
+  [ -f "$at" ] || continue
+  echo "$place"; head -c "$most" -- "$at"; echo; exit
+done
+echo`;
 
 /** The tools in maintenance, with the pages that their visitors get. */
 export class Maintenance {
-  readonly #read: ReadPlainFile;
   /** For each tool in maintenance: its own page, or null for the plain page. */
   readonly #pages = new Map<string, string | null>();
-
-  constructor(read: ReadPlainFile) {
-    this.#read = read;
-  }
 
   /**
    * Begins the maintenance mode of a tool.
@@ -62,17 +56,18 @@ export class Maintenance {
     return this.#pages.get(tool);
   }
 
+  /**
+   * Runs a program, because processes of the release can hold the locks of its folders for minutes. If the server waited
+   * itself, its work with all other files would stop.
+   */
   async #pageOf(release: Release): Promise<string | null> {
     const root = join(release.artifact.reference, 'workspace');
-    for (const place of PAGE_PLACES) {
-      try {
-        const page = await this.#read(root, place.split('/'), MAX_PAGE_BYTES);
-        if (page !== null) return page;
-      } catch (cause) {
-        if (!(cause instanceof RangeError)) throw cause;
-        throw pageTooLarge(release, place, cause);
-      }
-    }
-    return null;
+    const output = await outputOfShell(SCRIPT, [root, String(MAX_PAGE_BYTES + 1), ...PAGE_PLACES]);
+    if (output === null) throw new Error(`a page in ${root} cannot be read now`);
+    const place = output.split('\n', 1)[0] ?? '';
+    if (place === '') return null;
+    const page = output.slice(place.length + 1);
+    if (Buffer.byteLength(page) > MAX_PAGE_BYTES) throw pageTooLarge(release, place);
+    return page;
   }
 }

@@ -13,11 +13,10 @@ export const MAX_PAGE_BYTES = 256 * 1024;
  *
  * @param place - The path of the page: one of `PAGE_PLACES`.
  */
-export function pageTooLarge({ tool, version }: Release, place: string, cause?: unknown): DeployError {
+export function pageTooLarge({ tool, version }: Release, place: string): DeployError {
   return new DeployError(
     'PAGE_TOO_LARGE',
     `the page ${place} in v${version} of ${tool} is larger than ${MAX_PAGE_BYTES / 1024} KiB`,
     'Make the page smaller or delete it, and push.',
-    { cause },
   );
 }

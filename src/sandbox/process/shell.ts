@@ -1,10 +1,7 @@
-import { setTimeout as wait } from 'node:timers/promises';
 import { execa } from 'execa';
+import { orGiveUp } from '../../core/concurrency/or-give-up.ts';
 
-/**
- * A script that takes longer has failed. A program that waits for a lock of a tool in the kernel cannot be ended, so the
- * server does not wait for the end of the script.
- */
+/** A script that takes longer has failed. */
 const LONGEST_MS = 60_000;
 
 /**
@@ -17,7 +14,6 @@ const LONGEST_MS = 60_000;
  * at their next turn.
  */
 export async function outputOfShell(script: string, argv: readonly string[]): Promise<string | null> {
-  const ended = new AbortController();
   const running = execa('/bin/sh', ['-c', script, 'sh', ...argv], {
     env: { PATH: '/usr/local/bin:/usr/bin:/bin', LC_ALL: 'C' },
     extendEnv: false,
@@ -25,9 +21,6 @@ export async function outputOfShell(script: string, argv: readonly string[]): Pr
     stderr: 'ignore',
     reject: false,
   });
-  void running.then(() => ended.abort());
-  const late = wait(LONGEST_MS, null, { signal: ended.signal, ref: false }).catch(() => null);
-  const result = await Promise.race([running, late]);
-  if (result === null) running.kill();
+  const result = await orGiveUp(running, LONGEST_MS);
   return result?.exitCode === undefined ? null : result.stdout;
 }

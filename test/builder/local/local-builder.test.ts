@@ -115,7 +115,35 @@ test('a failed build leaves no artifact, and the next build sees no file of the 
     await builder.build(source.folder);
     assert.deepEqual(await artifactsOf(builder), ['build-2']);
     const kept = await readdir(join(builder.data, 'artifacts/wikibot/build-2'));
-    assert.deepEqual(kept.sort(), ['complete', 'layers', 'workspace']);
+    assert.deepEqual(kept.sort(), ['complete', 'layers', 'outline', 'workspace']);
+  });
+});
+
+test('threat 213: a program shares the files of layers, because the locks of shared files can be held, and without it the build goes on', async () => {
+  const build = `mkdir "$CNB_LAYERS_DIR/l"; echo shared >"$CNB_LAYERS_DIR/l/file"; touch -d @1000000000 "$CNB_LAYERS_DIR/l/file"
+    printf '[types]\\nlaunch = true\\n[metadata]\\nshared = true\\n' >"$CNB_LAYERS_DIR/l.toml"; ${webProcess}`;
+  await withBuilder({ one: { build } }, async (builder) => {
+    const linksAfterBuild = async () => {
+      const { reference } = await builder.build(source.folder);
+      return (await stat(join(reference, 'layers/sample_one/l/file'))).nlink;
+    };
+    assert.equal(await linksAfterBuild(), 2);
+    assert.equal(await linksAfterBuild(), 3);
+    await rm(join(builder.data, 'shared'), { recursive: true });
+    await writeFile(join(builder.data, 'shared'), 'not a folder');
+    assert.equal(await linksAfterBuild(), 1);
+  });
+});
+
+test('threat 213: the next build restores layers by the outline of the newest artifact, not by files that its processes see', async () => {
+  const build = `cat "$CNB_LAYERS_DIR/l.toml" 2>/dev/null || echo no layer; mkdir "$CNB_LAYERS_DIR/l"
+    printf '[types]\\nlaunch = true\\n[metadata]\\nnote = "kept"\\n' >"$CNB_LAYERS_DIR/l.toml"; ${webProcess}`;
+  await withBuilder({ one: { build } }, async (builder) => {
+    const { reference } = await builder.build(source.folder);
+    assert.match(builder.said, /no layer\n/);
+    await rm(join(reference, 'layers/sample_one'), { recursive: true });
+    await builder.build(source.folder);
+    assert.match(builder.said, /note = "kept"\n/);
   });
 });
 

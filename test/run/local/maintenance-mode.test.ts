@@ -3,7 +3,6 @@ import { mkdir, mkdtemp, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { readPlainFile } from '../../../src/builder/source/safe-files.ts';
 import type { ToolName } from '../../../src/core/names.ts';
 import { Maintenance } from '../../../src/run/local/maintenance-mode.ts';
 import { releaseOf } from '../contract-steps.ts';
@@ -23,7 +22,7 @@ test('a tool in maintenance shows the page of its newest release; no link is fol
     });
   };
   try {
-    const maintenance = new Maintenance(readPlainFile);
+    const maintenance = new Maintenance();
     const [plain, own, large] = [
       await releaseWith(1, {}),
       await releaseWith(2, { 'public/maintenance.html': 'back soon' }),
@@ -47,6 +46,9 @@ test('a tool in maintenance shows the page of its newest release; no link is fol
       message: 'the page maintenance.html in v3 of wikibot is larger than 256 KiB',
     });
     assert.equal(maintenance.page('wikibot'), undefined);
+    maintenance.keep('wikibot');
+    await maintenance.follow(await releaseWith(4, { 'maintenance.html': '<p>à bientôt</p>\n\n' }));
+    assert.equal(maintenance.page('wikibot'), '<p>à bientôt</p>\n\n');
     maintenance.keep('wikibot');
     assert.equal(maintenance.page('wikibot'), null);
     await maintenance.follow(own);

@@ -37,7 +37,7 @@ export async function runLocally(oneOff: OneOff, name: string, parts: RunParts):
   try {
     await using pipes = await OneOffPipes.make(parts.folder, oneOff.toolNumber, parts.sandbox);
     const command = await commandOf(oneOff, name, { parts, place, pipes, tree });
-    const process = await parts.startTurns.run(oneOff.release.tool, async () => {
+    const process = await parts.runTurns.run(oneOff.release.tool, async () => {
       oneOff.signal.throwIfAborted();
       return parts.sandbox.start({ ...command, endsFirst: true });
     });

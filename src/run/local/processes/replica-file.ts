@@ -1,6 +1,5 @@
 import type { Log } from '../../../core/log/log.ts';
 import type { ToolName } from '../../../core/names.ts';
-import type { ReadPlainFile } from '../maintenance-mode.ts';
 
 /** The name of the file with a tool's user and password for Wikimedia's database replicas. */
 export const REPLICA_FILE = 'replica.my.cnf';
@@ -10,6 +9,19 @@ export interface ReplicaFile {
   /** The variables TOOL_REPLICA_USER and TOOL_REPLICA_PASSWORD, if `content` has a user and a password. */
   readonly variables: Readonly<Record<string, string>>;
 }
+
+/**
+ * Reads a plain file below `root` that untrusted code may have made, without following links.
+ *
+ * @param parts - The parts of the path from `root` to the file, such as `['wikibot', 'replica.my.cnf']`.
+ * @returns the text, or null if there is no such file.
+ * @throws RangeError if the file is larger than `maxBytes`.
+ */
+export type ReadPlainFile = (
+  root: string,
+  parts: readonly string[],
+  maxBytes: number,
+) => Promise<string | null>;
 
 /** A larger file counts as missing. A usual replica.my.cnf has less than 100 bytes. */
 const MAX_BYTES = 64 * 1024;

@@ -47,7 +47,7 @@ export interface RunParts {
   readonly sandbox: Sandbox;
   readonly diskWatch: DiskWatch;
   /** The turns for the starts of scheduled runs and one-off commands of all tools. */
-  readonly startTurns: StartTurns;
+  readonly runTurns: StartTurns;
   readonly launchEnvironment: LaunchEnvironment;
   readonly ports: Ports;
   /** Returns the tool's `replica.my.cnf`. Null if the tool has no such file. */

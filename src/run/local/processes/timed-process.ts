@@ -234,7 +234,7 @@ export class TimedProcess {
   /** Starts the process when it is the turn of the tool. Returns null if the end of the run was requested before. */
   async #started(): Promise<Running | null> {
     const start = async () => (this.#ending.signal.aborted ? null : await startRun(this.#start, this.#parts));
-    return await this.#parts.startTurns.run(this.#start.release.tool, start);
+    return await this.#parts.runTurns.run(this.#start.release.tool, start);
   }
 
   async #ended(running: Running, limit: AbortSignal, limitMs: number): Promise<End> {

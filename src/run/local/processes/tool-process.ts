@@ -8,6 +8,7 @@ import { exitWords } from '../../words/exit-words.ts';
 import { OpenRequests } from '../router/open-requests.ts';
 import { isFree } from './ports.ts';
 import { endGracefully, type Running, type RunParts, type Start, startRun } from './running-process.ts';
+import type { StartTurns } from './start-turns.ts';
 
 export interface Pauses {
   /**
@@ -23,6 +24,7 @@ export interface Pauses {
 export const PAUSES: Pauses = { firstMs: 1000, mostMs: 60_000, forgottenAfterMs: 60_000 };
 
 export interface ToolProcessParts extends RunParts {
+  readonly rolloutTurns: StartTurns;
   readonly pauses: Pauses;
   /** The Host header that health checks send. */
   readonly host: string;
@@ -184,7 +186,10 @@ export class ToolProcess {
       this.#detail = null;
       this.#startedAt = Date.now();
       this.#upAt = null;
-      const running = await startRun({ ...this.#start, endsFirst: !this.#isLive }, this.#parts);
+      const running = await this.#parts.rolloutTurns.run(this.#start.release.tool, async () => {
+        signal.throwIfAborted();
+        return await startRun({ ...this.#start, endsFirst: !this.#isLive }, this.#parts);
+      });
       this.#running = running;
       this.#end = null;
       void running.finished.then((exit) => {

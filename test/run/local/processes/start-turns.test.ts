@@ -8,7 +8,7 @@ const [many, few] = [toolName('many'), toolName('few')].map((name) => name ?? as
 
 test('threat 210: scheduled runs start one after the other with rests, and a tool with many runs does not hold up the first run of another tool', async () => {
   assert.ok(many !== undefined && few !== undefined);
-  const turns = new StartTurns();
+  const turns = new StartTurns(StartTurns.RUNS);
   const seen: { name: string; at: number }[] = [];
   let underWay = 0;
   const start = (name: string) => async () => {
@@ -36,7 +36,7 @@ test('threat 210: scheduled runs start one after the other with rests, and a too
 
 test('threat 210: a start that never ends, or fails, does not hold up the next one', async () => {
   assert.ok(many !== undefined && few !== undefined);
-  const turns = new StartTurns();
+  const turns = new StartTurns(StartTurns.RUNS);
   void turns.run(many, () => new Promise(() => {}));
   const failed = turns.run(few, async () => {
     throw new Error('no process');

@@ -3,6 +3,7 @@ import { readdirSync } from 'node:fs';
 import { mkdtemp } from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
+import { setTimeout as wait } from 'node:timers/promises';
 import { DiskRoom } from '../../../../src/core/disk/disk-space.ts';
 import { createLog } from '../../../../src/core/log/log.ts';
 import type { ToolName } from '../../../../src/core/names.ts';
@@ -30,7 +31,12 @@ describe('ToolProcess', { concurrency: 1 }, () => {
     {
       vars = {},
       healthMs = 400,
-    }: { readonly vars?: Record<string, string>; readonly healthMs?: number } = {},
+      count = 1,
+    }: {
+      readonly vars?: Record<string, string>;
+      readonly healthMs?: number;
+      readonly count?: number;
+    } = {},
   ) {
     const { sandbox, data, artifact } = bench;
     const parts: ToolProcessParts = {
@@ -53,7 +59,8 @@ describe('ToolProcess', { concurrency: 1 }, () => {
         room: new DiskRoom(data),
         log,
       }),
-      startTurns: new StartTurns(),
+      runTurns: new StartTurns(StartTurns.RUNS),
+      rolloutTurns: new StartTurns(StartTurns.ROLLOUTS),
       launchEnvironment: async ({ base }) => ({ ...base }),
       ports: new Ports(),
       log,
@@ -65,13 +72,16 @@ describe('ToolProcess', { concurrency: 1 }, () => {
     };
     const release = releaseOf('x' as ToolName, 1, await artifact({ 'web.py': source }, [web()]), vars);
     const toolLog = new ToolLog({ folder: join(data, 'logs', 'x'), sizeBytes: 100_000, log });
-    const process = new ToolProcess(
-      { release, toolNumber: 1, process: web(), name: 'web.1', toolLog },
-      parts,
+    const others = Array.from(
+      { length: count },
+      (_, index) =>
+        new ToolProcess({ release, toolNumber: 1, process: web(), name: `web.${index + 1}`, toolLog }, parts),
     );
+    const process = others.shift() ?? assert.fail();
     const query = { process: null, lines: 100, follow: false, signal: new AbortController().signal };
     return {
       process,
+      others,
       lines: async () => (await Array.fromAsync(toolLog.read(query))).flat().map(({ text }) => text),
     };
   }
@@ -83,6 +93,24 @@ describe('ToolProcess', { concurrency: 1 }, () => {
     await until(async () => (await pauses()).length >= 3, 'three attempts');
     await process.kill();
     assert.deepEqual((await pauses()).slice(0, 3), ['0.1', '0.2', '0.4']);
+  });
+
+  test('threat 211: the processes of one tool start one after the other, also when all have crashed at once, because the server serves nobody else while it starts a program', async () => {
+    let [underWay, most, starts] = [0, 0, 0];
+    const replicaFile = async () => {
+      underWay += 1;
+      starts += 1;
+      most = Math.max(most, underWay);
+      await wait(20);
+      underWay -= 1;
+      return null;
+    };
+    const { process, others } = await processOf('raise SystemExit(3)', { replicaFile }, { count: 6 });
+    const all = [process, ...others];
+    for (const one of all) one.keepUp();
+    await until(async () => starts >= 15, 'each process to start again');
+    await Promise.all(all.map((one) => one.kill()));
+    assert.equal(most, 1);
   });
 
   test('threat 154: if memory runs out, the kernel ends a process that is not live yet before live processes, also when the process starts again', async () => {
