@@ -15,6 +15,13 @@ export interface PaceOptions {
   readonly rest: number;
 }
 
+/** The disk's space when a measurement is due. */
+export interface Look extends DiskSpace {
+  readonly cause: LookCause;
+  /** For how many milliseconds the disk has been nearly full without a break. */
+  readonly lowMs: number;
+}
+
 /** The interval at which the free space of the file system is read. Reading it costs almost nothing. */
 const TICK_MS = 100;
 /**
@@ -33,31 +40,35 @@ const FAST_BYTES = 64 * 1024 * 1024;
 export class DiskPace {
   readonly #options: PaceOptions;
   #before: DiskSpace | null = null;
+  /** Since when each reading has found the disk nearly full. Null if the newest one did not. */
+  #lowSince: number | null = null;
 
   constructor(options: PaceOptions) {
     this.#options = options;
   }
 
   /**
-   * Waits until the folders of tools are to be measured again. Resolves with the disk's free space and the reason why
-   * they are to be measured now.
+   * Waits until the folders of tools are to be measured again. Resolves with the disk's free space, how long
+   * the disk has been nearly full (`lowMs`), and the reason why they are to be measured now.
    *
    * @param costMs - What the last measurement cost: its duration or its processor time, in milliseconds. 0 means that
    *   nothing was measured.
    */
-  async next(costMs: number, signal?: AbortSignal): Promise<DiskSpace & { readonly cause: LookCause }> {
+  async next(costMs: number, signal?: AbortSignal): Promise<Look> {
     const { room, pauseMs, rest } = this.#options;
     const startedAt = performance.now();
     for (;;) {
       await wait(Math.min(TICK_MS, pauseMs()), null, { ref: false, ...(signal && { signal }) });
       const space = await room.space();
       this.#before ??= space;
-      const waitedMs = performance.now() - startedAt;
+      const now = performance.now();
+      this.#lowSince = space.low === null ? null : (this.#lowSince ?? now);
+      const waitedMs = now - startedAt;
       const fell = waitedMs < SHORT_REST * costMs ? null : fellFast(this.#before, space);
       const isDue = waitedMs >= Math.max(pauseMs(), rest * costMs);
       if (!isDue && fell === null) continue;
       this.#before = space;
-      return { ...space, cause: isDue ? 'pause' : (fell ?? 'pause') };
+      return { ...space, lowMs: now - (this.#lowSince ?? now), cause: isDue ? 'pause' : (fell ?? 'pause') };
     }
   }
 }

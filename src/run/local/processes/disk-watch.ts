@@ -33,8 +33,8 @@ const MAX_PART = 0.25;
  */
 const [GROWN_ENTRIES, GROWN_BYTES, GROWN_MS] = [500, 8 * 1024 * 1024, 2000];
 /**
- * On a nearly full disk, a process with a large folder that grows slowly is ended only if, in the last `SLOW_MS`
- * milliseconds, no process was ended to make room.
+ * On a nearly full disk, sandboxes are stopped, or a process with a large folder that grows slowly is ended, only if, in
+ * the last `SLOW_MS` milliseconds, no process was ended to make room.
  */
 const SLOW_MS = 10_000;
 /**
@@ -46,7 +46,11 @@ const SECRETS_MS = 2000;
  * for a moment and measured. Builds use such space too, so a smaller part would stop tools often.
  */
 const MAX_LOST_PART = 0.1;
-/** The shortest time between two measurements for which sandboxes are stopped because the disk is full, in milliseconds. */
+/**
+ * If the disk is nearly full and a measurement for which sandboxes were stopped led to the end of no process, the next
+ * one follows at the earliest after this many milliseconds. So sandboxes are not stopped in vain again and again. If a
+ * large folder grows slowly, a measurement is never in vain.
+ */
 const STOPPED_MS = 30_000;
 /** The shortest time between two measurements for which sandboxes are stopped because of `#lostBytes`, in milliseconds. */
 const LOST_MS = 10 * 60_000;
@@ -87,6 +91,15 @@ interface Watched extends WatchedFolder {
   isMissed: boolean;
 }
 
+/** The processes of a tool that hide much disk use, as `#hidingTools` finds them. */
+interface HidingTool {
+  readonly hiding: readonly { readonly watched: Watched; readonly used: number }[];
+  /** The disk use of `hiding` that the other checks have missed. */
+  readonly hidden: number;
+  /** The disk use of all processes of the tool. */
+  readonly used: number;
+}
+
 interface Sample {
   readonly value: number;
   /** When the value was measured, as `performance.now()` gave it. */
@@ -107,6 +120,7 @@ export class DiskWatch {
   #secretive: ReadonlySet<string> = new Set();
   #nextSearchAt = 0;
   #nextStopAt = 0;
+  #isStopping = false;
   #nextLostAt = 0;
   /**
    * The free bytes of the disk (`free`) and the sum of the bytes in the watched folders (`used`), as a check measured
@@ -154,13 +168,14 @@ export class DiskWatch {
         const space = await pace.next(costMs);
         // Choose the process to end by the results of the last check, because the next check takes long if there are
         // many files.
-        if (space.low !== null) this.#makeRoom(space.low);
+        if (space.low !== null) this.#makeRoom(space.low, space.lowMs);
         costMs = this.#hasLimits || space.low !== null ? await this.#weigh(space.cause) : 0;
         const { limits } = this.#options;
         if (limits.entries > 0) this.#keepShares('entries', space.entries * MAX_PART);
-        if (limits.bytes > 0) this.#keepShares('bytes', Math.max(limits.bytes, space.bytes * MAX_PART));
+        const mostOfTool = Math.max(limits.bytes, space.bytes * MAX_PART);
+        if (limits.bytes > 0) this.#keepShares('bytes', mostOfTool);
         const mostLost = Math.max(limits.bytes, space.bytes * MAX_LOST_PART);
-        if (limits.bytes > 0 && this.#lostBytes(space.freeBytes) > mostLost) void this.#endHiding();
+        if (limits.bytes > 0 && this.#lostBytes(space.freeBytes) > mostLost) void this.#endHiding(mostOfTool);
       } catch (error) {
         // Log nothing if the last process has ended: measuring then fails because its folder no longer exists.
         if (this.#watched.size > 0) log.error({ err: error }, 'cannot measure the disk use of processes');
@@ -233,14 +248,19 @@ export class DiskWatch {
     return lost;
   }
 
-  /** Measures all folders while their sandboxes are stopped, and ends the processes that exceed the limit of bytes. */
-  async #endHiding(): Promise<void> {
-    if (performance.now() < this.#nextLostAt) return;
+  /**
+   * Measures all folders while their sandboxes are stopped. Ends the processes that exceed the limit of bytes. If the
+   * processes of a tool together have more than `most`, ends all of them that hide files.
+   */
+  async #endHiding(most: number): Promise<void> {
+    if (this.#isStopping || performance.now() < this.#nextLostAt) return;
     this.#nextLostAt = performance.now() + LOST_MS;
     this.#known = null;
     const { bytes: limit } = this.#options.limits;
-    for (const { watched, hidden } of await this.#hiddenByMoving('bytes'))
-      if (watched.use.bytes + hidden > limit) this.#end(watched, { kind: 'bytes', limit });
+    for (const tool of await this.#hidingTools('bytes'))
+      for (const { watched, used } of tool.hiding)
+        if (used > limit) this.#end(watched, { kind: 'bytes', limit });
+        else if (tool.used > most) this.#end(watched, { kind: 'bytes-of-tool', limit: Math.floor(most) });
   }
 
   #passed({ bytes, entries }: DiskUse): DiskEnd | null {
@@ -270,75 +290,86 @@ export class DiskWatch {
   }
 
   /**
-   * Makes room on a disk that is nearly full: ends the process with the largest folder that grows fast. If no folder
-   * grows fast, ends processes whose folders the last check could not measure (`#missed`). If there are none, ends a
-   * process that may hide deleted files from this server. If there is no such process, and in the last `SLOW_MS` no
-   * process was ended to make room, ends the process that hides most by moving its files all the time (`#mostMoving`),
-   * or else the process with the largest folder that grows slowly, for example by a log.
+   * Makes room on a disk that has been nearly full for `lowMs` milliseconds: ends the process with the largest folder
+   * that grows fast. If no folder grows fast, ends processes whose folders the last check could not measure (`#missed`).
+   * If there are none, ends processes that may hide deleted files from this server (`#endSecretive`).
    */
-  #makeRoom(measure: 'bytes' | 'entries'): void {
+  #makeRoom(measure: 'bytes' | 'entries', lowMs: number): void {
     const [largest] = this.#growing('fast', measure);
-    const missed = this.#missed();
-    if (largest !== undefined) this.#endForRoom(largest);
-    else if (missed.length > 0) for (const watched of missed) this.#endForRoom(watched);
-    else void this.#endSecretive(measure);
+    const ended = largest === undefined ? this.#missed() : [largest];
+    if (ended.length > 0) this.#endForRoom(ended);
+    else void this.#endSecretive(measure, lowMs);
   }
 
   /**
-   * Searches for processes that may hide deleted files from this server, and ends one that the previous search found
-   * too. If there is no such process, and in the last `SLOW_MS` no process was ended to make room, ends a process that
-   * moves its files all the time, or a process with a large folder that grows slowly.
+   * Searches for processes that may hide deleted files from this server, and ends those of one tool that the previous
+   * search found too. If there is no such process, and in the last `SLOW_MS` no process was ended to make room, ends
+   * those that hide files from searches too (`#endMoving`).
    */
-  async #endSecretive(measure: 'bytes' | 'entries'): Promise<void> {
+  async #endSecretive(measure: 'bytes' | 'entries', lowMs: number): Promise<void> {
     if (performance.now() < this.#nextSearchAt) return;
     this.#nextSearchAt = Infinity;
     const found = await foldersWithSecrets([...this.#watched.keys()]).catch(() => new Set<string>());
-    const [folder = ''] = [...found].filter((one) => this.#secretive.has(one));
+    const again = found.intersection(this.#secretive);
+    const secretive = ofOneTool([...this.#watched.values()].filter(({ folder }) => again.has(folder)));
     this.#secretive = found;
     this.#nextSearchAt = performance.now() + SECRETS_MS;
-    const secretive = this.#watched.get(folder);
     const now = performance.now();
-    this.#suspectSince = found.size === 0 || secretive !== undefined ? null : (this.#suspectSince ?? now);
-    if (secretive !== undefined) return this.#endForRoom(secretive);
+    this.#suspectSince = found.size === 0 || secretive.length > 0 ? null : (this.#suspectSince ?? now);
+    if (secretive.length > 0) return this.#endForRoom(secretive);
     // Wait first, because the next search may find the same process again. But processes that seem to hide files in
     // turn, or that are ended again and again, must not protect slowly growing folders for ever.
     if (now - (this.#suspectSince ?? Number.NEGATIVE_INFINITY) < SLOW_MS) return;
     if (now - this.#endedAt < SLOW_MS && now - this.#slowTurnAt < 3 * SLOW_MS) return;
-    this.#slowTurnAt = now;
-    const moving = await this.#mostMoving(measure);
-    const [slow] = this.#growing('slowly', measure).filter(({ use }) => isMuch(use));
-    const ended = moving ?? slow;
-    if (ended !== undefined) this.#endForRoom(ended);
+    await this.#endMoving(measure, lowMs);
   }
 
   /**
-   * Returns the process for which the other checks have missed the most disk use. Null if they have missed nothing that
-   * counts as much (`isMuch`), or if the last such measurement was less than `STOPPED_MS` ago.
+   * Ends the processes of the tool that hides most, for example by moving its files all the time. If no tool hides much,
+   * ends the process with the largest folder that grows slowly, for example by a log.
    */
-  async #mostMoving(measure: 'bytes' | 'entries'): Promise<Watched | null> {
-    if (performance.now() < this.#nextStopAt) return null;
-    this.#nextStopAt = Infinity;
-    const [most] = await this.#hiddenByMoving(measure);
-    this.#nextStopAt = performance.now() + STOPPED_MS;
-    return most?.watched ?? null;
+  async #endMoving(measure: 'bytes' | 'entries', lowMs: number): Promise<void> {
+    const slow = this.#growing('slowly', measure)
+      .filter(({ use }) => isMuch(use))
+      .slice(0, 1);
+    // A slowly growing process is innocent if another one hides the files that fill the disk. So always measure first.
+    if (this.#isStopping || (slow.length === 0 && performance.now() < this.#nextStopAt)) return;
+    this.#slowTurnAt = performance.now();
+    const [most] = await this.#hidingTools(measure);
+    const hiding = (most?.hiding ?? []).map(({ watched }) => watched);
+    // If the disk is nearly full all the time although processes that hide files were ended, the slowly growing folders
+    // fill it too.
+    const ended = hiding.length === 0 || lowMs >= 3 * SLOW_MS ? [...hiding, ...slow] : hiding;
+    if (ended.length === 0) this.#nextStopAt = performance.now() + STOPPED_MS;
+    this.#endForRoom(ended);
   }
 
   /**
    * Stops each sandbox for a moment and measures it.
    *
-   * @returns the processes with much disk use that the other checks have missed. The one that hides most comes first.
+   * @returns the tools with much disk use that the other checks have missed. The one that hides most comes first.
    */
-  async #hiddenByMoving(measure: 'bytes' | 'entries'): Promise<{ watched: Watched; hidden: number }[]> {
+  async #hidingTools(measure: 'bytes' | 'entries'): Promise<HidingTool[]> {
+    this.#isStopping = true;
+    // The last check may have measured only bytes or only files, whichever the disk lacks. So compare only that measure.
+    // Remember it, because checks that run meanwhile may see the hidden files of stopped sandboxes.
+    const known = [...this.#watched.values()].map((watched) => ({ watched, known: watched.use[measure] }));
     const uses = await useWhileStopped([...this.#watched.keys()]).catch(() => new Map<string, DiskUse>());
-    const moving = [...uses].flatMap(([folder, { bytes, entries }]) => {
-      const watched = this.#watched.get(folder);
-      if (watched === undefined) return [];
-      // The last check may have measured only bytes or only files, whichever the disk lacks. So compare only that
-      // measure.
-      const hidden = measure === 'bytes' ? bytes - watched.use.bytes : entries - watched.use.entries;
-      return isMuch({ bytes: 0, entries: 0, [measure]: hidden }) ? [{ watched, hidden }] : [];
+    this.#isStopping = false;
+    const all = known.map((one) => {
+      const used = uses.get(one.watched.folder)?.[measure] ?? one.known;
+      return { ...one, used, hidden: used - one.known };
     });
-    return moving.sort((a, b) => b.hidden - a.hidden);
+    const isMuchHidden = (hidden: number): boolean => isMuch({ bytes: 0, entries: 0, [measure]: hidden });
+    const tools = Map.groupBy(all, ({ watched }) => watched.toolNumber)
+      .values()
+      .map((ofTool) => {
+        // The processes that this leaves out do not hide much, not even together.
+        const hiding = ofTool.filter(({ hidden }) => isMuchHidden(hidden * ofTool.length));
+        const hidden = hiding.reduce((sum, one) => sum + one.hidden, 0);
+        return { hiding, hidden, used: ofTool.reduce((sum, { used }) => sum + used, 0) };
+      });
+    return [...tools].filter(({ hidden }) => isMuchHidden(hidden)).sort((a, b) => b.hidden - a.hidden);
   }
 
   /**
@@ -346,21 +377,20 @@ export class DiskWatch {
    * processes. If the check has missed most tools, perhaps because the machine is slow, returns only the process that
    * started last.
    */
-  #missed(): Watched[] {
+  #missed(): readonly Watched[] {
     const all = [...this.#watched.values()].sort((a, b) => b.startedAt - a.startedAt);
     const missed = all.filter(({ isMissed }) => isMissed);
-    const tools = Map.groupBy(missed, ({ toolNumber }) => toolNumber);
-    if (tools.size * 2 > new Set(all.map(({ toolNumber }) => toolNumber)).size) return missed.slice(0, 1);
-    return [...tools.values()].sort((a, b) => b.length - a.length)[0] ?? [];
+    const tools = (of: readonly Watched[]) => new Set(of.map(({ toolNumber }) => toolNumber)).size;
+    return tools(missed) * 2 > tools(all) ? missed.slice(0, 1) : ofOneTool(missed);
   }
 
   #growing(how: Watched['grew'], measure: 'bytes' | 'entries'): Watched[] {
     return [...this.#watched.values()].filter(({ grew }) => grew === how).sort(byUse(measure));
   }
 
-  #endForRoom(watched: Watched): void {
-    this.#endedAt = performance.now();
-    this.#end(watched, { kind: 'room' });
+  #endForRoom(all: readonly Watched[]): void {
+    if (all.length > 0) this.#endedAt = performance.now();
+    for (const watched of all) this.#end(watched, { kind: 'room' });
   }
 
   #end(watched: Watched, end: DiskEnd): void {
@@ -380,6 +410,12 @@ function growth(before: Watched['before'], now: DiskUse, at: number): Watched['g
 
 function isMuch({ bytes, entries }: DiskUse): boolean {
   return entries > GROWN_ENTRIES || bytes > GROWN_BYTES;
+}
+
+/** Returns those of `all` that belong to one tool: to the tool with the most of them. */
+function ofOneTool(all: readonly Watched[]): readonly Watched[] {
+  const tools = Map.groupBy(all, ({ toolNumber }) => toolNumber);
+  return [...tools.values()].sort((a, b) => b.length - a.length)[0] ?? [];
 }
 
 /** Returns a comparison that sorts the largest folder first. */
