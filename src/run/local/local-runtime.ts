@@ -209,6 +209,7 @@ export class LocalRuntime implements Runtime, Gateway {
     const why = whyUnusable(release.artifact, this.#options.sandbox.mode);
     const next = this.#newRollout(release, toolNumber, replicas);
     this.#switchTo(next);
+    void this.#maintenance.follow(release);
     if (why === null) return next.keepUp();
     const detail = `${why}: build it again (${this.#options.redeployCommand(release.tool)})`;
     this.#options.log.warn({ tool: release.tool, version: release.version, why }, 'cannot start a tool');
@@ -358,6 +359,7 @@ export class LocalRuntime implements Runtime, Gateway {
     await this.#start(next, rollOut);
     const before = this.#switchTo(next);
     next.keepUp();
+    await this.#maintenance.follow(release);
     sayDraining(progress, before, release);
   }
 
@@ -404,7 +406,6 @@ export class LocalRuntime implements Runtime, Gateway {
     const before = this.#live.get(tool);
     this.#live.set(tool, next);
     this.#stopped.delete(tool);
-    void this.#maintenance.follow(next.release);
     if (before !== undefined) this.#retirement.add(before);
     return before?.release.version ?? null;
   }
