@@ -36,6 +36,8 @@ export function hasCapability(list: CommandList, name: string): boolean {
 
 const COMMAND = /^([0-9a-f]{40}|[0-9a-f]{64}) ([0-9a-f]{40}|[0-9a-f]{64}) ([^\0\n]+)$/;
 const MAX_BYTES = 1024 * 1024;
+/** An answer names the ref in one packet, with a reason. No file system has room for such a name. */
+const MAX_REF_BYTES = 60_000;
 
 /**
  * The capabilities of a push (gitprotocol-capabilities(5)), without `push-cert`, which is refused. git itself also
@@ -108,6 +110,7 @@ export class CommandListReader {
     const match = COMMAND.exec(text);
     if (match === null) throw new Error('not a ref update');
     const [, oldId = '', newId = '', ref = ''] = match;
+    if (Buffer.byteLength(ref) > MAX_REF_BYTES) throw new Error('the name of a ref is too long');
     this.#commands.push({ oldId, newId, ref });
   }
 

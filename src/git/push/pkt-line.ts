@@ -11,9 +11,10 @@ export const flushPacket = Buffer.from('0000');
 const MAX_PACKET = 65_520;
 const MAX_BAND_DATA = MAX_PACKET - 5;
 
-/** Encodes at most 65516 bytes as one packet. */
+/** Encodes bytes as one packet. @throws RangeError if there are more than 65,516 bytes. */
 export function pktLine(payload: Buffer | string): Buffer {
   const bytes = Buffer.isBuffer(payload) ? payload : Buffer.from(payload);
+  if (bytes.length > MAX_PACKET - 4) throw new RangeError(`a packet cannot have ${bytes.length} bytes`);
   return Buffer.concat([Buffer.from((bytes.length + 4).toString(16).padStart(4, '0')), bytes]);
 }
 

@@ -68,7 +68,12 @@ test('threat 21: of 1,500 log readers with one token that stop reading, 10 are s
   const told = [...statuses].map(([status, { length }]) => `${length} × ${status}`).join(', ');
   assert.ok(grown < 100, `from ${before} MiB by ${grown} MiB: ${told}`);
   assert.equal(statuses.get('HTTP/1.1 200')?.length, 10);
-  assert.match(statuses.get('HTTP/1.1 429')?.[0] ?? told, /follows 10 logs/);
+  // On a busy machine, some get another refusal first: the token has too many requests under way.
+  const refusals = statuses.get('HTTP/1.1 429') ?? [];
+  assert.ok(
+    refusals.some((answer) => answer.includes('follows 10 logs')),
+    told,
+  );
   context.diagnostic(`from ${before.toFixed()} MiB by ${grown.toFixed()} MiB: ${told}`);
   const maintainer = await server.command('logs', 'followed', '-n', '1');
   assert.equal(maintainer.exitCode, 0, maintainer.stderr);

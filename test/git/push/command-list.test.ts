@@ -67,6 +67,14 @@ for (const { name, bytes } of [
   { name: 'a length of 3', bytes: Buffer.from('0003x') },
   { name: 'no ref update', bytes: pktLine('hello') },
   { name: 'a ref name with a newline', bytes: pktLine(`${a} ${b} refs/heads/x\ny`) },
+  {
+    name: 'a ref name that an answer has no room for',
+    bytes: pktLine(`${a} ${b} refs/heads/${'x'.repeat(60_000)}`),
+  },
+  {
+    name: 'a ref name that is three times as long in UTF-8',
+    bytes: pktLine(Buffer.concat([Buffer.from(`${a} ${b} refs/`), Buffer.alloc(30_000, 0xff)])),
+  },
   { name: 'a push certificate', bytes: pktLine('push-cert\0 report-status') },
 ]) {
   test(`threat 33: a push is refused if its command list is invalid: ${name}`, () => {
