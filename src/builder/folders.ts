@@ -1,5 +1,5 @@
 import type { Dirent } from 'node:fs';
-import { chmod, mkdir, readdir, rename } from 'node:fs/promises';
+import { chmod, mkdir, readdir } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { setTimeout as wait } from 'node:timers/promises';
 import { ExecaError, execa } from 'execa';
@@ -130,10 +130,15 @@ export async function linkFolders(from: string, paths: readonly string[], to: st
   await copyFolders(from, refused, to);
 }
 
-/** Moves a folder within the data folder. `to` must not exist. */
+/**
+ * Moves a folder within the data folder. `to` must not exist.
+ *
+ * Runs a program: a rename between folders waits while any other such rename on this file system waits for a lock of a
+ * tool (rename(2)). If the server waited itself, its work with all other files would stop.
+ */
 export async function moveFolder(from: string, to: string): Promise<void> {
   await mkdir(dirname(to), { recursive: true });
-  await rename(from, to);
+  await run('mv', ['-T', '--', from, to]);
 }
 
 /**

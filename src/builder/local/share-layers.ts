@@ -10,7 +10,7 @@ import type { LayerPlaces } from './tool-cache.ts';
 
 const PROGRAM = fileURLToPath(new URL('share-program.ts', import.meta.url));
 /** Sharing may take this long. Otherwise, the files that are not shared yet stay as they are. */
-const LONGEST_MS = 60_000;
+const LONGEST_MS = 20_000;
 
 export interface SharingOfBuild {
   /** The data folder. */

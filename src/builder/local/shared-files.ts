@@ -1,12 +1,12 @@
 import { createHash, randomUUID } from 'node:crypto';
 import { createReadStream, type Stats } from 'node:fs';
 import { chmod, chown, copyFile, link, lstat, opendir, rename, rm, utimes } from 'node:fs/promises';
-import { basename, join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
-import { mapWithLimit } from '../../core/concurrency/concurrency-limit.ts';
 import { DiskRoom } from '../../core/disk/disk-space.ts';
 import { namesIn } from '../../core/disk/names-in.ts';
 import { systemCode } from '../../core/errors.ts';
+import { outputOfShell } from '../../sandbox/process/shell.ts';
 import type { Layer } from '../buildpack-api/layers.ts';
 import { makeFolder, serverUser } from '../folders.ts';
 
@@ -34,7 +34,9 @@ const MAX_COPIES = 100_000;
  * by a server that ended.
  */
 const HALF = 'half-';
-const HALF_MS = 3_600_000;
+/** Does what `SharedFiles.sweep` says. The arguments are the folder, and the ids of the server's user and group. */
+const SWEEP = `find "$1" -maxdepth 1 -type f '(' -name '${HALF}*' -cmin +60 -o ! -name '${HALF}*' -links 1 ')' -delete
+find "$1" -maxdepth 1 -type f ! -name '${HALF}*' ! -uid "$2" -exec chown -h -- "$2:$3" '{}' +`;
 
 /** How much of one build can still be shared. `share` counts it down. */
 export interface SharingBudget {
@@ -113,19 +115,15 @@ export class SharedFiles {
   /**
    * Deletes the copies to which no artifact has a link any more, and unfinished copies that are older than an hour.
    * Makes the server the owner of all other copies, because earlier versions of the server made a tool the owner of
-   * some.
+   * some. Runs a program, because processes of tools can hold the locks of the copies. Does nothing if `shared` does not
+   * exist.
+   *
+   * @throws Error if the program cannot be started, or takes too long.
    */
   async sweep(): Promise<void> {
     const { uid, gid } = serverUser();
-    await mapWithLimit(await namesIn(this.#folder), AT_ONCE, async (name) => {
-      const path = join(this.#folder, name);
-      const status = await lstatOrNull(path);
-      if (status === null) return;
-      const isHalf = name.startsWith(HALF);
-      const isNeeded = isHalf ? Date.now() - status.ctimeMs < HALF_MS : status.nlink > 1;
-      if (!isNeeded) await rm(path, { force: true });
-      else if (!isHalf && status.uid !== uid) await chown(path, uid, gid);
-    });
+    const output = await outputOfShell(SWEEP, [this.#folder, `${uid}`, `${gid}`]);
+    if (output === null) throw new Error(`the copies in ${this.#folder} cannot be looked at now`);
   }
 
   /**
@@ -169,7 +167,8 @@ export class SharedFiles {
    * link, or if the copy no longer exists.
    */
   async #replaceByLink(file: string, kept: string): Promise<void> {
-    const half = join(this.#folder, HALF + randomUUID());
+    // Beside the file: while link(2) waits for a lock of the copy, nobody can use the folder of the new link.
+    const half = join(dirname(file), HALF + randomUUID());
     try {
       await link(kept, half);
       await rename(half, file);

@@ -1,6 +1,7 @@
 import type { Progress } from '../../core/progress.ts';
-import { parkedRef } from '../../git/push/truthful-push.ts';
+import { parkedFolder, parkedRef } from '../../git/push/truthful-push.ts';
 import { branchName, isAncestor, pointHead, readDeployBranch } from '../../git/refs/deploy-branch.ts';
+import { refNames } from '../../git/refs/ref-files.ts';
 import { updateRefs } from '../../git/refs/ref-transaction.ts';
 import type { Repositories } from '../../git/repositories.ts';
 import type { ParkedPush, Verdict } from '../deployments.ts';
@@ -57,22 +58,24 @@ export async function joinedVerdict(
   entry: Entry,
 ): Promise<Verdict> {
   const verdict = await entry.verdict;
-  if (verdict.isLive || !entry.isRefused) return await withOtherRefs(repositories, push, verdict);
+  if (verdict.isLive) return await withOtherRefs(repositories, push, verdict);
+  // The ref of the deployment itself keeps the commit. A person can join a deployment as often as they like, so no ref
+  // of such a push may stay.
+  await forget(repositories, push).catch(() => undefined);
+  if (!entry.isRefused) return verdict;
   const reason = `this push joined another push, which was refused; push again (${verdict.reason})`;
   return { isLive: false, reason };
 }
 
 /**
- * Returns the result for a push whose commit another deployment deploys or has deployed. If the commit is live, deletes
- * the push's temporary ref and runs `withUpdates`: the tags of an atomic push, and moves of the deploy branch. If git
+ * Returns the result for a push whose commit another deployment has made live. Deletes the push's temporary ref and runs `withUpdates`: the tags of an atomic push, and moves of the deploy branch. If git
  * refuses `withUpdates`, the result says that the push has failed, although the commit is live.
  */
 async function withOtherRefs(
   repositories: Repositories,
   push: ParkedPush,
-  verdict: Verdict,
+  verdict: Extract<Verdict, { isLive: true }>,
 ): Promise<Verdict> {
-  if (!verdict.isLive) return verdict;
   try {
     const parked = `delete ${parkedRef(push.id)} ${push.commit}`;
     await updateRefs(repositories, push.tool, [...push.withUpdates, parked]);
@@ -84,6 +87,13 @@ async function withOtherRefs(
     const reason = `v${verdict.version} is live, but the refs of this push could not be moved; push again`;
     return { isLive: false, reason };
   }
+}
+
+/** Deletes the temporary refs of a push. */
+async function forget(repositories: Repositories, { tool, id, commit }: ParkedPush): Promise<void> {
+  const others = await refNames(repositories, tool, [parkedFolder(id)]);
+  const lines = others.map((ref) => `delete ${ref}`);
+  await updateRefs(repositories, tool, [`delete ${parkedRef(id)} ${commit}`, ...lines]);
 }
 
 /**

@@ -203,8 +203,11 @@ function fileSystem(command: SandboxCommand, isolation: Isolation): string[] {
     // Cover /proc/1, because the first process in the sandbox is bwrap, which runs as the user of the tool. A tool that
     // controls bwrap could hide the end of the command.
     ...['--tmpfs', '/proc/1', '--remount-ro', '/proc/1'],
-    // Cover /proc/keys, which would show tools the kernel keys of the server's session (keyrings(7)).
-    ...(existsSync('/proc/keys') ? ['--ro-bind', '/dev/null', '/proc/keys'] : []),
+    // Cover /proc/keys, which would show tools the kernel keys of the server's session (keyrings(7)), and /proc/locks:
+    // while it is read, nobody on this machine can take or give back a lock of a file.
+    ...['/proc/keys', '/proc/locks']
+      .filter((path) => existsSync(path))
+      .flatMap((path) => ['--ro-bind', '/dev/null', path]),
     ...inMemory.flatMap((folder) => ['--size', MEMORY_FOLDER_BYTES, '--tmpfs', folder]),
     ...mounted(
       command.mounts.filter((mount) => mount !== changeable(command)),

@@ -88,6 +88,29 @@ test('if the author of a waiting push loses the right to deploy, another person 
   assert.deepEqual(await again.verdict, { isLive: true, version: 4 });
 });
 
+for (const { how, isRefused } of [
+  { how: 'is cancelled', isRefused: false },
+  { how: 'is refused', isRefused: true },
+]) {
+  test(`threat 215: a push that has joined a deployment leaves no refs if the deployment ${how}, because one person can join as often as they like`, async () => {
+    const { place, line, commits } = await building();
+    await using _place = place;
+    const four = await place.park('p4', { oldCommit: commits.three, principal: bob });
+    const waiting = await line.submit(four);
+    const joined = await line.submit(await place.park('p5', { ...four, id: 'p5', principal: alice }));
+    assert.equal(joined.isJoined, true);
+    for (const number of [0, 1])
+      await place.repositories.git(wikibot, ['update-ref', `refs/parked/p5/${number}`, four.commit]);
+    if (isRefused) lose(place, 'bob');
+    else line.cancel(wikibot, waiting.id, alice);
+    place.builder.may.resolve();
+    assert.equal((await joined.verdict).isLive, false);
+    const refs = await place.repositories.git(wikibot, ['for-each-ref', '--format=%(refname)']);
+    assert.doesNotMatch(refs, /p5/);
+    assert.match(refs, /refs\/deployments\/p4/);
+  });
+}
+
 test('a waiting rollback does not go live if the user directory does not answer when its turn comes, and the verdict says why', async () => {
   const { place, line } = await building();
   await using _place = place;

@@ -147,6 +147,14 @@ test('promise 4: a tool in a sandbox sees neither the data folder nor the machin
   assert.match(output, /NoNewPrivs:\s+1\n1000\n$/);
 });
 
+test('threat 214: a tool cannot read the locks of files of this machine, because nobody can take a lock meanwhile', async () => {
+  await using data = await dataFolder();
+  const sandbox = await sandboxIn(data.path, 'isolated');
+  const script = 'cat /proc/locks; umount /proc/locks; cat /proc/locks';
+  const { output } = await runIn(sandbox, ['/bin/sh', '-c', script], {});
+  assert.equal(output.match(/^cat: \/proc\/locks: Permission denied$/gm)?.length, 2, output);
+});
+
 test('promise 4: no open file descriptor of a process in a sandbox leads out of the sandbox', async () => {
   await using data = await dataFolder();
   const sandbox = await sandboxIn(data.path, 'isolated');
