@@ -94,8 +94,8 @@ export function createHttpDoor(options: HttpDoorOptions): HttpDoor {
     response.on('error', () => {});
     watchBody(request, response, limits.bodyIdleMs);
     PacedReading.of(request.socket)?.begin(request, networkOf(peer.address));
-    if (hasTwoHosts(request)) {
-      response.writeHead(400, { Connection: 'close' }).end();
+    if (hasTooManyFields(request) || hasTwoHosts(request)) {
+      response.writeHead(hasTooManyFields(request) ? 431 : 400, { Connection: 'close' }).end();
       return;
     }
     const tool = gateway.toolOf(request.headers.host);
@@ -127,7 +127,8 @@ export function createHttpDoor(options: HttpDoorOptions): HttpDoor {
     const peer = readPeer(request);
     socket.on('error', () => socket.destroy());
     PacedReading.of(request.socket)?.becomeOpaque(networkOf(peer.address));
-    const tool = hasTwoHosts(request) ? null : gateway.toolOf(request.headers.host);
+    const isRefused = hasTooManyFields(request) || hasTwoHosts(request);
+    const tool = isRefused ? null : gateway.toolOf(request.headers.host);
     if (tool === null) return void socket.destroy();
     const admitted = shares.enter(tool, peer.address);
     if (admitted.kind === 'refused') {
@@ -173,6 +174,13 @@ function isPage({ kind }: Route): boolean {
 
 function needsLogin({ kind }: Route): boolean {
   return ['command', 'git', 'advertisement'].includes(kind);
+}
+
+/** 200 header fields: Apache accepts 100. Each field takes memory, several times, until the tool has answered. */
+const MAX_FIELDS = 200;
+
+function hasTooManyFields({ rawHeaders }: IncomingMessage): boolean {
+  return rawHeaders.length > 2 * MAX_FIELDS;
 }
 
 /** Whether two programs could read different hosts from the request (RFC 9112 sections 3.2 and 3.2.2). */

@@ -24,7 +24,7 @@ export interface TarLimits {
  * memory, and the names are kept. PATH_MAX of Linux is 4 KiB.
  */
 const MAX_LONG_HEADER_BYTES = 64 * 1024;
-const MAX_LONG_HEADERS_BYTES = 64 * 1024 ** 2;
+const MAX_LONG_HEADERS_BYTES = 16 * 1024 ** 2;
 /** How long the reader works until it lets other work of this process go on. */
 const WORK_MS = 10;
 

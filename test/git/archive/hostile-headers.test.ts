@@ -18,7 +18,7 @@ const manyHeaders: readonly { title: string; blocks: () => Buffer[] }[] = [
     blocks: () => Array(3).fill(longHeader('L', Buffer.alloc(4 * 1024 ** 2, './'))),
   },
   {
-    title: 'more than 64 MiB of pax headers, none of which is too large',
+    title: 'more than 16 MiB of pax headers, none of which is too large',
     blocks: () => Array(1100).fill(longHeader('x', paxKeys(6500))),
   },
 ];

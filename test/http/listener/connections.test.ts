@@ -57,6 +57,17 @@ async function until(check: () => boolean, what: string): Promise<void> {
 const refusedOf = (held: HeldConnections) =>
   held.answers.filter((answer) => answer.startsWith('HTTP/1.1 503 '));
 
+test('threat 216: a request with more than 200 header fields is refused, so the memory of unanswered requests stays small; so is such an upgrade', async (context) => {
+  const { status, tools, held } = await openDoors(context);
+  const many = (count: number) => Array.from({ length: count }, (_, index) => `X-${index}: 1\r\n`).join('');
+  assert.equal(await status('kind.localhost', { fields: many(198) }), 200);
+  assert.equal(await status('kind.localhost', { fields: many(199) }), 431);
+  const fields = `Connection: Upgrade\r\nUpgrade: websocket\r\n${many(199)}`;
+  await held.open(1, { text: `GET / HTTP/1.1\r\nHost: slow.localhost\r\n${fields}\r\n` });
+  assert.equal(await status('kind.localhost'), 200);
+  assert.equal(tools.upgraded, 0);
+});
+
 test('requests that a tool does not answer do not keep out requests to other tools, /healthz and git', async (context) => {
   const { held, status, tools } = await openDoors(context);
   await held.open(25, { text: requestTo('slow.localhost', '/') });
