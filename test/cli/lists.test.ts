@@ -4,6 +4,7 @@ import { setTimeout as wait } from 'node:timers/promises';
 import { runCommand } from '../../src/cli/run-command.ts';
 import type { Principal } from '../../src/core/types.ts';
 import { Desk } from '../support/cli-services.ts';
+import { longestPause } from '../support/longest-pause.ts';
 import {
   artifactOf,
   buildOf,
@@ -177,6 +178,23 @@ test('threat 58: `logs --json` escapes every control character in the output of 
   const { out } = await desk.type(['logs', 'wikibot', '--json']);
   assert.doesNotMatch(out, /(?!\n)\p{Cc}/u);
   assert.deepEqual(JSON.parse(out), desk.runtime.lines);
+});
+
+test('threat 217: while `logs --json` escapes 4 million characters, the server does other work, and prints one array', async () => {
+  using desk = new Desk();
+  desk.maintain(wikibot, 'alice');
+  const one = { at: '2026-01-01T00:00:00.000Z', process: 'web.1', version: 1 };
+  desk.runtime.lines = Array.from({ length: 256 }, (_, index) => ({
+    ...one,
+    text: index === 0 ? 'first' : '\u200b'.repeat(16 * 1024),
+  }));
+  let printed = '';
+  const pause = await longestPause(async () => {
+    printed = (await desk.type(['logs', 'wikibot', '--json', '-n', '1000'])).out;
+  });
+  assert.ok(printed.startsWith(`[\n  {\n    "at": "${one.at}",\n`), printed.slice(0, 60));
+  assert.deepEqual(JSON.parse(printed), desk.runtime.lines);
+  assert.ok(pause < 300, `a pause of ${pause} ms`);
 });
 
 test('a command with an empty list says so, and with --json prints an empty array', async () => {

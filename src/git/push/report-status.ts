@@ -47,6 +47,6 @@ export function encodeReport(report: Report): Buffer {
 
 function shortLine(text: string): string {
   // A reason may quote the output of a build. git prints control characters unchanged, so they are removed here.
-  const line = oneLine(text);
+  const line = oneLine(text.slice(0, 4 * MAX_REASON));
   return line.length <= MAX_REASON ? line : `${line.slice(0, MAX_REASON - 1)}…`;
 }

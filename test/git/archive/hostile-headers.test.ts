@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { type SourceEntry, sourceEntries } from '../../../src/git/archive/archive-entries.ts';
+import { longestPause } from '../../support/longest-pause.ts';
 import { longHeader, pax } from './headers.ts';
 
 const manyHeaders: readonly { title: string; blocks: () => Buffer[] }[] = [
@@ -49,20 +50,6 @@ async function* all(blocks: readonly Buffer[]): AsyncGenerator<Uint8Array> {
 
 async function drainEntries(entries: AsyncIterable<SourceEntry>): Promise<void> {
   for await (const entry of entries) if (entry.kind === 'file') for await (const _ of entry.content);
-}
-
-/** The longest time, in milliseconds, for which nothing else in this process could run during some work. */
-async function longestPause(work: () => Promise<void>): Promise<number> {
-  let [last, longest] = [performance.now(), 0];
-  const look = () => {
-    longest = Math.max(longest, performance.now() - last);
-    last = performance.now();
-  };
-  const timer = setInterval(look, 5);
-  await work();
-  look();
-  clearInterval(timer);
-  return Math.round(longest);
 }
 
 function paxKeys(count: number): Buffer {

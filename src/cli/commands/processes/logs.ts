@@ -6,7 +6,7 @@ import type { Output, ToolCommand, ToolContext } from '../../command.ts';
 import { lists } from '../../command-line/list-command.ts';
 import { timeOf } from '../../command-line/parse-time.ts';
 import { countOf } from '../../command-line/parse-words.ts';
-import { json, oneLineOfLog, warning } from '../../command-line/printing.ts';
+import { json, oneLineOfLog, quoted, warning } from '../../command-line/printing.ts';
 import { UsageError } from '../../command-line/usage-error.ts';
 import { findDeployment } from '../../find-deployment.ts';
 
@@ -56,15 +56,22 @@ export const logsCommand: ToolCommand = {
     await lists.run(
       principal,
       async () => {
-        const lines: LogLine[] = [];
-        for await (const batch of query(context)) lines.push(...batch);
-        await out(await outputTime.run(tool, () => json(lines)));
+        // Write each batch in a turn of its own, because to escape thousands of long lines takes a second.
+        const pieces: string[] = [];
+        for await (const batch of query(context))
+          if (batch.length > 0) pieces.push(await outputTime.run(tool, () => itemsOf(quoted(batch))));
+        await out(pieces.length === 0 ? json([]) : `[\n${pieces.join(',\n')}\n]\n`);
       },
       signal,
     );
     return 0;
   },
 };
+
+/** The lines of a JSON array, without its brackets. */
+function itemsOf(array: string): string {
+  return array.slice('[\n'.length, -'\n]'.length);
+}
 
 /**
  * Refuses a token that may only read. A process may print config vars, which only people who may deploy can see.
