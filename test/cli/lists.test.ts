@@ -4,7 +4,7 @@ import { setTimeout as wait } from 'node:timers/promises';
 import { runCommand } from '../../src/cli/run-command.ts';
 import type { Principal } from '../../src/core/types.ts';
 import { Desk } from '../support/cli-services.ts';
-import { longestPause } from '../support/longest-pause.ts';
+import { longestPause } from '../support/hostile/longest-pause.ts';
 import {
   artifactOf,
   buildOf,

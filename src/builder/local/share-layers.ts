@@ -21,8 +21,8 @@ export interface SharingOfBuild {
 }
 
 /**
- * Shares the files of layers whose metadata has `shared = true`, because many tools have equal files there
- * (`SharedFiles`). If a file cannot be shared, it stays as it is.
+ * Shares the files of layers whose metadata has `shared = true`, because many tools have equal files there:
+ * see `SharedFiles`. A file that cannot be shared stays unchanged.
  *
  * Runs a program for this. Processes of any tool that has a shared file can hold its lock for minutes, and link(2) and
  * rename(2) wait for it. If the server waited itself, its work with all other files would stop.

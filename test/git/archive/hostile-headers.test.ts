@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { type SourceEntry, sourceEntries } from '../../../src/git/archive/archive-entries.ts';
-import { longestPause } from '../../support/longest-pause.ts';
+import { longestPause } from '../../support/hostile/longest-pause.ts';
 import { longHeader, pax } from './headers.ts';
 
 const manyHeaders: readonly { title: string; blocks: () => Buffer[] }[] = [
