@@ -27,7 +27,10 @@ const pathVariables: ReadonlySet<string> = new Set(folderVariables.build.map(([,
 /** The most bytes of arguments and environment that Linux passes to a program, whatever its stack limit: execve(2). */
 const MAX_LENGTH = 6 * 1024 * 1024;
 
-/** The suffixes of the files of an `env` folder. A suffix says how the file changes the variable of its name. */
+/**
+ * The suffixes of the files of an `env` folder. A suffix says how the file changes the variable of its
+ * name. A file with `delim` has the text between two values.
+ */
 const ACTIONS: ReadonlySet<string> = new Set(['override', 'default', 'prepend', 'append', 'delim']);
 
 /**

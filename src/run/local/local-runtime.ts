@@ -90,9 +90,7 @@ export interface LocalRuntimeOptions {
   /** Returns the command with which a maintainer builds the live commit again. */
   readonly redeployCommand: (tool: string) => string;
   readonly log: Log;
-  /**
-   * Reads a tool's file replica.my.cnf. Without this function, no tool gets such a file.
-   */
+  /** Reads a tool's file replica.my.cnf. Without this function, no tool gets such a file. */
   readonly readPlainFile?: ReadPlainFile;
   /** Called at each crash of a live process. Must not throw. */
   readonly onCrash?: (crash: Crash) => void;
