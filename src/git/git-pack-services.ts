@@ -15,7 +15,7 @@ import { type GitSettings, hiddenRefs, LIMITED_GIT, LOW_PRIORITY } from './git-e
 import type { FetchSession, PackServices, PushSession, ReceiveRequest } from './pack-services.ts';
 import { parkedFolder, parkedRef, type Trial, TruthfulPush } from './push/truthful-push.ts';
 import { readDeployBranch } from './refs/deploy-branch.ts';
-import { updateRefs } from './refs/ref-transaction.ts';
+import { deleteRefs } from './refs/ref-transaction.ts';
 import { findTorn } from './refs/torn-refs.ts';
 import type { Repositories } from './repositories.ts';
 import { sweepRepository } from './repository-clean-up.ts';
@@ -289,9 +289,7 @@ export class GitPackServices implements PackServices {
   async forgetParked(tool: ToolName, id: string, withCommit: boolean): Promise<void> {
     const { repositories } = this.#options;
     const patterns = [parkedFolder(id), ...(withCommit ? [parkedRef(id)] : [])];
-    const out = await repositories.git(tool, ['for-each-ref', '--format=delete %(refname)', ...patterns]);
-    const lines = out.split('\n').filter((line) => line !== '');
-    if (lines.length > 0) await updateRefs(repositories, tool, lines);
+    await deleteRefs(repositories, tool, patterns);
   }
 
   /**

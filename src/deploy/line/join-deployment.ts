@@ -1,8 +1,7 @@
 import type { Progress } from '../../core/progress.ts';
 import { parkedFolder, parkedRef } from '../../git/push/truthful-push.ts';
 import { branchName, isAncestor, pointHead, readDeployBranch } from '../../git/refs/deploy-branch.ts';
-import { refNames } from '../../git/refs/ref-files.ts';
-import { updateRefs } from '../../git/refs/ref-transaction.ts';
+import { deleteRefs, updateRefs } from '../../git/refs/ref-transaction.ts';
 import type { Repositories } from '../../git/repositories.ts';
 import type { ParkedPush, Verdict } from '../deployments.ts';
 import type { Entry } from './line-entry.ts';
@@ -61,7 +60,8 @@ export async function joinedVerdict(
   if (verdict.isLive) return await withOtherRefs(repositories, push, verdict);
   // The ref of the deployment itself keeps the commit. A person can join a deployment as often as they like, so no ref
   // of such a push may stay.
-  await forget(repositories, push).catch(() => undefined);
+  const refs = [parkedRef(push.id), parkedFolder(push.id)];
+  await deleteRefs(repositories, push.tool, refs).catch(() => undefined);
   if (!entry.isRefused) return verdict;
   const reason = `this push joined another push, which was refused; push again (${verdict.reason})`;
   return { isLive: false, reason };
@@ -88,13 +88,6 @@ async function withOtherRefs(
     const reason = `v${verdict.version} is live, but the refs of this push could not be moved; push again`;
     return { isLive: false, reason };
   }
-}
-
-/** Deletes the temporary refs of a push. */
-async function forget(repositories: Repositories, { tool, id, commit }: ParkedPush): Promise<void> {
-  const others = await refNames(repositories, tool, [parkedFolder(id)]);
-  const lines = others.map((ref) => `delete ${ref}`);
-  await updateRefs(repositories, tool, [`delete ${parkedRef(id)} ${commit}`, ...lines]);
 }
 
 /**

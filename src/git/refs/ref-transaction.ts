@@ -203,3 +203,14 @@ class InteractiveGit {
     }
   }
 }
+
+/** Deletes the refs that match patterns of git-for-each-ref(1). @throws as `updateRefs` does. */
+export async function deleteRefs(
+  repositories: Repositories,
+  tool: ToolName,
+  patterns: readonly string[],
+): Promise<void> {
+  const out = await repositories.git(tool, ['for-each-ref', '--format=delete %(refname)', ...patterns]);
+  const lines = out.split('\n').filter((line) => line !== '');
+  if (lines.length > 0) await updateRefs(repositories, tool, lines);
+}
