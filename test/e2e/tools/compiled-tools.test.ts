@@ -62,7 +62,7 @@ for (const { fixture, skip, says, answers } of [
   },
 ]) {
   test(`the sample tool ${fixture} is built and answers`, { skip }, async () => {
-    const pushed = await pushFixture(server, fixture);
+    const { first: pushed } = await pushFixture(server, fixture);
     assert.match(pushed, says);
     const { status, body } = await server.get(fixture);
     assert.equal(status, 200, body);

@@ -5,7 +5,7 @@ import { type IncomingMessage, request } from 'node:http';
 import type { Duplex } from 'node:stream';
 import { after, before, test } from 'node:test';
 import { TestServer } from '../../support/server.ts';
-import { pushFixture } from './push-fixture.ts';
+import { assertSampleTool, pushFixture } from './push-fixture.ts';
 
 let server: TestServer;
 before(async () => {
@@ -48,7 +48,7 @@ for (const { fixture, says, answers } of [
   },
 ]) {
   test(`the sample tool ${fixture} is built and answers`, async () => {
-    const pushed = await pushFixture(server, fixture);
+    const { first: pushed } = await pushFixture(server, fixture);
     assert.match(pushed, says);
     const { status, body } = await server.get(fixture);
     assert.equal(status, 200, body);
@@ -56,8 +56,18 @@ for (const { fixture, says, answers } of [
   });
 }
 
+test('the sample tool node-express is built with packages of the real registry and answers, and a second build reuses them', async () => {
+  await assertSampleTool(server, {
+    fixture: 'node-express',
+    says: /node >=22 \(package\.json\) · npm[\s\S]*web: npm start/,
+    again: /Reusing Node 24\.\d+\.\d+[\s\S]*Reusing the installed packages: the lock file has not changed/,
+    answers: /Hello|Express/i,
+    runs: { command: 'echo $NODE_ENV', prints: /^production$/m },
+  });
+});
+
 test('a static site that a build script makes is served with its scripts, addresses without .html and its own 404 page', async () => {
-  assert.match(await pushFixture(server, 'static-build'), /Serving 4 files of dist/);
+  assert.match((await pushFixture(server, 'static-build')).first, /Serving 4 files of dist/);
   const home = await server.get('static-build');
   const script = /src="([^"]+)"/.exec(home.body)?.[1] ?? '';
   assert.match((await server.get('static-build', script)).body, /"built"/);

@@ -22,7 +22,7 @@ test('a tool can write a database, a log and its own files in its folder, and ea
   skip: noOverlay,
 }, async () => {
   const tool = 'python-own-folder';
-  const pushed = await pushFixture(server, tool);
+  const { first: pushed } = await pushFixture(server, tool);
   assert.match(
     pushed,
     /The release command wrote in \/workspace \(staticfiles\)\. .* every process starts with the files of the build\./,

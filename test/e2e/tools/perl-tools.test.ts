@@ -28,7 +28,7 @@ for (const { fixture, says, answers } of [
   },
 ]) {
   test(`the sample tool ${fixture} is built and answers`, async () => {
-    assert.match(await pushFixture(server, fixture), says);
+    assert.match((await pushFixture(server, fixture)).first, says);
     const { status, body } = await server.get(fixture);
     assert.equal(status, 200, body);
     assert.match(body, answers);
@@ -36,7 +36,7 @@ for (const { fixture, says, answers } of [
 }
 
 test('CGI scripts in Perl, Python and sh run beside the pages of public_html and get config vars; modules of the scripts are not served as pages', async () => {
-  const pushed = await pushFixture(server, 'perl-cgi');
+  const { first: pushed } = await pushFixture(server, 'perl-cgi');
   assert.match(pushed, /CGI scripts \(cgi-bin\) · perl/);
   assert.match(
     pushed,

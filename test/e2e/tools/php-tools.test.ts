@@ -23,7 +23,7 @@ test('a tool with public_html and cgi-bin runs PHP and CGI programs and sends ot
   skip,
 }, async () => {
   const tool = 'php-public-html';
-  const pushed = await pushFixture(server, tool);
+  const { first: pushed } = await pushFixture(server, tool);
   assert.match(pushed, /php 8\.2 \(service\.template\)/);
   assert.match(pushed, /web: php-lighttpd public_html/);
   const home = await server.get(tool);
@@ -51,7 +51,7 @@ test('a request for a PHP file with a syntax error gets 500, and the tool’s lo
 
 test('a PHP tool with a front controller and packages of composer.lock answers', { skip }, async () => {
   const tool = 'php-composer';
-  const pushed = await pushFixture(server, tool);
+  const { first: pushed } = await pushFixture(server, tool);
   assert.match(pushed, /php \^8\.1 \(composer\.json\) · composer/);
   assert.match(pushed, /web: heroku-php-apache2 public/);
   assert.equal((await server.get(tool)).body, 'built by a script, compiled, linter: no\n');
@@ -61,7 +61,7 @@ test('a PHP tool with a front controller and packages of composer.lock answers',
 
 test('heroku-php-apache2 in a Procfile follows .htaccess and .user.ini', { skip }, async () => {
   const tool = 'php-apache';
-  const pushed = await pushFixture(server, tool);
+  const { first: pushed } = await pushFixture(server, tool);
   assert.match(pushed, /php_value and php_flag in web\/\.htaccess have no effect/);
   assert.match((await server.get(tool)).body, /A page without PHP/);
   assert.equal((await server.get(tool, '/pages/about')).body, 'page about, memory 192M, curl yes\n');
@@ -79,7 +79,7 @@ test('heroku-php-nginx in a Procfile follows the nginx and PHP configuration of 
 test('a page of one tool uses PHP, Python and Perl, and the tool’s lists of packages and .git are not served', {
   skip,
 }, async () => {
-  const pushed = await pushFixture(server, 'php-python-perl');
+  const { first: pushed } = await pushFixture(server, 'php-python-perl');
   assert.match(pushed, /python 3\.\d+ .*· pip · php/);
   assert.equal(
     (await server.get('php-python-perl')).body,

@@ -101,7 +101,7 @@ test('a push of a toolforge.yaml with a port and a health check script goes live
 
 test('a buildpack of the repository builds the sample tool own-buildpack, with as many processes as toolforge.yaml asks for', async () => {
   const name = 'own-buildpack';
-  assert.match(await pushFixture(server, name), /greeter · Procfile \(web\)/);
+  assert.match((await pushFixture(server, name)).first, /greeter · Procfile \(web\)/);
   assert.match((await server.get(name)).body, /^Hello from a buildpack of this repository\nbuilt with /);
   const rows = JSON.parse(succeeded(await server.command('ps', name, '--json')));
   const states = rows.map((row: Record<string, string>) => `${row['process']} ${row['state']}`).sort();

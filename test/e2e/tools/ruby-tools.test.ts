@@ -28,7 +28,7 @@ for (const { fixture, says, answers } of [
   },
 ]) {
   test(`the sample tool ${fixture} is built and answers`, async () => {
-    assert.match(await pushFixture(server, fixture), says);
+    assert.match((await pushFixture(server, fixture)).first, says);
     const { status, body } = await server.get(fixture);
     assert.equal(status, 200, body);
     assert.match(body, answers);
