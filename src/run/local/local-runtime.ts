@@ -1,10 +1,10 @@
-import { chmod, mkdir } from 'node:fs/promises';
+import { chmod, mkdir, readdir } from 'node:fs/promises';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { join } from 'node:path';
 import type { Duplex } from 'node:stream';
 import type { Config } from '../../config.ts';
 import { DiskRoom } from '../../core/disk/disk-space.ts';
-import { removeTree } from '../../core/disk/remove-tree.ts';
+import { removeTrees } from '../../core/disk/remove-tree.ts';
 import type { Log } from '../../core/log/log.ts';
 import type { ToolName } from '../../core/names.ts';
 import { phaseProcess } from '../../core/replicas.ts';
@@ -137,8 +137,8 @@ export class LocalRuntime implements Runtime, Gateway {
     this.#runs = new ScheduledRuns(options.schedules);
     this.#logs = new ToolLogs(options);
     this.#maintenance = new Maintenance();
-    const { data, run_disk: bytes, run_files: entries } = options.config;
-    const room = new DiskRoom(data);
+    const { run_disk: bytes, run_files: entries } = options.config;
+    const room = new DiskRoom(runFolder(options));
     const { shareOf = (toolNumber: number) => toolNumber, log } = options;
     this.#diskWatch = new DiskWatch({ limits: { bytes, entries }, room, shareOf, log });
     this.#oneOffs = new OneOffs(options.config, options.sandbox.mode);
@@ -163,8 +163,9 @@ export class LocalRuntime implements Runtime, Gateway {
    */
   static async open(options: LocalRuntimeOptions): Promise<LocalRuntime> {
     const folder = runFolder(options);
-    await removeTree(folder);
     await mkdir(folder, { recursive: true });
+    // The folder itself stays, because it can be the root of a file system of its own.
+    await removeTrees((await readdir(folder)).map((name) => join(folder, name)));
     await chmod(folder, 0o711);
     return new LocalRuntime(options);
   }

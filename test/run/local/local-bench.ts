@@ -5,6 +5,7 @@ import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
+import { execa } from 'execa';
 import { readPlainFile } from '../../../src/builder/source/safe-files.ts';
 import { createLog } from '../../../src/core/log/log.ts';
 import type { Artifact, Process } from '../../../src/core/types.ts';
@@ -35,6 +36,8 @@ export interface LocalBenchOptions {
   readonly oneOffMs?: number;
   readonly diskBytes?: number;
   readonly diskFiles?: number;
+  /** A folder to mount as the folder of running processes. Only root can mount it. */
+  readonly runDisk?: string;
 }
 
 /** A LocalRuntime behind a real HTTP server on 127.0.0.1. */
@@ -42,6 +45,11 @@ export async function localBench(options: LocalBenchOptions): Promise<LocalBench
   const clock = new SetClock('2026-01-01T00:00:30');
   const data = await mkdtemp(join(tmpdir(), 'toolforge-push-run-'));
   await chmod(data, 0o711);
+  const run = join(data, 'run');
+  if (options.runDisk !== undefined) {
+    await mkdir(run);
+    await execa('mount', ['--bind', options.runDisk, run]);
+  }
   const { sandbox } = await chooseSandbox(
     {
       data,
@@ -123,6 +131,7 @@ export async function localBench(options: LocalBenchOptions): Promise<LocalBench
       agent.destroy();
       server.close();
       server.closeAllConnections();
+      if (options.runDisk !== undefined) await execa('umount', ['--lazy', run]);
       await rm(data, { recursive: true, force: true });
     },
   };

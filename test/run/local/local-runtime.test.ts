@@ -5,6 +5,7 @@ import { describe, test } from 'node:test';
 import { setTimeout as wait } from 'node:timers/promises';
 import type { ToolName } from '../../../src/core/names.ts';
 import { runtimeContract } from '../../contracts/runtime.ts';
+import { SmallDisk } from '../../support/small-disk.ts';
 import { logOf, releaseOf, rollOut, textOf, until } from '../contract-steps.ts';
 import { stubbornWorker, web, webTool, worker } from '../tool-sources.ts';
 import { type LocalBench, type LocalBenchOptions, localBench } from './local-bench.ts';
@@ -74,6 +75,24 @@ for (const mode of ['trusted', 'isolated'] as const) {
         await runtime.stop(tool);
         assert.deepEqual(await readdir(join(data, 'run')), []);
       }));
+
+    test('the folder of running processes can be a file system of its own, whose disk space counts for processes', {
+      skip: SmallDisk.whyNot,
+    }, async () => {
+      using disk = new SmallDisk({ mebibytes: 64, entries: 5000 });
+      await writeFile(join(disk.folder, 'left'), 'by a process of an earlier server');
+      await within({ runDisk: disk.folder }, async ({ runtime, artifact, data }) => {
+        const tool = 'apart' as ToolName;
+        const script = `import os, shutil, time
+${mode === 'isolated' ? "open('new', 'w').write('x')" : ''}
+print('has', os.listdir(os.environ['TMPDIR']), shutil.disk_usage(os.environ['TMPDIR']).total < 1 << 27)
+time.sleep(1000)`;
+        await rollOut(runtime, releaseOf(tool, 1, await artifact({ 'worker.py': script }, [worker()])));
+        await until(async () => (await textOf(runtime, tool)).includes('has [] True'), 'the folder');
+        await runtime.stop(tool);
+        assert.deepEqual([await readdir(join(data, 'run')), await readdir(disk.folder)], [[], []]);
+      });
+    });
 
     test('threat 60: a tool that forks endlessly or takes too much memory does not harm another tool', () =>
       within({}, async ({ runtime, artifact, request }) => {
