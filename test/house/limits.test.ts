@@ -57,6 +57,11 @@ for (const { file, constant, row } of [
     constant: 'MAX_COPIES = 100_000',
     row: /files that tools of one machine share, .* \| 100,000 /,
   },
+  {
+    file: 'sandbox/process/kernel-memory.ts',
+    constant: 'MOST_BYTES = 32 * 1024 * 1024',
+    row: /memory of the kernel for locks .* \| 32 MiB /,
+  },
   { file: 'auth/login-queue.ts', constant: 'MAX_AT_ONCE = 8', row: /checked at once +\| 8 / },
   {
     file: 'auth/login-queue.ts',

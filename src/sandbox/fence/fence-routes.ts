@@ -33,6 +33,16 @@ const PORTS = { first: 61_000, last: 65_535 };
 const UDP_RULE = `rule add pref 31000 ipproto udp sport 1-${PORTS.first - 1} lookup ${PORTS.first}`;
 const udpRoute = (network: string) => `route add local ${network} dev ${DEVICE} table ${PORTS.first}`;
 
+/**
+ * Makes the device ask for no hardware address of another machine (ARP, neighbour discovery). pasta takes all packets,
+ * whatever their hardware address.
+ *
+ * The kernel has one table of neighbours for all network namespaces. pasta answers for each address of the machine's
+ * network. So a tool could fill the table with thousands of addresses, and no other program of this machine would find
+ * a new neighbour. The kernel may remove entries without a hardware address at any time.
+ */
+const NO_NEIGHBOURS = `link set dev ${DEVICE} arp off`;
+
 /** The last line of each route file, a comment. If the file lacks it, somebody has emptied or cut the file. */
 const LAST_LINE = '# end';
 
@@ -53,6 +63,7 @@ export const SET_ROUTES = `${CHOOSE_FILE}
   line=
   while read -r line && [ "$line" != '${LAST_LINE}' ]; do echo "$line"; done <"$file"
   [ "$line" = '${LAST_LINE}' ] || echo unreadable
+  echo '${NO_NEIGHBOURS}'
   echo '${udpRoute('0.0.0.0/0')}'
   echo '${UDP_RULE}'
   if [ "$off" = 0 ]; then echo '${udpRoute('::/0')}'; fi

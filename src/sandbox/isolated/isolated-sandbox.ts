@@ -8,6 +8,7 @@ import type { Log } from '../../core/log/log.ts';
 import { Fence } from '../fence/fence.ts';
 import { assertPassable } from '../process/argument-limits.ts';
 import type { Cgroups } from '../process/cgroups.ts';
+import { KernelMemoryWatch } from '../process/kernel-memory.ts';
 import { endMarked, PROCESS_VARIABLE, signalMarkedAmong } from '../process/marked-processes.ts';
 import { MemoryWatch } from '../process/memory-watch.ts';
 import {
@@ -73,6 +74,7 @@ export class IsolatedSandbox implements Sandbox {
   readonly #filter: string;
   /** Limits the memory of commands. Null if control groups limit it. */
   readonly #memory: MemoryWatch | null;
+  readonly #kernelMemory = new KernelMemoryWatch();
   readonly hasUsers = process.getuid?.() === 0;
 
   private constructor(
@@ -152,10 +154,12 @@ export class IsolatedSandbox implements Sandbox {
     };
     const memory = { limitBytes: command.limits.memoryBytes, toolNumber: shareNumber };
     const watching = child.pid && this.#memory?.watch(child.pid, memory, onOver);
+    const watchingKernel = child.pid && this.#kernelMemory.watch(child.pid, () => onOver(false));
 
     const ended = exitOf(child).then(async (exit): Promise<Exit> => {
       hasEnded = true;
       if (watching) watching[Symbol.dispose]();
+      if (watchingKernel) watchingKernel[Symbol.dispose]();
       if (pastaPid !== undefined) this.#fence.delete(pastaPid);
       // After a SIGKILL, wait: the kernel ends the processes in the sandbox a moment later.
       await untilGone(wrappers, 5000);

@@ -60,6 +60,11 @@ FICLONE, FICLONERANGE, FIDEDUPERANGE = 0x40049409, 0x4020940D, 0xC0189436
 # number differs in one bit. Both commands fail with the error of a kernel without leases.
 F_SETLEASE, F_SETDELEG = 1024, 1040
 
+# A lock of an open file (OFD, fcntl_locking(2)) stays while the file waits in a socket, where the server cannot count
+# the locks. The commands F_OFD_GETLK, F_OFD_SETLK and F_OFD_SETLKW fail with the error of a kernel without such locks,
+# so that programs fall back to locks of the process. The number 39 is free.
+OFD_LOCKS = range(36, 40)
+
 # These system calls fail as on a kernel that lacks them. The whole machine shares one number of contexts for
 # asynchronous input and output (fs.aio-max-nr), so one tool could take all. Programs fall back to threads. A rule of
 # Landlock keeps a deleted file on the disk, although no process has it open: the server could not see it. No measure of
@@ -77,7 +82,9 @@ PRIORITIES = {"ioprio_set", "sched_setattr", "sched_setparam", "sched_setschedul
 ONLY_SOME = {"clone", "clone3", "close_range", "fcntl", "ioctl", "prctl", "socket", "socketpair"}
 
 AF_UNIX, AF_INET, AF_INET6, AF_NETLINK = 1, 2, 10, 16
-NETLINK_AUDIT = 9
+# The list of addresses (getifaddrs) and `ip` need only this protocol. By the others, a program can pass messages to
+# itself, in memory that no control group counts, or reach rarely used parts of the kernel.
+NETLINK_ROUTE = 0
 # The protocols of Internet sockets: the usual one of the socket's type, ICMP, TCP, UDP, ICMPv6, UDP-Lite and MPTCP. If a
 # program asks for another one, such as SCTP, DCCP or L2TP, the kernel loads a rarely used part of itself.
 PROTOCOLS = (0, 1, 6, 17, 58, 136, 262)
@@ -112,10 +119,13 @@ def make(architecture, name_in_list):
         made.add_rule(ALLOW, "prctl", Arg(0, MASKED_EQ, bit, ~PR_SET_DUMPABLE & bit))
     made.add_rule(ERRNO(0), "prctl", Arg(0, MASKED_EQ, NUMBER, PR_SET_DUMPABLE), Arg(1, EQ, 0))
     made.add_rule(ALLOW, "prctl", Arg(0, MASKED_EQ, NUMBER, PR_SET_DUMPABLE), Arg(1, NE, 0))
-    # Allow each command of fcntl that differs from F_SETLEASE and F_SETDELEG in a bit that those two share.
-    for bit in [1 << place for place in range(32) if not (F_SETLEASE ^ F_SETDELEG) & 1 << place]:
-        made.add_rule(ALLOW, "fcntl", Arg(1, MASKED_EQ, bit, ~F_SETLEASE & bit))
-    for command in (F_SETLEASE, F_SETDELEG):
+    # Allow each command of fcntl that differs from F_SETLEASE and F_SETDELEG in a bit that those two share, and from
+    # OFD_LOCKS in a bit that those four share. The bit of F_SETLEASE divides the commands into two halves: in one are
+    # F_SETLEASE and F_SETDELEG, in the other OFD_LOCKS.
+    for half, refused_command, differing in ((F_SETLEASE, F_SETLEASE, F_SETLEASE ^ F_SETDELEG), (0, OFD_LOCKS[0], 3)):
+        for bit in [1 << place for place in range(32) if not (F_SETLEASE | differing) & 1 << place]:
+            made.add_rule(ALLOW, "fcntl", Arg(1, MASKED_EQ, F_SETLEASE | bit, half | ~refused_command & bit))
+    for command in (F_SETLEASE, F_SETDELEG, *OFD_LOCKS):
         made.add_rule(ERRNO(errno.EINVAL), "fcntl", Arg(1, MASKED_EQ, NUMBER, command))
     # Allow each request of ioctl whose kind differs from that of Btrfs in at least one bit.
     for bit in [1 << place for place in range(16) if KIND & 1 << place]:
@@ -128,7 +138,7 @@ def make(architecture, name_in_list):
     for family in (AF_INET, AF_INET6):
         for protocol in PROTOCOLS:
             made.add_rule(ALLOW, "socket", Arg(0, EQ, family), Arg(2, EQ, protocol))
-    made.add_rule(ALLOW, "socket", Arg(0, EQ, AF_NETLINK), Arg(2, NE, NETLINK_AUDIT))
+    made.add_rule(ALLOW, "socket", Arg(0, EQ, AF_NETLINK), Arg(2, EQ, NETLINK_ROUTE))
     made.add_rule(ALLOW, "socketpair", Arg(0, EQ, AF_UNIX))
     return made
 

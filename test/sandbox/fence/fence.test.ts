@@ -112,6 +112,27 @@ time.sleep(600)`;
     assert.doesNotMatch(output, /^(10\.77\.0\.1|fd77::1) .*answer/m);
   });
 
+  test('threat 218: a tool that sends to thousands of addresses of the machine’s network does not fill the table of neighbours of the kernel', async () => {
+    // pasta drops UDP-Lite (protocol 136), so that the machine itself gets no new neighbours in this test.
+    const program = `
+import collections, errno, socket, time
+failed = collections.Counter()
+def send(family, flags, address):
+    s = sockets[family]
+    try: s.sendto(b'x', flags, (address, 9))
+    except OSError as error: failed[errno.errorcode[error.errno]] += 1
+sockets = {family: socket.socket(family, socket.SOCK_DGRAM, 136) for family in (socket.AF_INET, socket.AF_INET6)}
+sockets[socket.AF_INET].setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, b'eth0')
+for number in range(3000):
+    send(socket.AF_INET6, 0, f'fd77::77:{number:x}')
+    # Without routes, a socket that is bound to a device sends to each address as to a neighbour.
+    send(socket.AF_INET, socket.MSG_DONTROUTE, f'10.99.{number >> 8}.{number & 255}')
+    if number % 20 == 0: time.sleep(0.002)
+print(dict(failed))`;
+    const output = await machine.output({ blocked: [], argv: ['python3', '-c', program] });
+    assert.equal(output, '{}');
+  });
+
   test('threat 62: curl in a sandbox cannot reach the cloud’s metadata service, even if it binds to the network device', async () => {
     const urls = [
       `http://${CLOUD.ipv4}:8000/`,

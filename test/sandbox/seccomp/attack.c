@@ -78,6 +78,8 @@ static void report(const char *name, long (*attempt)(void)) {
 
 #define TRY(name, call) long attempt(void) { return (call); } report(name, attempt)
 
+static struct flock whole = { .l_type = F_WRLCK };
+
 int main(void) {
   { TRY("unshare user", unshare(CLONE_NEWUSER)); }
   { TRY("unshare mount", unshare(CLONE_NEWNS)); }
@@ -113,6 +115,8 @@ int main(void) {
   { TRY("lease", try_lease(F_SETLEASE)); }
   { TRY("lease, high bits set", try_lease(0xffffffff00000000 | F_SETLEASE)); }
   { TRY("lease on a folder", syscall(SYS_fcntl, open("/tmp", O_RDONLY), 1040, memory)); }
+  { TRY("lock of an open file", fcntl(open("/tmp/locked", O_CREAT | O_RDWR, 0600), 37, &whole)); }
+  { TRY("lock of an open file, high bits set", syscall(SYS_fcntl, open("/tmp/locked", O_CREAT | O_RDWR, 0600), 0xffffffff00000026, &whole)); }
   { TRY("secret memory", syscall(SYS_memfd_secret, 0)); }
   { TRY("btrfs subvolume", ioctl(open("/tmp", O_RDONLY), 0x5000940e, memory)); }
   { TRY("btrfs snapshot, high bits set", syscall(SYS_ioctl, open("/tmp", O_RDONLY), 0xffffffff50009417, memory)); }
@@ -124,6 +128,9 @@ int main(void) {
   { TRY("socket crypto", socket(AF_ALG, SOCK_SEQPACKET, 0)); }
   { TRY("socket sctp", socket(AF_INET, SOCK_STREAM, IPPROTO_SCTP)); }
   { TRY("socket dccp", socket(AF_INET6, 6, IPPROTO_DCCP)); }
+  { TRY("netlink to itself", socket(AF_NETLINK, SOCK_RAW, 2)); }
+  { TRY("netlink generic", socket(AF_NETLINK, SOCK_RAW, 16)); }
+  { TRY("netlink audit", socket(AF_NETLINK, SOCK_RAW, 9)); }
   { TRY("socketpair tipc", socketpair(AF_TIPC, SOCK_STREAM, 0, (int *)memory)); }
 #ifdef __x86_64__
   { TRY("i386 getpid", i386(20, 0)); }
@@ -139,6 +146,8 @@ int main(void) {
   { TRY("prctl dumpable", prctl(PR_SET_DUMPABLE, 1)); }
   { TRY("prctl name", prctl(PR_SET_NAME, "attack")); }
   { TRY("fcntl", fcntl(0, F_GETFD)); }
+  { TRY("lock of the process", fcntl(open("/tmp/locked", O_CREAT | O_RDWR, 0600), F_SETLK, &whole)); }
+  { TRY("limit of a pipe", pipe((int *)memory) < 0 ? -1 : fcntl(*(int *)memory, F_SETPIPE_SZ, 8192)); }
   { TRY("socket inet", socket(AF_INET, SOCK_STREAM, 0)); }
   { TRY("socket udp of inet6", socket(AF_INET6, SOCK_DGRAM, IPPROTO_UDP)); }
   { TRY("socket netlink", socket(AF_NETLINK, SOCK_RAW, 0)); }

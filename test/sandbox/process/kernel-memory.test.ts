@@ -1,0 +1,76 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { dataFolder, runIn, sandboxIn } from '../sandbox-bench.ts';
+
+const limits = { processes: 64, memoryBytes: 256 * 1024 * 1024, fileBytes: 1024 * 1024 };
+
+const SOCKETS = `
+import socket, struct
+one = struct.pack('IHHIIBxHiII', 32, 18, 0x0001, 0, 0, 0, 0, 1, 0, 0)
+def filled():
+    # Each request is for the data of the device lo. Nobody reads the answers.
+    s = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 0)
+    try: s.send(one * 1000)
+    except OSError: pass
+    return s
+held = [filled() for _ in range(COUNT)]`;
+
+const LOCKS = `
+import fcntl, os
+def locked(number):
+    file = os.open(f'/tmp/{number}', os.O_RDWR | os.O_CREAT)
+    for place in range(200, 0, -1): fcntl.lockf(file, fcntl.LOCK_EX, 1, 2 * place)
+    return file
+def take(count): return [locked(f'{os.getpid()}-{number}') for number in range(count)]
+for _ in range(PROCESSES):
+    if os.fork() == 0:
+        held = take(COUNT)
+        time.sleep(300)`;
+
+const ATTACKS = [
+  {
+    name: 'threat 219: netlink sockets whose answers nobody reads end a sandbox, although no control group counts the answers',
+    program: SOCKETS.replace('COUNT', '4000'),
+  },
+  {
+    name: 'threat 220: hundreds of thousands of locks of files end a sandbox, although no control group counts them',
+    program: LOCKS.replace('PROCESSES', '2').replace('COUNT', '1500'),
+  },
+];
+
+for (const { name, program } of ATTACKS) {
+  test(name, async () => {
+    await using data = await dataFolder();
+    const sandbox = await sandboxIn(data.path, 'isolated');
+    const code = `import resource, time
+most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+${program}
+time.sleep(30)
+print('nobody ended this')`;
+    const exit = await runIn(sandbox, ['/usr/bin/python3', '-c', code], { limits });
+    assert.equal(exit.output, '');
+    assert.equal(exit.isOutOfMemory, true, JSON.stringify(exit));
+  });
+}
+
+test('a program with ten thousand locks and fifty netlink sockets continues while others use memory of the kernel', async () => {
+  await using data = await dataFolder();
+  const sandbox = await sandboxIn(data.path, 'isolated');
+  const honest = `import time
+${SOCKETS.replace('COUNT', '50')}
+${LOCKS.replace('PROCESSES', '0')}
+more = take(50)
+more += [os.dup(more[0]) for _ in range(500)]
+print('ready', flush=True)
+time.sleep(12)
+print('done')`;
+  const hostile = `import time\n${LOCKS.replace('PROCESSES', '2').replace('COUNT', '1500')}\ntime.sleep(30)`;
+  const [exit, ended] = await Promise.all([
+    runIn(sandbox, ['/usr/bin/python3', '-c', honest], { limits }),
+    runIn(sandbox, ['/usr/bin/python3', '-c', hostile], { limits, toolNumber: 2 }),
+  ]);
+  assert.equal(ended.isOutOfMemory, true);
+  assert.equal(exit.output, 'ready\ndone\n');
+  assert.equal(exit.isOutOfMemory, false);
+});
