@@ -1,7 +1,8 @@
+import { hash } from 'node:crypto';
 import { DeployError } from '../../core/errors.ts';
 import { mebibytes } from '../../core/text/mebibytes.ts';
 import type { TreeLimits } from '../commits.ts';
-import { assertInTree, badEntry, isInGitFolder, treePath } from './archive-paths.ts';
+import { assertInTree, badEntry, foldersOf, isInGitFolder, treePath } from './archive-paths.ts';
 import { readTar, type TarEntry } from './read-tar.ts';
 
 /** A file, a symbolic link or a hard link of an archive, checked, as it becomes part of a commit. */
@@ -71,8 +72,7 @@ function sourceEntry({ header, content }: TarEntry, path: string, seen: SeenPath
       seen.addFile(path, size, null);
       return { kind: 'file', path, isExecutable: (mode & 0o111) !== 0, bytes: size, content };
     case 'symlink':
-      assertInTree(path, target);
-      seen.addFile(path, 0, target);
+      seen.addFile(path, 0, assertInTree(path, target));
       return { kind: 'link', path, target };
     case 'hard-link': {
       const of = treePath(target);
@@ -83,10 +83,14 @@ function sourceEntry({ header, content }: TarEntry, path: string, seen: SeenPath
           'is a hard link to a file that does not come before it in the archive',
           HARD_LINKS,
         );
-      // If `original` is a symbolic link, its target leads elsewhere from the folder of `path`, so check the target
-      // again.
-      if (original.target !== null) assertInTree(path, original.target);
-      seen.addFile(path, original.bytes, original.target);
+      // If `original` is a symbolic link, its target leads elsewhere from the folder of `path`, so check it again.
+      if (original.ups !== null && original.ups > foldersOf(path))
+        throw badEntry(
+          path,
+          'is a hard link to a link, and leaves the folder from its own place',
+          HARD_LINKS,
+        );
+      seen.addFile(path, original.bytes, original.ups);
       return { kind: 'copy', path, of };
     }
     case 'device':
@@ -98,10 +102,16 @@ function sourceEntry({ header, content }: TarEntry, path: string, seen: SeenPath
 
 const HARD_LINKS = 'Make the archive with --hard-dereference.';
 
-/** The paths of the entries that have been read from an archive so far. */
+/**
+ * The paths of the entries that have been read from an archive so far. Keeps a hash of each path, because the paths of a
+ * hostile archive can be a hundred times as long.
+ */
 class SeenPaths {
   readonly #limits: TreeLimits;
-  readonly #files = new Map<string, { readonly bytes: number; readonly target: string | null }>();
+  /** The bytes of each file and link, by the hash of its path. */
+  readonly #files = new Map<string, number>();
+  /** How many folders up the target of each symbolic link leads, by the hash of the link's path. */
+  readonly #links = new Map<string, number>();
   readonly #folders = new Set<string>();
   #bytes = 0;
 
@@ -109,16 +119,22 @@ class SeenPaths {
     this.#limits = limits;
   }
 
-  file(path: string): { readonly bytes: number; readonly target: string | null } | null {
-    return this.#files.get(path) ?? null;
+  /** @returns null if no file or link has this path. `ups` is as for `addFile`. */
+  file(path: string): { readonly bytes: number; readonly ups: number | null } | null {
+    const key = keyOf(path);
+    const bytes = this.#files.get(key);
+    return bytes === undefined ? null : { bytes, ups: this.#links.get(key) ?? null };
   }
 
-  /** Records a file or link. @param target - The target of a symbolic link. Null for a file. */
-  addFile(path: string, bytes: number, target: string | null): void {
-    if (this.#folders.has(path)) throw isBoth(path);
+  /** Records a file or link. @param ups - How many folders up the target of a symbolic link leads. Null for a file. */
+  addFile(path: string, bytes: number, ups: number | null): void {
+    const key = keyOf(path);
+    if (this.#folders.has(key)) throw isBoth(path);
     const end = path.lastIndexOf('/');
     if (end > 0) this.addFolder(path.slice(0, end));
-    this.#files.set(path, { bytes, target });
+    this.#files.set(key, bytes);
+    if (ups === null) this.#links.delete(key);
+    else this.#links.set(key, ups);
     // If two entries have the same path, the bytes of both count, because git stores both.
     this.#bytes += bytes;
     if (this.#files.size > this.#limits.files) throw tooLarge(`${this.#limits.files} files`);
@@ -126,16 +142,19 @@ class SeenPaths {
   }
 
   addFolder(path: string): void {
-    for (
-      let at = path;
-      at !== '' && !this.#folders.has(at);
-      at = at.slice(0, Math.max(0, at.lastIndexOf('/')))
-    ) {
-      if (this.#files.has(at)) throw isBoth(at);
-      this.#folders.add(at);
+    for (let at = path; at !== ''; at = at.slice(0, Math.max(0, at.lastIndexOf('/')))) {
+      const key = keyOf(at);
+      if (this.#folders.has(key)) break;
+      if (this.#files.has(key)) throw isBoth(at);
+      this.#folders.add(key);
     }
     if (this.#folders.size > this.#limits.files) throw tooLarge(`${this.#limits.files} folders`);
   }
+}
+
+/** The SHA-256 of a path, as a string in which each character is a byte. */
+function keyOf(path: string): string {
+  return hash('sha256', path, 'binary');
 }
 
 function isBoth(path: string): DeployError {

@@ -64,10 +64,11 @@ export function isInGitFolder(path: string): boolean {
  * Checks the target of a symbolic link at `path`. A target may begin with `../` if it stays in the tree, and may have
  * `..` nowhere else. So a link whose target passes through other links stays in the tree, too.
  *
+ * @returns how many folders up the target leads.
  * @throws DeployError `BAD_ARCHIVE` if the target leaves the tree.
  */
-export function assertInTree(path: string, target: string): void {
-  const folders = path.split('/').length - 1;
+export function assertInTree(path: string, target: string): number {
+  const folders = foldersOf(path);
   const parts = target.split('/').filter((part) => part !== '' && part !== '.');
   const up = parts.findIndex((part) => part !== '..');
   const ups = up < 0 ? parts.length : up;
@@ -84,6 +85,12 @@ export function assertInTree(path: string, target: string): void {
       'Replace the link by a copy of the file, or leave it out.',
     );
   if (isBad) throw badEntry(path, 'is a link without a usable target', 'Leave the link out.');
+  return ups;
+}
+
+/** In how many folders a path of the tree is: 0 for the top folder's own files. */
+export function foldersOf(path: string): number {
+  return path.split('/').length - 1;
 }
 
 const RELATIVE = 'Make the archive inside of the folder, with relative paths: tar cz .';

@@ -21,7 +21,7 @@ export interface TarLimits {
 
 /**
  * The most bytes of one header of type `long`, and of all such headers of a tar. The reader has each whole header in
- * memory, and the names are kept. PATH_MAX of Linux is 4 KiB.
+ * memory. PATH_MAX of Linux is 4 KiB.
  */
 const MAX_LONG_HEADER_BYTES = 64 * 1024;
 const MAX_LONG_HEADERS_BYTES = 16 * 1024 ** 2;

@@ -1,8 +1,11 @@
 import assert from 'node:assert/strict';
+import { memoryUsage } from 'node:process';
 import { test } from 'node:test';
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
 import { type SourceEntry, sourceEntries } from '../../../src/git/archive/archive-entries.ts';
 import { longestPause } from '../../support/hostile/longest-pause.ts';
-import { longHeader, pax } from './headers.ts';
+import { longHeader, pax, ustarHeader } from './headers.ts';
 
 const manyHeaders: readonly { title: string; blocks: () => Buffer[] }[] = [
   {
@@ -42,6 +45,36 @@ test('an archive with too many headers is refused at the limit, before the rest 
   const reading = drainEntries(sourceEntries(headers(), { files: 100, bytes: 1024 ** 3 }));
   await assert.rejects(reading, { code: 'ARCHIVE_TOO_LARGE' });
   assert.ok(made < 2000, `${made} headers were read`);
+});
+
+test('threat 221: the server keeps little memory for an archive of 6,000 links in as many folders, all with long names', async () => {
+  const name = 'я'.repeat(120);
+  async function* headers() {
+    for (let made = 0; made < 6000; made += 100)
+      yield Buffer.concat(
+        Array.from({ length: 100 }, (_, index) => [
+          pax('path', `${name}-${made + index}/${name}-${made + index}`),
+          pax('linkpath', name.repeat(2)),
+          ustarHeader('link', '2'),
+        ]).flat(),
+      );
+  }
+  setFlagsFromString('--expose-gc');
+  const collect = runInNewContext('gc') as () => void;
+  collect();
+  const before = memoryUsage().heapUsed;
+  let [links, grown] = [0, 0];
+  const reading = (async () => {
+    for await (const _ of sourceEntries(headers(), { files: 50_000, bytes: 1024 ** 3 })) {
+      links += 1;
+      if (links < 6000) continue;
+      collect();
+      grown = memoryUsage().heapUsed - before;
+    }
+  })();
+  await assert.rejects(reading, { code: 'NOT_AN_ARCHIVE' });
+  assert.equal(links, 6000);
+  assert.ok(grown < 4_000_000, `${grown} bytes are kept`);
 });
 
 async function* all(blocks: readonly Buffer[]): AsyncGenerator<Uint8Array> {
