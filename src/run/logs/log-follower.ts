@@ -27,9 +27,25 @@ export class LineRoom {
     return true;
   }
 
+  /**
+   * Reserves as much memory as a reader that holds none may hold, but at most `most` characters. @returns how many
+   * characters are reserved.
+   */
+  reserve(most: number): number {
+    const free = MAX_CHARACTERS_OF_ALL - this.#held;
+    const characters = Math.min(most, Math.max(MIN_CHARACTERS_OF_ONE, Math.floor(free / 8)));
+    this.#held += characters;
+    return characters;
+  }
+
   give(characters: number): void {
     this.#held -= characters;
   }
+}
+
+/** The memory that a line uses, in characters. */
+export function charactersOf({ process, text }: Pick<LogLine, 'process' | 'text'>): number {
+  return process.length + text.length + LINE_CHARACTERS;
 }
 
 interface Waiting {
@@ -49,6 +65,8 @@ export class LogFollower implements Disposable {
   #wake = (): void => {};
   #waiting: Waiting[] = [];
   #held = 0;
+  /** How many of the held characters are reserved for old lines. Null if no memory is reserved. */
+  #reserved: number | null = null;
   #leftOut = 0;
 
   /** @param accepts - Tells whether the reader wants a new line. */
@@ -58,18 +76,35 @@ export class LogFollower implements Disposable {
   }
 
   /**
-   * Adds the old lines with which the reader begins. If the old lines need too much memory, the oldest are left out.
+   * Reserves memory for old lines, until `begin`. Call this before the old lines are read, because many readers may read
+   * old lines at once.
+   *
+   * @param most - The most characters to reserve.
+   * @returns how many characters the old lines may have together, as `charactersOf` counts them.
+   */
+  reserve(most: number): number {
+    this.#reserved = this.#room.reserve(most);
+    this.#held += this.#reserved;
+    return this.#reserved;
+  }
+
+  /**
+   * Adds the old lines with which the reader begins. If they need more memory than is reserved, the oldest are left out.
    */
   begin(past: readonly LogLine[]): void {
+    let left = this.#reserved ?? this.reserve(Number.POSITIVE_INFINITY);
+    this.#reserved = null;
     const taken: Waiting[] = [];
     for (const line of past.toReversed()) {
-      const characters = this.#take(line);
-      if (characters === null) {
+      const characters = charactersOf(line);
+      if (characters > left) {
         taken.push(notice('older lines are left out: they are too long to be shown at once'));
         break;
       }
+      left -= characters;
       taken.push({ line, characters });
     }
+    this.#give(left);
     this.#waiting = taken.reverse();
   }
 
@@ -117,8 +152,8 @@ export class LogFollower implements Disposable {
     this.#give(this.#held);
   }
 
-  #take({ process, text }: LogLine): number | null {
-    const characters = process.length + text.length + LINE_CHARACTERS;
+  #take(line: LogLine): number | null {
+    const characters = charactersOf(line);
     if (!this.#room.take(characters, this.#held)) return null;
     this.#held += characters;
     return characters;

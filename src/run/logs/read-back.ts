@@ -3,8 +3,10 @@ import type { FileHandle } from 'node:fs/promises';
 export interface ReadBack {
   /** How many lines to return at most. */
   readonly count: number;
-  /** Once the lines found have more characters than this together, no earlier line is returned. */
+  /** Once the lines found need more characters than this together, no earlier line is returned. */
   readonly maxCharacters: number;
+  /** How many characters of memory a line needs. */
+  readonly charactersOf: (line: string) => number;
   readonly isWanted: (line: string) => boolean;
   /**
    * True if all lines before this line are too old for the reader. Called with the first whole line of each block that
@@ -23,7 +25,7 @@ const BLOCK_BYTES = 64 * 1024;
  * without a newline is left out. When the signal fires, returns the lines found so far.
  */
 export async function lastLines(file: FileHandle, options: ReadBack): Promise<string[]> {
-  const { count, maxCharacters, isWanted, isTooOld, inTurn, signal } = options;
+  const { count, maxCharacters, charactersOf, isWanted, isTooOld, inTurn, signal } = options;
   let position = (await file.stat()).size;
   /** The end of a line that begins earlier in the file, in a block that has not been read yet. */
   let rest = Buffer.alloc(0);
@@ -43,7 +45,7 @@ export async function lastLines(file: FileHandle, options: ReadBack): Promise<st
         if (!isWanted(line)) continue;
         // `line` is a part of the text of its block, and V8 would keep the whole block for it. So keep a copy.
         found.push(Buffer.from(line).toString());
-        characters += line.length;
+        characters += charactersOf(line);
         if (found.length >= count || characters > maxCharacters) break;
       }
       return lines[0];

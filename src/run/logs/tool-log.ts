@@ -15,7 +15,7 @@ import { outputTime } from '../../core/fair-share/time-shares.ts';
 import type { Log } from '../../core/log/log.ts';
 import type { LogLine, LogQuery } from '../runtime.ts';
 import { lineFilter, processFilter } from './log-filter.ts';
-import { LineRoom, LogFollower } from './log-follower.ts';
+import { charactersOf, LineRoom, LogFollower } from './log-follower.ts';
 import { lastLines } from './read-back.ts';
 
 export interface ToolLogOptions {
@@ -28,8 +28,8 @@ export interface ToolLogOptions {
   readonly room?: LineRoom;
 }
 
-/** How many characters of lines from the past a reader gets at most. */
-const MAX_PAST_CHARACTERS = 5 * 1024 * 1024;
+/** About the most characters of memory for one line. A reader reserves memory for as many lines as it asks for. */
+const LINE_CHARACTERS = 20 * 1024;
 /**
  * How much older than its neighbours a line may be. The lines of a file are nearly in the order of their times: after a
  * start of the server, older lines of a pod may follow newer lines of another pod.
@@ -124,14 +124,15 @@ export class ToolLog {
   /** Yields the newest lines of the log that the query asks for, in batches. With `follow`, also yields new lines. */
   async *read(query: LogQuery): AsyncGenerator<LogLine[]> {
     using follower = new LogFollower(lineFilter(query), this.#room);
+    const most = follower.reserve(query.lines * LINE_CHARACTERS);
     try {
       if (query.follow) {
         await this.#inTurn(async () => {
           this.#followers.add(follower);
-          follower.begin(await this.#past(query, (open) => open()));
+          follower.begin(await this.#past(query, most, (open) => open()));
         });
       } else {
-        follower.begin(await this.#past(query, (open) => this.#inTurn(open)));
+        follower.begin(await this.#past(query, most, (open) => this.#inTurn(open)));
       }
       yield* follower.batches(query.follow, query.signal);
     } finally {
@@ -140,11 +141,14 @@ export class ToolLog {
   }
 
   /**
-   * Returns the old lines that the query asks for. @param turn - Calls `open`, which opens the log files of one
-   * process, while nothing is written to them.
+   * Returns the old lines that the query asks for.
+   *
+   * @param most - Once the newest lines need more characters of memory than this together, no older line is returned.
+   * @param turn - Calls `open`, which opens the log files of one process, while nothing is written to them.
    */
   async #past(
     query: LogQuery,
+    most: number,
     turn: (open: () => Promise<FileHandle[]>) => Promise<FileHandle[]>,
   ): Promise<LogLine[]> {
     const { lines: count, signal, match } = query;
@@ -158,7 +162,8 @@ export class ToolLog {
       const parsed = (line: string) => parsedLine(process, line);
       const options = {
         count,
-        maxCharacters: MAX_PAST_CHARACTERS,
+        maxCharacters: most,
+        charactersOf: (line: string) => charactersOf(parsed(line)),
         isWanted: (line: string) => isWanted(parsed(line)),
         isTooOld: (line: string) => line < oldest,
         inTurn: <Result>(work: () => Result) => this.#inTime(work),
@@ -172,9 +177,7 @@ export class ToolLog {
           const last = (await lastLines(file, options)).map(parsed);
           const before = lines;
           // The sort is stable, so the lines of one process stay in order.
-          lines = await options.inTurn(() =>
-            newest([...before, ...last].sort(byTime), count, MAX_PAST_CHARACTERS),
-          );
+          lines = await options.inTurn(() => newest([...before, ...last].sort(byTime), count, most));
         }
       } finally {
         for (const file of files) await file.close();
@@ -300,12 +303,15 @@ function byTime(a: LogLine, b: LogLine): number {
   return a.at < b.at ? -1 : 1;
 }
 
-/** Returns the last lines, at most `count`, that fit in `maxCharacters`. */
+/**
+ * Returns the last lines, at most `count`. The oldest of them may exceed `maxCharacters`, which shows that older lines
+ * are left out.
+ */
 function newest(lines: readonly LogLine[], count: number, maxCharacters: number): LogLine[] {
   let first = lines.length;
-  for (let characters = 0; first > 0 && lines.length - first < count; first -= 1) {
-    characters += lines[first - 1]?.text.length ?? 0;
-    if (characters > maxCharacters) break;
+  for (let characters = 0; first > 0 && lines.length - first < count && characters <= maxCharacters; ) {
+    first -= 1;
+    characters += charactersOf(lines[first] as LogLine);
   }
   return lines.slice(first);
 }

@@ -239,6 +239,33 @@ test('a search in a log delays no new line, keeps only the lines found, and lose
   });
 });
 
+test('threat 222: sixteen readers that get the newest 10,000 long lines of a log at once share one memory limit', async () => {
+  await inFolder(async (folder) => {
+    await mkdir(folder);
+    const line = `2026-01-01T00:00:00.000Zv1 я${'a'.repeat(5000)}\n`;
+    await writeFile(join(folder, 'web.1.log'), line.repeat(1600));
+    const toolLog = new ToolLog({ folder, sizeBytes: 10_000_000, log });
+    setFlagsFromString('--expose-gc');
+    const collect = runInNewContext('gc') as () => void;
+    collect();
+    const before = memoryUsage().heapUsed;
+    let most = 0;
+    const look = () => {
+      collect();
+      most = Math.max(most, memoryUsage().heapUsed - before);
+    };
+    const timer = setInterval(look, 200);
+    const readers = Array.from({ length: 16 }, () => toolLog.read(query(10_000)));
+    const batches = await Promise.all(readers.map((reader) => reader.next()));
+    clearInterval(timer);
+    look();
+    for (const { value } of batches) assert.ok(value.length > 0);
+    for (const reader of readers) await reader.return(undefined);
+    // Two bytes for each of 32 million characters, and the blocks that are being read.
+    assert.ok(most < 90_000_000, `${most} bytes`);
+  });
+});
+
 test('reading the log of a tool that has printed nothing returns no lines', async () => {
   await inFolder(async (folder) => {
     assert.deepEqual(
