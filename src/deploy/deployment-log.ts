@@ -3,6 +3,7 @@ import { closeSync, existsSync, fstatSync, mkdirSync, openSync, writeSync } from
 import { open, readdir, rm, stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { noneIfGone } from '../core/errors.ts';
+import { outputTime } from '../core/fair-share/time-shares.ts';
 import type { ToolName } from '../core/names.ts';
 import { type Progress, paint, progressTo } from '../core/progress.ts';
 import { LoggedLines } from './reconciliation/logged-lines.ts';
@@ -188,7 +189,8 @@ export class DeploymentLogs {
       const bytes = Buffer.concat([cut, buffer.subarray(0, bytesRead)]);
       const end = bytes.lastIndexOf(10) + 1;
       cut = Buffer.from(bytes.subarray(end));
-      if (end > 0) yield paint(bytes.toString('utf8', 0, end), options.isColoured);
+      if (end > 0)
+        yield await outputTime.run(tool, () => paint(bytes.toString('utf8', 0, end), options.isColoured));
     }
   }
 }

@@ -379,6 +379,25 @@ test('threat 166: with a read token, `logs --build` shows no output of test comm
   assert.equal(await shown('r1'), `-----> Restart of v1 by alice\n${hidden}`);
 });
 
+test('threat 223: while ten readers with a read token get a log of empty lines by `logs --build`, the server does other work', async () => {
+  const { desk } = busyDesk();
+  using _ = desk;
+  const principal = {
+    ...desk.alice,
+    scope: 'read',
+    credential: 'token ci (abc)',
+    onlyTool: wikibot,
+  } as const;
+  desk.deployments.log = Array(20).fill('\n'.repeat(16 * 1024));
+  const pause = await longestPause(async () => {
+    const reading = Array.from({ length: 10 }, () =>
+      desk.type(['logs', 'wikibot', '--build', 'd1'], { principal }),
+    );
+    for (const { out } of await Promise.all(reading)) assert.equal(out.length, 20 * 16 * 1024);
+  });
+  assert.ok(pause < 300, `a pause of ${pause} ms`);
+});
+
 test('`logs --build` takes the id of a deployment or build of the tool, but no id of another tool', async () => {
   const { desk } = busyDesk();
   using _ = desk;

@@ -176,12 +176,12 @@ async function buildLog(context: ToolContext, id: string): Promise<number> {
  */
 async function* withoutOutput(
   log: AsyncIterable<string>,
-  { principal }: Pick<ToolContext, 'principal'>,
+  { principal, tool }: Pick<ToolContext, 'principal' | 'tool'>,
   { kind }: Pick<Deployment, 'kind'>,
 ): AsyncGenerator<string> {
   let hasBegun = kind !== 'push' && kind !== 'redeploy';
   let isTold = false;
-  for await (const text of log) {
+  const shownOf = (text: string): string => {
     let shown = '';
     for (const line of text.split(/(?<=\n)/)) {
       if (hasBegun && line.startsWith(DETAIL)) {
@@ -195,6 +195,11 @@ async function* withoutOutput(
       if (line.startsWith(RELEASING)) hasBegun = true;
       shown += line;
     }
+    return shown;
+  };
+  for await (const text of log) {
+    // A chunk of empty lines takes milliseconds, and many readers may read at once.
+    const shown = await outputTime.run(tool, () => shownOf(text));
     if (shown !== '') yield shown;
   }
 }
