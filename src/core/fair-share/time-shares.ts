@@ -60,6 +60,13 @@ export class TimeShares {
     });
   }
 
+  /** Counts work that took `workMs` and is already done. Then waits at least until the next turn, and until `key` has one. */
+  async pay(key: string, workMs: number): Promise<void> {
+    this.#charge(key, workMs);
+    await nextTurn();
+    await this.run(key, () => undefined);
+  }
+
   /**
    * Adds a key that had no waiting work. However long the key had no work, it counts as having used at most
    * `MAX_AHEAD_MS` less than each other waiting key.
@@ -122,7 +129,10 @@ export class TimeShares {
     run();
     const passedMs = performance.now() - startedAt;
     const { user, system } = process.threadCpuUsage(before);
-    const tookMs = passedMs * this.#processorPart(passedMs, (user + system) / 1000);
+    this.#charge(key, passedMs * this.#processorPart(passedMs, (user + system) / 1000));
+  }
+
+  #charge(key: string, tookMs: number): void {
     this.#debtMs += tookMs;
     if (this.#isServing) this.#usedMs.set(key, (this.#usedMs.get(key) ?? 0) + tookMs);
   }
@@ -155,6 +165,9 @@ export class TimeShares {
  * small, because to write the lines and to collect their garbage takes as much time again.
  */
 export const outputTime = new TimeShares({ part: 0.15, sliceMs: 3 });
+
+/** The time in which the server reads the headers of the archives that people send. */
+export const archiveTime = new TimeShares({ part: 0.25, sliceMs: 3 });
 
 /** Cuts output into pieces of at most `PIECE_BYTES`. So each piece takes little time, even if each byte is a line. */
 export function* inPieces(chunk: Uint8Array): Generator<Uint8Array> {

@@ -3,6 +3,7 @@ import { DeployError } from '../../core/errors.ts';
 import { mebibytes } from '../../core/text/mebibytes.ts';
 import type { TreeLimits } from '../commits.ts';
 import { assertInTree, badEntry, foldersOf, isInGitFolder, treePath } from './archive-paths.ts';
+import { ArchiveWork } from './archive-work.ts';
 import { readTar, type TarEntry } from './read-tar.ts';
 
 /** A file, a symbolic link or a hard link of an archive, checked, as it becomes part of a commit. */
@@ -33,6 +34,7 @@ const HEADERS_OF_ENTRY = 3;
  * times, set-user bits and empty folders. If two entries have the same path, yields both, and the later one counts.
  *
  * @param limits - The limits of a commit.
+ * @param tool - The tool that gets the commit. All archives of a tool share its part of the server's time.
  * @throws DeployError `NOT_AN_ARCHIVE` if what was sent is no whole tar; `ARCHIVE_TOO_LARGE` if the tar is too large,
  * and `TREE_TOO_LARGE` if its files are; `PATH_TOO_LONG` if a path exceeds a limit; `BAD_ARCHIVE`, for example for a
  * path or a link that leaves the folder, a device, a sparse file, or a path that is both a file and a folder; the
@@ -41,20 +43,26 @@ const HEADERS_OF_ENTRY = 3;
 export async function* sourceEntries(
   sent: AsyncIterable<Uint8Array>,
   limits: TreeLimits,
+  tool: string,
 ): AsyncGenerator<SourceEntry> {
+  const work = new ArchiveWork(tool);
+  work.resume();
   const seen = new SeenPaths(limits);
   let entries = 0;
   const most = {
     bytes: limits.bytes * SLACK + MIN_SLACK_BYTES,
     headers: limits.files * SLACK * HEADERS_OF_ENTRY,
   };
-  for await (const entry of readTar(sent, most)) {
+  for await (const entry of readTar(sent, most, work)) {
     entries += 1;
     if (entries > limits.files * SLACK) throw tooLarge(`${limits.files * SLACK} entries`);
     const path = treePath(entry.header.name);
     if (isInGitFolder(path)) continue;
     const found = sourceEntry(entry, path, seen);
-    if (found !== null) yield found;
+    if (found === null) continue;
+    work.pause();
+    yield found;
+    work.resume();
   }
 }
 

@@ -1,6 +1,6 @@
-import { setImmediate } from 'node:timers/promises';
 import { DeployError } from '../../core/errors.ts';
 import { mebibytes } from '../../core/text/mebibytes.ts';
+import type { ArchiveWork } from './archive-work.ts';
 import { ByteReader } from './byte-reader.ts';
 import { notAnArchive, unpacked } from './decompress.ts';
 import { BLOCK_BYTES, type BlockHeader, LongNames, readHeader } from './tar-headers.ts';
@@ -25,19 +25,21 @@ export interface TarLimits {
  */
 const MAX_LONG_HEADER_BYTES = 64 * 1024;
 const MAX_LONG_HEADERS_BYTES = 16 * 1024 ** 2;
-/** How long the reader works until it lets other work of this process go on. */
-const WORK_MS = 10;
 
 /**
  * Yields the entries of a tar: plain, or compressed by gzip or zstd. Writes nothing to disk. The tar may be hostile, so
  * its headers have limits of their own, and this process does other work while they are read.
  *
+ * @param work - Counts the time that the reading takes, unless the caller has paused it.
  * @throws DeployError `NOT_AN_ARCHIVE` if the bytes are no tar or if its end is missing; `ARCHIVE_TOO_LARGE` if the tar
  * exceeds `limits`; the error of `sent`.
  */
-export async function* readTar(sent: AsyncIterable<Uint8Array>, limits: TarLimits): AsyncGenerator<TarEntry> {
-  const turn = turns();
-  await using bytes = new ByteReader(withTurns(unpacked(sent, limits.bytes), turn));
+export async function* readTar(
+  sent: AsyncIterable<Uint8Array>,
+  limits: TarLimits,
+  work: ArchiveWork,
+): AsyncGenerator<TarEntry> {
+  await using bytes = new ByteReader(withTurns(unpacked(sent, limits.bytes), work));
   const names = new LongNames();
   let [headers, longBytes] = [0, 0];
   for (;;) {
@@ -45,7 +47,7 @@ export async function* readTar(sent: AsyncIterable<Uint8Array>, limits: TarLimit
     if (isZero(block)) break;
     headers += 1;
     if (headers > limits.headers) throw tooManyHeaders(`${limits.headers} headers`);
-    await turn();
+    await work.turn();
     const header = readHeader(block);
     if (header === null) throw notAnArchive('it is damaged, or it is not a tar');
     if (header.type === 'long') {
@@ -105,23 +107,18 @@ class Content implements AsyncIterable<Uint8Array> {
   }
 }
 
-/** Returns a function that lets other work of this process go on if it last did so more than `WORK_MS` ago. */
-function turns(): () => Promise<void> {
-  let since = performance.now();
-  return async () => {
-    if (performance.now() - since < WORK_MS) return;
-    await setImmediate();
-    since = performance.now();
-  };
-}
-
-async function* withTurns(
-  chunks: AsyncIterable<Uint8Array>,
-  turn: () => Promise<void>,
-): AsyncGenerator<Uint8Array> {
-  for await (const chunk of chunks) {
-    await turn();
-    yield chunk;
+/** Yields the chunks. The time in which it waits for a chunk does not count as work. */
+async function* withTurns(chunks: AsyncIterable<Uint8Array>, work: ArchiveWork): AsyncGenerator<Uint8Array> {
+  const iterator = chunks[Symbol.asyncIterator]();
+  try {
+    for (;;) {
+      const { value, done } = await work.without(iterator.next());
+      if (done === true) return;
+      await work.turn();
+      yield value;
+    }
+  } finally {
+    await iterator.return?.();
   }
 }
 

@@ -99,7 +99,7 @@ export class SourceArchives {
       const parent = liveTree === null ? null : base;
       const { uid } = principal;
       const words = { name: uid, email: `${uid}@${sent.host}`, message: sent.message };
-      const entries = sourceEntries(timely(sent.bytes, signal), treeLimits);
+      const entries = sourceEntries(timely(sent.bytes, signal), treeLimits, tool);
       const mayGrow = (packBytes: number) => this.#assertMayGrow(packBytes);
       await using made = await commitEntries(repositories, { tool, parent, words }, entries, mayGrow, signal);
       place[Symbol.dispose]();

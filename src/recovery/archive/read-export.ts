@@ -3,6 +3,7 @@ import { stat } from 'node:fs/promises';
 import { DeployError } from '../../core/errors.ts';
 import { mebibytes } from '../../core/text/mebibytes.ts';
 import { changeConfigVars } from '../../core/variables/config-changes.ts';
+import { ArchiveWork } from '../../git/archive/archive-work.ts';
 import { readTar, type TarEntry } from '../../git/archive/read-tar.ts';
 import { PARTS } from './export-tool.ts';
 import { openText } from './passphrase.ts';
@@ -35,7 +36,8 @@ export async function openExport(file: string, passphrase: string): Promise<Open
   await assertSealed(file, 'tool', NAME);
   const bytes = (await stat(file)).size - SEAL_BYTES;
   const content = createReadStream(file, { end: bytes - 1 }) as AsyncIterable<Buffer>;
-  const entries = readTar(content, { bytes, headers: PARTS.length + 1 });
+  // The work for so few headers is not counted.
+  const entries = readTar(content, { bytes, headers: PARTS.length + 1 }, new ArchiveWork('import'));
   const head = await bytesOfNext(entries, PARTS[0], MAX_MANIFEST_BYTES);
   const manifest = readManifest(head.toString('utf8'));
   if (manifest === 'newer') throw badExport('a later version of this server made it');

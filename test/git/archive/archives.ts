@@ -26,7 +26,7 @@ export class ArchivePlace implements Disposable {
     const { repositories, tool } = this;
     await repositories.ensure(tool);
     const words = { name: 'alice', email: 'alice@example.org', message: 'Test' };
-    const entries = sourceEntries(tar instanceof Uint8Array ? inPieces(tar) : tar, limits);
+    const entries = sourceEntries(tar instanceof Uint8Array ? inPieces(tar) : tar, limits, tool);
     const { signal } = new AbortController();
     await using made = await commitEntries(
       repositories,

@@ -1,0 +1,58 @@
+import { setImmediate } from 'node:timers/promises';
+import { archiveTime } from '../../core/fair-share/time-shares.ts';
+
+/** After this much work for its headers, an archive waits until its tool has a turn again. */
+const WORK_MS = 3;
+/** How long an archive is read until other work of this process goes on, whatever is read. */
+const READ_MS = 10;
+
+/**
+ * Counts the time of the work for the headers of one archive, from `resume` to `pause`. Between two waits, nothing else
+ * runs in this process, so no other work is counted.
+ */
+export class ArchiveWork {
+  readonly #key: string;
+  #doneMs = 0;
+  /** When the work began to be counted. Null while it is not counted. */
+  #sinceMs: number | null = null;
+  #turnMs = performance.now();
+
+  /** @param key - The archives of one key share its time. */
+  constructor(key: string) {
+    this.#key = key;
+  }
+
+  /** Waits for something, whose time does not count. */
+  async without<Result>(waiting: Promise<Result>): Promise<Result> {
+    if (this.#sinceMs === null) return await waiting;
+    this.pause();
+    try {
+      return await waiting;
+    } finally {
+      this.resume();
+    }
+  }
+
+  pause(): void {
+    if (this.#sinceMs === null) return;
+    this.#doneMs += performance.now() - this.#sinceMs;
+    this.#sinceMs = null;
+  }
+
+  resume(): void {
+    this.#sinceMs ??= performance.now();
+  }
+
+  /** If much work was done, waits for the next turn. */
+  async turn(): Promise<void> {
+    const now = performance.now();
+    const doneMs = this.#doneMs + (this.#sinceMs === null ? 0 : now - this.#sinceMs);
+    if (doneMs >= WORK_MS) {
+      this.#doneMs = 0;
+      if (this.#sinceMs !== null) this.#sinceMs = now;
+      await this.without(archiveTime.pay(this.#key, doneMs));
+    } else if (now - this.#turnMs < READ_MS) return;
+    else await this.without(setImmediate());
+    this.#turnMs = performance.now();
+  }
+}
