@@ -197,6 +197,22 @@ test('threat 217: while `logs --json` escapes 4 million characters, the server d
   assert.ok(pause < 300, `a pause of ${pause} ms`);
 });
 
+test('threat 224: while a list with `--json` escapes 1.6 million characters, the server does other work', async () => {
+  using desk = new Desk();
+  desk.maintain(wikibot, 'alice');
+  const message = '\u200b'.repeat(2000);
+  for (let count = 0; count < 800; count += 1) {
+    desk.store.addDeployment(deploymentOf(`d${count}`, { message }));
+    desk.store.updateDeployment(`d${count}`, { state: 'failed' });
+  }
+  let printed = '';
+  const pause = await longestPause(async () => {
+    printed = (await desk.type(['deployments', 'wikibot', '--json', '-n', '800'])).out;
+  });
+  assert.equal(printed.match(/\\u200b/g)?.length, 800 * 2000);
+  assert.ok(pause < 400, `a pause of ${pause} ms`);
+});
+
 test('a command with an empty list says so, and with --json prints an empty array', async () => {
   using desk = new Desk();
   desk.maintain(wikibot, 'alice');

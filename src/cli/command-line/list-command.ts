@@ -4,7 +4,7 @@ import { outputTime } from '../../core/fair-share/time-shares.ts';
 import type { ToolName } from '../../core/names.ts';
 import type { Services, ToolCommand, ToolContext } from '../command.ts';
 import { countOf } from './parse-words.ts';
-import { columns, json } from './printing.ts';
+import { columns, jsonItems, jsonOf } from './printing.ts';
 
 /** The most bytes of the items of one list, as JSON. */
 const MAX_BYTES = 4 * 1024 * 1024;
@@ -67,7 +67,7 @@ export function listCommand<Item>({
     const isJson = flags['json'] === true;
     const pieces = items(services.store, tool, limit);
     const rows: (readonly string[])[] = [];
-    const objects: object[] = [];
+    const objects: string[] = [];
     const keys: number[] = [];
     let bytes = 0;
     for (;;) {
@@ -79,11 +79,13 @@ export function listCommand<Item>({
         : piece.value.map((item) => row(item).map(shortened));
       bytes += await outputTime.run(tool, () => JSON.stringify(printed).length);
       if (bytes > MAX_BYTES) throw tooLarge(one, tool);
-      if (isJson) objects.push(...printed);
+      // Format each item in a turn of its own, because to escape a large item takes milliseconds.
+      if (isJson)
+        for (const item of printed) objects.push(await outputTime.run(tool, () => jsonItems([item])));
       else rows.push(...(printed as (readonly string[])[]));
       if (noted !== undefined) keys.push(...piece.value.map(noted));
     }
-    await out(await outputTime.run(tool, () => (isJson ? json(objects) : tableOf(context, rows))));
+    await out(await outputTime.run(tool, () => (isJson ? jsonOf(objects) : tableOf(context, rows))));
     if (!isJson && notes !== undefined) await out(notes(keys, context));
   };
   return {

@@ -31,6 +31,16 @@ export function json(items: readonly object[]): string {
   return `${quoted(items)}\n`;
 }
 
+/** Formats some items of a list, for `jsonOf`. */
+export function jsonItems(items: readonly object[]): string {
+  return quoted(items).slice('[\n'.length, -'\n]'.length);
+}
+
+/** Joins items that `jsonItems` has formatted to one JSON array, as `json` formats it. */
+export function jsonOf(items: readonly string[]): string {
+  return items.length === 0 ? json([]) : `[\n${items.join(',\n')}\n]\n`;
+}
+
 /** Formats a value as JSON that is harmless for a terminal. */
 export function quoted(value: unknown): string {
   return escapeControls(JSON.stringify(value, null, 2));

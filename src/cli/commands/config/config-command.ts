@@ -12,7 +12,7 @@ import { assertMay } from '../../assert-may.ts';
 import type { ToolCommand, ToolContext } from '../../command.ts';
 import { assertSet, namesOf } from '../../command-line/config-names.ts';
 import { listCommand } from '../../command-line/list-command.ts';
-import { ago, iso, json, quoted, warning } from '../../command-line/printing.ts';
+import { ago, iso, jsonItems, jsonOf, quoted, warning } from '../../command-line/printing.ts';
 import { readText } from '../../command-line/read-text.ts';
 import { UsageError } from '../../command-line/usage-error.ts';
 import { configExport, configImport } from './config-file.ts';
@@ -49,7 +49,9 @@ const list: ToolCommand = {
         ...(isShown ? { name, value } : { name }),
         ...(isOutside(name) ? { source } : {}),
       }));
-      await out(await outputTime.run(tool, () => json(fields)));
+      const items: string[] = [];
+      for (const one of fields) items.push(await outputTime.run(tool, () => jsonItems([one])));
+      await out(jsonOf(items));
     } else if (vars.length === 0) {
       await out(
         `the tool ${tool} has no config vars. To set a config var: ${typed(`config set ${tool} NAME=value`)}\n`,

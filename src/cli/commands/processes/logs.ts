@@ -6,7 +6,7 @@ import type { Output, ToolCommand, ToolContext } from '../../command.ts';
 import { lists } from '../../command-line/list-command.ts';
 import { timeOf } from '../../command-line/parse-time.ts';
 import { countOf } from '../../command-line/parse-words.ts';
-import { json, oneLineOfLog, quoted, warning } from '../../command-line/printing.ts';
+import { jsonItems, jsonOf, oneLineOfLog, warning } from '../../command-line/printing.ts';
 import { UsageError } from '../../command-line/usage-error.ts';
 import { findDeployment } from '../../find-deployment.ts';
 
@@ -59,19 +59,14 @@ export const logsCommand: ToolCommand = {
         // Write each batch in a turn of its own, because to escape thousands of long lines takes a second.
         const pieces: string[] = [];
         for await (const batch of query(context))
-          if (batch.length > 0) pieces.push(await outputTime.run(tool, () => itemsOf(quoted(batch))));
-        await out(pieces.length === 0 ? json([]) : `[\n${pieces.join(',\n')}\n]\n`);
+          if (batch.length > 0) pieces.push(await outputTime.run(tool, () => jsonItems(batch)));
+        await out(jsonOf(pieces));
       },
       signal,
     );
     return 0;
   },
 };
-
-/** The lines of a JSON array, without its brackets. */
-function itemsOf(array: string): string {
-  return array.slice('[\n'.length, -'\n]'.length);
-}
 
 /**
  * Refuses a token that may only read. A process may print config vars, which only people who may deploy can see.
@@ -182,20 +177,20 @@ async function* withoutOutput(
   let hasBegun = kind !== 'push' && kind !== 'redeploy';
   let isTold = false;
   const shownOf = (text: string): string => {
-    let shown = '';
+    const shown: string[] = [];
     for (const line of text.split(/(?<=\n)/)) {
-      if (hasBegun && line.startsWith(DETAIL)) {
-        if (!isTold)
-          shown += warning(
-            `The ${principal.credential} may not read the output of processes, which is left out here.`,
-          );
+      if (!hasBegun || !line.startsWith(DETAIL)) shown.push(line);
+      else if (!isTold) {
         isTold = true;
-        continue;
+        shown.push(
+          warning(
+            `The ${principal.credential} may not read the output of processes, which is left out here.`,
+          ),
+        );
       }
       if (line.startsWith(RELEASING)) hasBegun = true;
-      shown += line;
     }
-    return shown;
+    return shown.join('');
   };
   for await (const text of log) {
     // A chunk of empty lines takes milliseconds, and many readers may read at once.
