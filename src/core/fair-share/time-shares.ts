@@ -60,7 +60,7 @@ export class TimeShares {
     });
   }
 
-  /** Counts work that took `workMs` and is already done. Then waits at least until the next turn, and until `key` has one. */
+  /** Counts work that is already done. Then lets the event loop do other work, and waits until `key` gets its turn. */
   async pay(key: string, workMs: number): Promise<void> {
     this.#charge(key, workMs);
     await nextTurn();
