@@ -109,11 +109,8 @@ export function namesIn(data: string, store: StoreFacts): NamesPlan | null {
   // During a rename, the copies still have the old name.
   const withCopies = existsSync(join(data, 'renaming.json')) ? [] : copies.tools();
   const copied = withCopies.flatMap((tool): [ToolName, number][] => {
-    for (const version of copies.versions(tool).sort((a, b) => b - a)) {
-      const copy = copies.read(tool, version);
-      if (copy !== null) return copy.previewOf === undefined ? [[tool, copy.toolNumber]] : [];
-    }
-    return [];
+    const copy = copies.newest(tool);
+    return copy !== null && copy.previewOf === undefined ? [[tool, copy.toolNumber]] : [];
   });
   return planNames({
     tools: store.tools,

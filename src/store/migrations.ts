@@ -85,7 +85,7 @@ CREATE TABLE deploy_tokens (
 CREATE INDEX deploy_tokens_of_tool ON deploy_tokens (tool, sequence);
 `;
 
-/** The `DeploymentRequest` of each deployment, as JSON. Null if the deployment is not resumed after a restart. */
+/** The `DeploymentRequest` of each deployment, as JSON. Null if nothing needs it, after a restart either. */
 const requests = `
 ALTER TABLE deployments ADD COLUMN request TEXT;
 `;
@@ -219,6 +219,13 @@ INSERT INTO facts SELECT 'renamed ' || number || ' ' || old || ' ' || at,
   FROM renames JOIN tools ON tools.name = new;
 `;
 
+/** Only unfinished deployments and that of the live release need their requests. */
+const endedRequests = `
+UPDATE deployments SET request = NULL WHERE ended_at IS NOT NULL AND id NOT IN (
+  SELECT deployment_id FROM releases JOIN tools ON tools.name = releases.tool AND live_version = version
+);
+`;
+
 /** Entry N, counted from 1, brings a store from schema N-1 to schema N. Never change or remove an entry. */
 export const migrations: readonly string[] = [
   first,
@@ -238,4 +245,5 @@ export const migrations: readonly string[] = [
   freeNumbers,
   artifactIds,
   notedRenames,
+  endedRequests,
 ];

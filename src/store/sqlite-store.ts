@@ -255,7 +255,10 @@ export class SqliteStore implements Store, CheckedStore {
   }
 
   updateDeployment(id: string, change: Partial<Omit<Deployment, 'id' | 'tool'>>): void {
-    this.#database.withoutWaiting(() => this.#deployments.update(id, change));
+    this.#database.withoutWaiting(() => {
+      this.#deployments.update(id, change);
+      if (change.endedAt) this.#deployments.forgetRequest(id);
+    });
   }
 
   deployment(id: string): Deployment | null {
@@ -381,6 +384,10 @@ export class SqliteStore implements Store, CheckedStore {
     await this.#readBack.copyAll(tool);
   }
 
+  settleNumbers(): ToolName[] {
+    return this.#readBack.settleNumbers();
+  }
+
   readBack(tool: ToolName, versions: readonly number[]): number[] {
     return this.#readBack.enter(tool, versions);
   }
@@ -424,6 +431,7 @@ export class SqliteStore implements Store, CheckedStore {
         const { configVars, by } = next;
         this.#configChanges.add(tool, [this.#tools.configVars(tool), configVars], { version, by, at });
         this.#tools.setLive(tool, version, configVars);
+        if (live !== null) this.#deployments.forgetRequest(live.deploymentId);
       }
       const kept = next === null ? {} : replicasKept(live, next);
       if (Object.keys(kept).length > 0)

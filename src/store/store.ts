@@ -250,6 +250,13 @@ export interface Store {
   /** Makes the missing copies of the newest releases that went live: earlier versions of this server made none. */
   copyReleases(tool: ToolName): Promise<void>;
   /**
+   * Repairs a store that is older than the copies of releases. Gives each tool the number in its newest copy, because
+   * its files belong to this number. From then on, no other tool gets this number, even if the store lacks the tool.
+   *
+   * @returns the tools that got another number.
+   */
+  settleNumbers(): ToolName[];
+  /**
    * Repairs a store that lacks releases, for example because an old backup was restored. In one transaction, enters the
    * releases `versions` from their copies, with builds and deployments. Makes the highest of them live, unless a higher
    * release is live.

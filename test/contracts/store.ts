@@ -248,6 +248,23 @@ export function storeContract(name: string, make: () => StoreUnderTest): void {
       assert.equal(store.requestOf('none'), null);
     });
 
+    test('threat 225: the refs of an atomic push are not kept after its deployment has failed, or when its release is no longer live', () => {
+      const request = { kind: 'push', useCache: true, branchRef: 'refs/heads/main' } as const;
+      const withUpdates = [`update refs/tags/${'x'.repeat(200)} ${commitOf('c')} ${commitOf('d')}`];
+      for (const id of ['d1', 'd2', 'd3']) store.addDeployment(deploymentOf(id), { ...request, withUpdates });
+      store.updateDeployment('d1', { state: 'failed', reason: 'build failed', endedAt: 9 });
+      const { version } = store.addRelease(releaseOf('d2'));
+      store.goLive(wikibot, version, 'd2', 9);
+      reopen();
+      assert.equal(store.requestOf('d1'), null);
+      // The next start may still have to move the refs of the live release.
+      assert.deepEqual(store.requestOf('d2'), { ...request, withUpdates });
+      const next = store.addRelease(releaseOf('d3'));
+      store.goLive(wikibot, next.version, 'd3', 9);
+      assert.equal(store.requestOf('d2'), null);
+      assert.equal(store.deployment('d1')?.reason, 'build failed');
+    });
+
     test('an update of a deployment changes only the given fields', () => {
       store.addDeployment(deploymentOf('d1', { message: 'kept' }));
       store.addDeployment(deploymentOf('d2'));

@@ -1,14 +1,15 @@
 import assert from 'node:assert/strict';
 import { existsSync } from 'node:fs';
-import { copyFile, mkdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { copyFile, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { test } from 'node:test';
 import { SetAside } from '../../src/core/disk/set-aside.ts';
 import { createLog } from '../../src/core/log/log.ts';
-import type { CommitId } from '../../src/core/names.ts';
+import type { CommitId, ToolName } from '../../src/core/names.ts';
 import { DeploymentLogs } from '../../src/deploy/deployment-log.ts';
-import { mendRepositories } from '../../src/deploy/reconciliation/read-back-releases.ts';
+import { mendRepositories, readBackReleases } from '../../src/deploy/reconciliation/read-back-releases.ts';
 import { reconcile } from '../../src/deploy/reconciliation/reconcile.ts';
 import { type DataConfig, readDataFacts, repositoriesOf } from '../../src/recovery/data-facts.ts';
 import { assertStartable, examine } from '../../src/recovery/examine.ts';
@@ -16,8 +17,10 @@ import { expectedLive } from '../../src/recovery/expected-live.ts';
 import { restoreStore } from '../../src/recovery/restore.ts';
 import { startOvers } from '../../src/recovery/start-over.ts';
 import { Backups } from '../../src/store/backups/backups.ts';
+import { SecretsKey } from '../../src/store/secrets.ts';
+import { SqliteStore } from '../../src/store/sqlite-store.ts';
 import { Place } from '../deploy/place.ts';
-import { wikibot } from '../support/store-records.ts';
+import { buildOf, deploymentOf, nameOf, releaseOf, wikibot } from '../support/store-records.ts';
 
 const path = process.env['PATH'] ?? '';
 
@@ -317,4 +320,70 @@ test('threat 87: if a lost repository was made again without commits, the check 
       'act: the tool wikibot is live at v3, but its repository (repositories/wikibot.git) does not have its commit',
     ],
   );
+});
+
+test('threat 226: with an older store, each tool with files keeps the number of its files, and no new tool gets such a number', async () => {
+  const data = await mkdtemp(join(tmpdir(), 'older-store-'));
+  const key = new SecretsKey(Buffer.alloc(32, 1));
+  const open = () => new SqliteStore(data, key);
+  const numbers = (store: SqliteStore) =>
+    Object.fromEntries(store.tools().map(({ name, number }) => [name, number]));
+  const makeLive = async (store: SqliteStore, tool: ToolName, preview: ToolName | null = null) => {
+    if (preview !== null) store.addPreview(preview, tool, { limits: {}, by: 'alice', at: 1 });
+    const name = preview ?? tool;
+    const id = `of-${name}`;
+    store.addDeployment(deploymentOf(id, { tool: name }));
+    store.addBuild(buildOf(id, id, { tool: name }));
+    const { version } = store.addRelease(releaseOf(id, { tool: name }));
+    await store.copyRelease(name, version, 1);
+    store.goLive(name, version, id, 1);
+  };
+  const end = async (store: SqliteStore, preview: ToolName) => {
+    store.markEnding(preview);
+    store.removePreview(preview, 1);
+    await rm(join(data, 'releases', preview), { recursive: true });
+  };
+  const [first, other] = [nameOf('one--wikibot'), nameOf('two--wikibot')];
+  try {
+    const store = open();
+    await makeLive(store, wikibot);
+    await makeLive(store, wikibot, first);
+    await makeLive(store, wikibot, other);
+    const backup = new DatabaseSync(join(data, 'store.sqlite'), { readOnly: true });
+    backup.prepare('VACUUM INTO ?').run(join(data, 'old.sqlite'));
+    backup.close();
+    // Since the backup: a preview and two tools are new, one preview has ended, and one has another number.
+    await end(store, first);
+    await end(store, other);
+    await makeLive(store, wikibot, nameOf('a--wikibot'));
+    store.tool(nameOf('never-live'));
+    await makeLive(store, nameOf('tool-a'));
+    await makeLive(store, nameOf('tool-b'));
+    await makeLive(store, wikibot, nameOf('b--wikibot'));
+    await makeLive(store, wikibot, other);
+    const now = numbers(store);
+    store.close();
+    for (const end of ['-wal', '-shm']) await rm(join(data, `store.sqlite${end}`), { force: true });
+    await copyFile(join(data, 'old.sqlite'), join(data, 'store.sqlite'));
+    const older = open();
+    const repositories = repositoriesOf(
+      { data, keys: data, runtime: 'kubernetes', directory: 'ldap', deploy_branch: 'main' },
+      path,
+    );
+    await readBackReleases({ store: older, repositories, log: createLog('silent') });
+    const { [first]: ended = 0, ...others } = numbers(older);
+    const { 'never-live': _, ...wanted } = now;
+    assert.deepEqual(others, wanted);
+    const highest = Math.max(...Object.values(now));
+    assert.ok(ended > highest);
+    assert.ok(older.tool(nameOf('tool-c')).number > highest);
+    older.addPreview(nameOf('c--wikibot'), wikibot, { limits: {}, by: 'alice', at: 1 });
+    assert.ok(older.tool(nameOf('c--wikibot')).number > highest);
+    const settled = numbers(older);
+    await readBackReleases({ store: older, repositories, log: createLog('silent') });
+    assert.deepEqual(numbers(older), settled);
+    older.close();
+  } finally {
+    await rm(data, { recursive: true });
+  }
 });

@@ -62,3 +62,24 @@ test('an unfinished deployment in an old store, which did not record requests, i
   assert.equal(table.unfinished()[0]?.id, 'd1');
   database.close();
 });
+
+test('threat 225: the migration frees the requests of ended deployments, and keeps those of unfinished deployments and of live releases', () => {
+  const database = newDatabase();
+  migrate(database, migrations.slice(0, 17));
+  database.script(`INSERT INTO tools (name, live_version) VALUES ('wikibot', 2);
+    INSERT INTO deployments (id, tool, kind, state, "commit", "by", door, credential, created_at, ended_at, request)
+    VALUES ('d1', 'wikibot', 'push', 'building', 'abc', 'alice', 'ssh', 'password', 1, NULL, '{}'),
+      ('d2', 'wikibot', 'push', 'failed', 'abc', 'alice', 'ssh', 'password', 1, 2, '{}'),
+      ('d3', 'wikibot', 'push', 'live', 'abc', 'alice', 'ssh', 'password', 1, 2, '{}'),
+      ('d4', 'wikibot', 'push', 'live', 'abc', 'alice', 'ssh', 'password', 1, 2, '{}');
+    INSERT INTO releases (tool, version, state, "commit", artifact, config_vars, description, "by", credential, deployment_id, created_at)
+    VALUES ('wikibot', 1, 'replaced', 'abc', '{}', x'', '', 'alice', 'password', 'd3', 1),
+      ('wikibot', 2, 'live', 'abc', '{}', x'', '', 'alice', 'password', 'd4', 1)`);
+  migrate(database);
+  const table = new DeploymentsTable(database);
+  assert.deepEqual(
+    ['d1', 'd2', 'd3', 'd4'].map((id) => table.requestOf(id)),
+    [{}, null, null, {}],
+  );
+  database.close();
+});

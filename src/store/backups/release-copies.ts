@@ -94,6 +94,15 @@ export class ReleaseCopies {
     }
   }
 
+  /** Returns the newest copy of a tool's releases that is complete. Null if there is none. */
+  newest(tool: ToolName): ReleaseCopy | null {
+    for (const version of this.versions(tool).sort((a, b) => b - a)) {
+      const copy = this.read(tool, version);
+      if (copy !== null) return copy;
+    }
+    return null;
+  }
+
   remove(tool: ToolName, version: number): void {
     rmSync(this.path(tool, version), { force: true });
   }

@@ -77,6 +77,15 @@ export class ReadBack {
     }
   }
 
+  settleNumbers(): ToolName[] {
+    const { copies } = this;
+    const numbers = copies.tools().flatMap((tool): [ToolName, number][] => {
+      const copy = copies.newest(tool);
+      return copy === null ? [] : [[tool, copy.toolNumber]];
+    });
+    return this.#options.tools.settleNumbers(new Map(numbers));
+  }
+
   dropOld(tool: ToolName): void {
     const { tools, releases } = this.#options;
     const copied = this.copies.versions(tool);

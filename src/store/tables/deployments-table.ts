@@ -76,6 +76,11 @@ export class DeploymentsTable {
     return row === null || row.request === null ? null : JSON.parse(row.request);
   }
 
+  /** Deletes the request of a deployment that needs it no longer. That of an atomic push can have a megabyte. */
+  forgetRequest(id: string): void {
+    this.#database.run('UPDATE deployments SET request = NULL WHERE id = ? AND request IS NOT NULL', id);
+  }
+
   #rows(rest: string, ...values: Value[]): Deployment[] {
     const rows = this.#database.all<Deployment>(`SELECT ${selected} FROM deployments ${rest}`, ...values);
     return rows.map((row) => ({ ...row }));

@@ -117,6 +117,48 @@ export class ToolsTable {
   }
 
   /**
+   * Gives each tool its number in `copied`. A tool that is not in `copied` loses a number that is. Later tools get
+   * higher numbers than all of these.
+   *
+   * @param copied - For each tool with copies of releases: the tool's number in its newest copy.
+   * @returns the tools that got another number.
+   */
+  settleNumbers(copied: ReadonlyMap<ToolName, number>): ToolName[] {
+    const tools = this.tools();
+    const owners = new Map([...copied].map(([name, number]) => [number, name]));
+    // If the copies of two tools have the same number, the tool with this number in the store keeps it.
+    for (const { name, number } of tools) if (copied.get(name) === number) owners.set(number, name);
+    const owned = new Map([...owners].map(([number, name]) => [name, number]));
+    const moved = tools.filter(
+      ({ name, number }) => (owned.get(name) ?? number) !== number || (owners.get(number) ?? name) !== name,
+    );
+    const given = this.#highestNumber();
+    let highest = Math.max(given, ...owners.keys());
+    if (moved.length === 0 && highest === given) return [];
+    this.#database.transaction(() => {
+      // Two tools may have swapped their numbers. So each first gets a number that no tool can have.
+      for (const { number } of moved)
+        this.#database.run('UPDATE tools SET number = ? WHERE number = ?', -number, number);
+      for (const { name } of moved) {
+        const own = owned.get(name);
+        if (own === undefined) highest += 1;
+        this.#database.run('UPDATE tools SET number = ? WHERE name = ?', own ?? highest, name);
+      }
+      for (const number of owners.keys())
+        this.#database.run('DELETE FROM free_numbers WHERE number = ?', number);
+      this.#database.run(`DELETE FROM sqlite_sequence WHERE name = 'tools'`);
+      this.#database.run(`INSERT INTO sqlite_sequence (name, seq) VALUES ('tools', ?)`, highest);
+    });
+    return moved.map(({ name }) => name);
+  }
+
+  /** The highest number that a tool has had. */
+  #highestNumber(): number {
+    const row = this.#database.get<{ seq: number }>(`SELECT seq FROM sqlite_sequence WHERE name = 'tools'`);
+    return row?.seq ?? 0;
+  }
+
+  /**
    * The highest version that a release of the tool was given, or that was skipped. 0 if the tool has had no release.
    */
   lastVersion(name: ToolName): number {
