@@ -104,24 +104,27 @@ export async function copyCommit(
     `--upload-pack=${UPLOAD_PACK}`,
   ];
   const refspec = `${commit}:refs/deployments/${id}`;
-  const inTime = AbortSignal.timeout(COPY_MS);
-  const fetching = repositories.git(tool, ['fetch', ...options, repositories.folder(source), refspec], {
-    settings: [
-      ['protocol.version', '2'],
-      ['protocol.file.allow', 'always'],
-      ['fetch.unpackLimit', '1'],
-    ],
-    signal: AbortSignal.any([signal, inTime]),
-  });
-  await fetching.catch((error: unknown) => {
-    signal.throwIfAborted();
-    if (!inTime.aborted) throw error;
-    throw new DeployError(
-      'COPY_TIME',
-      `the copy of the commit ${short(commit)} and its history took longer than ${COPY_MS / 60_000} minutes`,
-      `Push the commit to ${tool} instead.`,
-    );
-  });
+  const copy = async () => {
+    const inTime = AbortSignal.timeout(COPY_MS);
+    const fetching = repositories.git(tool, ['fetch', ...options, repositories.folder(source), refspec], {
+      settings: [
+        ['protocol.version', '2'],
+        ['protocol.file.allow', 'always'],
+        ['fetch.unpackLimit', '1'],
+      ],
+      signal: AbortSignal.any([signal, inTime]),
+    });
+    await fetching.catch((error: unknown) => {
+      signal.throwIfAborted();
+      if (!inTime.aborted) throw error;
+      throw new DeployError(
+        'COPY_TIME',
+        `the copy of the commit ${short(commit)} and its history took longer than ${COPY_MS / 60_000} minutes`,
+        `Push the commit to ${tool} instead.`,
+      );
+    });
+  };
+  await repositories.turns.whileCopying(tool, copy, signal);
 }
 
 /**

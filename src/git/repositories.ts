@@ -8,6 +8,7 @@ import { noneIfGone } from '../core/errors.ts';
 import { type ToolName, toolName } from '../core/names.ts';
 import { type GitSettings, gitEnvironment, LIMITED_GIT } from './git-environment.ts';
 import { makeFolders, makeHead, PARTS, writeAttributes } from './repository-layout.ts';
+import { RepositoryTurns } from './repository-turns.ts';
 
 /**
  * Matches the temporary name of a repository that `ensure` has not finished. Other names that end with `.new` do not
@@ -32,6 +33,8 @@ export class Repositories {
   readonly #marks: Readonly<Record<string, string>>;
   readonly #shared: { readonly name: ToolName; readonly tool: ToolName } | null;
   readonly #changes = new PerToolQueue();
+  /** Makes the work on a repository wait for the pushes and the copies that use the repository. */
+  readonly turns = new RepositoryTurns();
 
   /**
    * @param path - PATH for git and its child processes.

@@ -1,3 +1,4 @@
+import { untilAborted } from '../core/concurrency/until-aborted.ts';
 import { DeployError } from '../core/errors.ts';
 import type { ToolName } from '../core/names.ts';
 
@@ -11,8 +12,8 @@ const MAX_PUSHES_OF_TOOL = 30;
 const MAX_PUSHES_OF_PERSON_TO_TOOL = 20;
 
 /**
- * Counts the pushes that use each repository. Work that would disturb these pushes, such as merging packs, waits until
- * no push to the repository runs.
+ * Counts the pushes and the copies that use each repository. Work that would disturb these, such as merging packs,
+ * waits until none of them runs.
  */
 export class RepositoryTurns {
   readonly #pushes = new Map<ToolName, number>();
@@ -41,6 +42,31 @@ export class RepositoryTurns {
       if (leftOfPerson > 0) this.#pushesOfPersons.set(key, leftOfPerson);
       else this.#pushesOfPersons.delete(key);
     }
+    return this.#leave(tool);
+  }
+
+  /**
+   * Runs a copy of a commit into the tool's repository, as soon as no work of `whileIdle` is using the repository. No
+   * such work begins until the copy has ended: git-prune(1) would delete the pack that git is writing.
+   *
+   * @throws the signal's reason, if the signal fires before the copy has begun.
+   */
+  async whileCopying<Result>(
+    tool: ToolName,
+    copy: () => Promise<Result>,
+    signal: AbortSignal,
+  ): Promise<Result> {
+    for (let work = this.#work.get(tool); work !== undefined; work = this.#work.get(tool))
+      await untilAborted(work, signal);
+    this.#pushes.set(tool, this.#count(tool) + 1);
+    try {
+      return await copy();
+    } finally {
+      this.#leave(tool);
+    }
+  }
+
+  #leave(tool: ToolName): boolean {
     const left = (this.#pushes.get(tool) ?? 1) - 1;
     this.#pushes.set(tool, left);
     if (left > 0) return false;
@@ -52,13 +78,13 @@ export class RepositoryTurns {
     return true;
   }
 
-  /** True while a push, or the work of `whileIdle`, uses the tool's repository. */
+  /** True while a push, a copy, or the work of `whileIdle` uses the tool's repository. */
   isBusy(tool: ToolName): boolean {
     return this.#count(tool) > 0 || this.#work.has(tool);
   }
 
   /**
-   * Runs `work` once no push uses the repository. Pushes that come while `work` waits go first; while it runs, they wait.
+   * Runs `work` once no push and no copy uses the repository. Pushes that come while `work` waits go first; while it runs, they wait.
    */
   async whileIdle(tool: ToolName, work: () => Promise<void>): Promise<void> {
     while (this.isBusy(tool)) await (this.#work.get(tool) ?? this.#idle(tool));
