@@ -8,9 +8,9 @@ import { PREVIEW_BRANCHES, previewBranch, previewName, previewTool } from '../co
 import { SteadyTime } from '../core/steady-time.ts';
 import type { ToolLimits } from '../core/tool-limits.ts';
 import type { Deployment } from '../core/types.ts';
-import { parkedRef } from '../git/push/truthful-push.ts';
+import { parkedFolder, parkedRef } from '../git/push/truthful-push.ts';
 import { readRefs } from '../git/refs/ref-files.ts';
-import { updateRefs } from '../git/refs/ref-transaction.ts';
+import { deleteRefs, updateRefs } from '../git/refs/ref-transaction.ts';
 import type { Preview, Store } from '../store/store.ts';
 import { assertBuildsLeft } from './build-step.ts';
 import type { DeployContext } from './deploy-context.ts';
@@ -60,7 +60,7 @@ export class ToolPreviews implements Previews, AsyncDisposable {
   readonly #closing = new AbortController();
   readonly #time: SteadyTime;
   readonly #copying = new ConcurrencyLimit(COPIES_AT_ONCE);
-  /** Lets each person have one copy at a time, so that nobody waits behind all previews of somebody else. */
+  /** Lets each person and each tool have one copy at a time, so that nobody waits behind all previews of another tool. */
   readonly #copyingOf = new KeyedConcurrencyLimit(1);
   #timer: NodeJS.Timeout | null = null;
   #ending: Promise<void> = Promise.resolve();
@@ -88,9 +88,16 @@ export class ToolPreviews implements Previews, AsyncDisposable {
       await this.#make(preview, push);
       const { signal } = this.#closing;
       const copy = () => copyCommit(repositories, push, { tool: preview, id: push.id, signal });
-      await this.#copyingOf.run(personOf(push.principal), () => this.#copying.run(copy, signal), signal);
+      const copyOfTool = () =>
+        this.#copyingOf.run(`tool ${push.tool}`, () => this.#copying.run(copy, signal), signal);
+      await this.#copyingOf.run(`person ${personOf(push.principal)}`, copyOfTool, signal);
       const ticket = await line.submit(this.#asOfPreview(push, preview));
-      return { ...ticket, verdict: ticket.verdict.then((verdict) => this.#withRefs(push, preview, verdict)) };
+      const settle = async (): Promise<Verdict> => {
+        const verdict = await this.#withRefs(push, preview, await ticket.verdict);
+        if (!verdict.isLive) await this.#forgetParked(push, ticket);
+        return verdict;
+      };
+      return { ...ticket, verdict: settle() };
     });
   }
 
@@ -331,6 +338,17 @@ export class ToolPreviews implements Previews, AsyncDisposable {
       const reason = `v${verdict.version} of the preview is live, but the refs of this push could not be moved; push again`;
       return { isLive: false, reason };
     }
+  }
+
+  /**
+   * Deletes the temporary refs, in the repository of the tool, that held the tags of a push which has not gone live. If
+   * the push has joined a deployment, also deletes that of its commit: a person can join as often as they like.
+   */
+  async #forgetParked({ tool, id }: ParkedPush, { isJoined }: Ticket): Promise<void> {
+    const refs = [parkedFolder(id), ...(isJoined ? [parkedRef(id)] : [])];
+    await deleteRefs(this.#options.repositories, tool, refs).catch((err: unknown) =>
+      this.#options.log.warn({ err, tool, push: id }, 'cannot delete the refs of a push to a preview'),
+    );
   }
 
   /** Moves the branch of a preview, in the repository of its tool, to what is live on the preview. */

@@ -9,6 +9,7 @@ import type { Repositories } from '../git/repositories.ts';
 import type { Store } from '../store/store.ts';
 import type { DeployContext } from './deploy-context.ts';
 import type { DeploymentLogs } from './deployment-log.ts';
+import { dropOldReleaseRefs } from './old-release-refs.ts';
 import { dropOldParked } from './parked-refs.ts';
 
 export interface RetentionOptions extends DeployContext {
@@ -94,6 +95,7 @@ async function tidyRepository(options: RetentionOptions, deployment: Deployment)
   const isShallow = existsSync(join(repositories.folder(tool), 'shallow'));
   if (deployment.kind === 'push' && !isLive) await options.forgetParked(tool, id, isShallow);
   await dropOldParked(options, tool);
+  await dropOldReleaseRefs(options, tool);
   // Remove the shallow boundaries that a failed shallow push left: git-prune(1) removes those of unreachable commits
   // only.
   if (isShallow && !isLive) await repositories.git(tool, ['prune', '--expire=now']);

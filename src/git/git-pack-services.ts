@@ -20,7 +20,6 @@ import { findTorn } from './refs/torn-refs.ts';
 import type { Repositories } from './repositories.ts';
 import { sweepRepository } from './repository-clean-up.ts';
 import { RepositoryRoom } from './repository-room.ts';
-import { RepositoryTurns } from './repository-turns.ts';
 
 /**
  * How many packs of one person, and of one deploy token, git unpacks at the same time. A small pack can make git use
@@ -30,6 +29,8 @@ const MAX_UNPACKING = { ofPerson: 4, ofToken: 2 };
 
 /** How many tags a tool may have. Each push reads the names of all refs, which blocks this process. */
 const MAX_TAGS = 10_000;
+/** How many tags of atomic pushes to a tool may wait for deployments. A person can join a deployment at any time. */
+const MAX_PARKED = 2000;
 /**
  * At this number of packs, git merges the packs of a repository when no push is running. Each push that brings objects
  * makes a pack, and each git opens all packs.
@@ -106,7 +107,6 @@ export interface GitPackServicesOptions {
 export class GitPackServices implements PackServices {
   readonly #options: GitPackServicesOptions;
   readonly #pushes = new Map<string, TruthfulPush>();
-  readonly #turns = new RepositoryTurns();
   readonly #room: RepositoryRoom;
   readonly #fetches = new FetchPlaces();
   readonly #unpacking = new PersonLimit(MAX_UNPACKING);
@@ -128,7 +128,7 @@ export class GitPackServices implements PackServices {
   async receive(request: ReceiveRequest): Promise<PushSession> {
     const { tool, principal } = request;
     const folder = await this.#ensure(tool);
-    await this.#turns.enter(tool, principal.uid);
+    await this.#options.repositories.turns.enter(tool, principal.uid);
     try {
       // Check the name again, because the tool may have been renamed before `enter` returned. Now that the push has a
       // place, a rename is refused.
@@ -173,6 +173,7 @@ export class GitPackServices implements PackServices {
       maxShallow: Math.max(0, Math.min(MAX_SHALLOW_OF_PUSH, MAX_SHALLOW - shallow)),
       whyClosed: frozen ?? fullness,
       mostTags: size.tags < MAX_TAGS ? null : MAX_TAGS,
+      mostParked: size.parked < MAX_PARKED ? null : MAX_PARKED,
       previewRefusal: (name) => this.#options.previewRefusal(tool, name),
       endPreview: (preview) => this.#options.endPreview({ tool, principal, ...preview }),
       submit: (parked) => submit(parked).catch((error: unknown) => this.#refused(tool, id, error)),
@@ -268,7 +269,7 @@ export class GitPackServices implements PackServices {
 
   /** True while a push, or the work of `whileIdle`, uses the tool's repository. */
   isBusy(tool: ToolName): boolean {
-    return this.#turns.isBusy(tool);
+    return this.#options.repositories.turns.isBusy(tool);
   }
 
   /**
@@ -276,7 +277,7 @@ export class GitPackServices implements PackServices {
    * they wait.
    */
   async whileIdle(tool: ToolName, work: () => Promise<void>): Promise<void> {
-    await this.#turns.whileIdle(tool, async () => {
+    await this.#options.repositories.turns.whileIdle(tool, async () => {
       await work();
       await this.#room.weighAgain(tool);
     });
@@ -365,7 +366,7 @@ export class GitPackServices implements PackServices {
   }
 
   #left({ tool, principal: { uid } }: Pick<ReceiveRequest, 'tool' | 'principal'>): void {
-    this.#room.ended(tool, this.#turns.leave(tool, uid));
+    this.#room.ended(tool, this.#options.repositories.turns.leave(tool, uid));
   }
 
   #receiveSettings(): GitSettings {

@@ -9,9 +9,11 @@ import type { Repositories } from './repositories.ts';
 
 /** The size of one repository. */
 export interface RepositorySize {
-  /** The disk space of the repository's objects, plus the most that its tags can take. */
+  /** The disk space of the repository's objects, plus the most that its tags and its parked tags can take. */
   readonly bytes: number;
   readonly tags: number;
+  /** The tags of atomic pushes whose deployments have not ended (`parkedFolder`). */
+  readonly parked: number;
   readonly packs: number;
   /** How many files and tags were counted. To count a thousand takes 1.5 to 4 ms. */
   readonly counted: number;
@@ -27,14 +29,16 @@ const FILES_AT_ONCE = 250;
 
 /** Measures the repository of a tool. */
 export async function measureRepository(repositories: Repositories, tool: ToolName): Promise<RepositorySize> {
-  const [objects, tags] = await Promise.all([
+  const [objects, refs] = await Promise.all([
     measureObjects(repositories.folder(tool)),
-    refNames(repositories, tool, ['refs/tags']),
+    refNames(repositories, tool, ['refs/tags', 'refs/parked']),
   ]);
-  const parents = [...new Set(tags.map(dirname))];
+  const tags = refs.filter((name) => name.startsWith('refs/tags/')).length;
+  const parents = [...new Set(refs.map(dirname))];
   const folders = parents.reduce((sum, parent) => sum + parent.split('/').length - 2, 0);
-  const bytes = objects.bytes + (tags.length + folders) * BLOCK_BYTES;
-  return { bytes, tags: tags.length, packs: objects.packs, counted: objects.files + tags.length };
+  const bytes = objects.bytes + (refs.length + folders) * BLOCK_BYTES;
+  const parked = refs.length - tags;
+  return { bytes, tags, parked, packs: objects.packs, counted: objects.files + refs.length };
 }
 
 /**

@@ -3,8 +3,15 @@ import { test } from 'node:test';
 import { setTimeout as wait } from 'node:timers/promises';
 import { createLog } from '../../src/core/log/log.ts';
 import { SteadyTime } from '../../src/core/steady-time.ts';
+import type { ParkedPush, Verdict } from '../../src/deploy/deployments.ts';
+import { dropOldParked } from '../../src/deploy/parked-refs.ts';
 import { ToolPreviews, type ToolPreviewsOptions } from '../../src/deploy/previews.ts';
-import { nameOf } from '../support/store-records.ts';
+import { copyCommit } from '../../src/deploy/promotion.ts';
+import { RepositoryTurns } from '../../src/git/repository-turns.ts';
+import { alice } from '../support/alice.ts';
+import { until } from '../support/server.ts';
+import { commitOf, deploymentOf, nameOf, wikibot } from '../support/store-records.ts';
+import { Place } from './place.ts';
 
 const HOUR_MS = 3_600_000;
 const DAY_MS = 24 * HOUR_MS;
@@ -38,4 +45,99 @@ test('threat 167: a clock that jumps forward for less than an hour ends no previ
   assert.deepEqual(ended, []);
   await lookAfter(DAY_MS);
   assert.deepEqual(ended, ['fix--wikibot']);
+});
+
+/** Previews whose deployments end with `verdict`, for pushes that join a deployment or do not. */
+function previewsIn(
+  place: Pick<Place, 'repositories'>,
+  { isJoined, verdict }: { readonly isJoined: boolean; readonly verdict: Verdict },
+): ToolPreviews {
+  const submit = async ({ id }: ParkedPush) => ({ id, isJoined, verdict: Promise.resolve(verdict) });
+  const store = { previews: () => [], previewOf: () => wikibot };
+  const options = { repositories: place.repositories, store, line: { submit }, log: createLog('silent') };
+  return new ToolPreviews(options as unknown as ToolPreviewsOptions);
+}
+
+const failed: Verdict = { isLive: false, reason: 'build failed' };
+
+for (const isJoined of [false, true]) {
+  test(`threat 228: an atomic push to a preview that ${isJoined ? 'joined a deployment' : 'did not join one'} leaves no tags among the temporary refs of the tool if it does not go live`, async () => {
+    await using place = await Place.make();
+    const push = await place.park('p1', { branchRef: 'refs/heads/preview/fix' });
+    await place.repositories.git(wikibot, ['update-ref', 'refs/parked/p1/0', push.commit]);
+    await using previews = previewsIn(place, { isJoined, verdict: failed });
+    const { verdict } = await previews.submit(push);
+    assert.deepEqual(await verdict, failed);
+    assert.equal(await place.ref('refs/parked'), '');
+    assert.equal(await place.ref('refs/deployments'), isJoined ? '' : push.commit);
+  });
+}
+
+test('threat 228: a tool keeps the newest 1,000 temporary refs of commits, and those of deployments that have not ended', async () => {
+  await using place = await Place.make();
+  const { commit } = await place.park('first');
+  const day = new Date().toISOString().replace(/[-:]/g, '').slice(0, 8);
+  const ids = Array.from({ length: 1003 }, (_, index) => `${day}-${String(index).padStart(6, '0')}-x`);
+  const input = ids.map((id) => `create refs/deployments/${id} ${commit}\n`).join('');
+  await place.repositories.git(wikibot, ['update-ref', '-d', 'refs/deployments/first']);
+  await place.repositories.git(wikibot, ['update-ref', '--stdin'], { input });
+  place.store.addDeployment(deploymentOf(ids[1] ?? ''));
+  await dropOldParked(place.context, wikibot);
+  const names = await place.repositories.git(wikibot, ['for-each-ref', '--format=%(refname:lstrip=2)']);
+  assert.deepEqual(names.split('\n'), [ids[1], ...ids.slice(3)]);
+});
+
+test('threat 227: two people who copy heavy commits of one tool into its previews leave a place for the previews of other tools', async () => {
+  const copied: string[] = [];
+  const may = Promise.withResolvers<void>();
+  const repositories = {
+    ensure: async () => undefined,
+    folder: (tool: string) => tool,
+    turns: new RepositoryTurns(),
+    git: async (tool: string, [command = '']: readonly string[]) => {
+      if (command !== 'fetch') return '';
+      copied.push(tool);
+      if (tool.endsWith('--wikibot')) await may.promise;
+      return '';
+    },
+  };
+  const place = { repositories } as unknown as Place;
+  await using previews = previewsIn(place, { isJoined: false, verdict: failed });
+  const push = (uid: string, tool: string, name: string) =>
+    previews.submit({
+      ...{ id: name, tool: nameOf(tool), commit: commitOf('a'), oldCommit: null, message: null },
+      ...{ principal: { ...alice, uid }, useCache: true, withUpdates: [] },
+      branchRef: `refs/heads/preview/${name}`,
+    });
+  const heavy = [push('alice', 'wikibot', 'one'), push('bob', 'wikibot', 'two')];
+  const light = push('carol', 'other-tool', 'fix');
+  await until(async () => copied.length === 2, 'two copies');
+  assert.deepEqual(copied, ['one--wikibot', 'fix--other-tool']);
+  await light;
+  may.resolve();
+  await Promise.all(heavy);
+  assert.equal(copied.at(-1), 'two--wikibot');
+});
+
+test('the copy of a commit into a repository and the clean-up of this repository wait for each other, because git-prune deletes the pack of a running copy', async () => {
+  await using place = await Place.make();
+  const { repositories } = place;
+  const { commit } = await place.park('p1');
+  const preview = nameOf('fix--wikibot');
+  const done: string[] = [];
+  const copy = async (id: string) => {
+    const { signal } = new AbortController();
+    await copyCommit(repositories, { tool: wikibot, commit }, { tool: preview, id, signal });
+    done.push(id);
+  };
+  const tidied = async (name: string) => {
+    await wait(200);
+    done.push(name);
+  };
+  const { turns } = repositories;
+  await Promise.all([turns.whileIdle(preview, () => tidied('clean-up-1')), copy('copy-1')]);
+  const copying = copy('copy-2');
+  await until(async () => turns.isBusy(preview), 'the copy');
+  await Promise.all([turns.whileIdle(preview, () => tidied('clean-up-2')), copying]);
+  assert.deepEqual(done, ['clean-up-1', 'copy-1', 'copy-2', 'clean-up-2']);
 });

@@ -22,6 +22,7 @@ import { CleanUpHold } from '../../src/core/concurrency/clean-up-hold.ts';
 import { createLog } from '../../src/core/log/log.ts';
 import { DeploymentLogs } from '../../src/deploy/deployment-log.ts';
 import { dropOldLogs } from '../../src/deploy/old-logs.ts';
+import { dropOldReleaseRefs } from '../../src/deploy/old-release-refs.ts';
 import { rollbackTarget } from '../../src/deploy/release/rollback-target.ts';
 import { applyRetention, mergePacks, type RetentionOptions } from '../../src/deploy/retention.ts';
 import { Repositories } from '../../src/git/repositories.ts';
@@ -420,4 +421,30 @@ test('threat 37: a small pack of large files that no ref names stays small when 
   const { bytes, packs: left } = await measureRepository(repositories, wikibot);
   assert.ok(left < 5);
   assert.ok(bytes < before.bytes + 2 ** 20, `${before.bytes} bytes became ${bytes}`);
+});
+
+test('threat 229: a tool keeps the refs of its newest 1,000 releases and of all releases in the store, so that releases without end do not slow down clones', async (context) => {
+  const { store, repositories, options } = await tidied(context);
+  const git = (args: string[], input: string) => repositories.git(wikibot, args, { input });
+  const tree = await git(['mktree'], '');
+  const who = ['-c', 'user.name=a', '-c', 'user.email=a@example.org'];
+  const commit = await git([...who, 'commit-tree', '-m', 'one', tree], '');
+  const versions = Array.from({ length: 1100 }, (_, index) => index + 1);
+  await git(
+    ['update-ref', '--stdin'],
+    versions.map((version) => `create refs/releases/v${version} ${commit}\n`).join(''),
+  );
+  const knowing = async (known: readonly number[]) => {
+    const releaseCommits = () => new Map(known.map((version) => [version, commit]));
+    const partly = Object.assign(Object.create(store), { releaseCommits });
+    await dropOldReleaseRefs({ ...options, store: partly }, wikibot);
+    const names = await git(['for-each-ref', '--format=%(refname:lstrip=2)', 'refs/releases'], '');
+    return names
+      .split('\n')
+      .map((name) => Number(name.slice(1)))
+      .sort((a, b) => a - b);
+  };
+  // A store that has lost its releases forgets nothing.
+  assert.deepEqual(await knowing([]), versions);
+  assert.deepEqual(await knowing([5, ...versions.slice(-100)]), [5, ...versions.slice(100)]);
 });

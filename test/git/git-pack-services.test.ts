@@ -63,9 +63,10 @@ async function answerOf(
   session: PushSession,
   ref: string | readonly string[] = 'refs/heads/main',
   shallow: readonly string[] = [],
+  more: readonly string[] = [],
 ): Promise<string> {
   const commands = [ref].flat().map((name) => ({ oldId: zeroId, newId: '1'.repeat(40), ref: name }));
-  const capabilities = new Set(['report-status', 'side-band-64k']);
+  const capabilities = new Set(['report-status', 'side-band-64k', ...more]);
   session.incoming.resume().end(encodeCommandList({ commands, capabilities, shallow, pushOptions: [] }));
   session.outgoing.end();
   const answer = await text(session.outgoing);
@@ -116,6 +117,20 @@ test('threat 37: a tool has at most 10,000 tags, and packed tags count too, so t
     /ng refs\/tags\/new a tool can have 10000 tags; delete some: git push toolforge --delete TAG/,
   );
   assert.doesNotMatch(await answerOf(await services.receive(push)), /a tool can have/);
+});
+
+test('threat 228: the tags of atomic pushes that wait for deployments count towards the size of the repository, and there can be 2,000', async () => {
+  const { repositories, services } = open('parked', { maxRepositoryBytes: () => 1024 ** 3 });
+  const packed = join(await repositories.ensure(wikibot), 'packed-refs');
+  const lines = Array.from({ length: 2000 }, (_, index) => `${'1'.repeat(40)} refs/parked/p1/${index}\n`);
+  const pushed = async () =>
+    await answerOf(await services.receive(push), ['refs/heads/main', 'refs/tags/v1'], [], ['atomic']);
+  const before = await services.bytesOf(wikibot);
+  writeFileSync(packed, lines.slice(1).join(''));
+  assert.doesNotMatch(await pushed(), /wait for deployments/);
+  writeFileSync(packed, lines.join(''));
+  assert.match(await pushed(), /ng refs\/tags\/v1 2000 tags of atomic pushes wait for deployments/);
+  assert.ok((await services.bytesOf(wikibot)) >= before + 2000 * 4096);
 });
 
 test('threat 46: a shallow push may have 1000 commits whose parents are missing, and a repository 10,000; a push beyond either limit is refused', async () => {

@@ -149,6 +149,7 @@ test('the size of a repository counts all of its stored objects, even while push
     assert.deepEqual(await measureRepository(repositories, wikibot), {
       bytes: 16_384,
       tags: 0,
+      parked: 0,
       packs: 1,
       counted: 3,
     });

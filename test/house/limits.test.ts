@@ -48,6 +48,21 @@ test('docs/limits.md has the defaults of concurrent_deployments for one machine 
 
 for (const { file, constant, row } of [
   {
+    file: 'git/git-pack-services.ts',
+    constant: 'MAX_PARKED = 2000',
+    row: /tags of atomic pushes to one tool that wait .* \| 2,000 /,
+  },
+  {
+    file: 'deploy/old-release-refs.ts',
+    constant: 'MAX_RELEASE_REFS = 1000',
+    row: /refs of releases .* \| 1,000, and those of all releases in the store /,
+  },
+  {
+    file: 'deploy/parked-refs.ts',
+    constant: 'MAX_COMMITS = 1000',
+    row: /temporary refs of commits that did not go live.* \| 1,000, for 14 days /,
+  },
+  {
     file: 'run/logs/tool-log.ts',
     constant: 'MAX_PROCESSES = 200',
     row: /logs kept of the processes of a tool +\| 200 /,

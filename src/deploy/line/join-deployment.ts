@@ -58,10 +58,8 @@ export async function joinedVerdict(
 ): Promise<Verdict> {
   const verdict = await entry.verdict;
   if (verdict.isLive) return await withOtherRefs(repositories, push, verdict);
-  // The ref of the deployment itself keeps the commit. A person can join a deployment as often as they like, so no ref
-  // of such a push may stay.
-  const refs = [parkedRef(push.id), parkedFolder(push.id)];
-  await deleteRefs(repositories, push.tool, refs).catch(() => undefined);
+  // The ref of the deployment itself keeps the commit.
+  await forget(repositories, push);
   if (!entry.isRefused) return verdict;
   const reason = `this push joined another push, which was refused; push again (${verdict.reason})`;
   return { isLive: false, reason };
@@ -85,9 +83,18 @@ async function withOtherRefs(
     // Without `withUpdates`, only the deletion of the push's temporary ref has failed. So the verdict stays:
     // `dropOldParked` deletes this ref later.
     if (push.withUpdates.length === 0) return verdict;
+    await forget(repositories, push);
     const reason = `v${verdict.version} is live, but the refs of this push could not be moved; push again`;
     return { isLive: false, reason };
   }
+}
+
+/**
+ * Deletes the temporary refs of a push that has no deployment of its own. A person can push so as often as they like,
+ * so none of these refs may stay. If git refuses this, `dropOldParked` deletes them later.
+ */
+async function forget(repositories: Repositories, { tool, id }: ParkedPush): Promise<void> {
+  await deleteRefs(repositories, tool, [parkedRef(id), parkedFolder(id)]).catch(() => undefined);
 }
 
 /**

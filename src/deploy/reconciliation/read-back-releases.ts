@@ -102,7 +102,8 @@ export async function mendRepositories(
 export async function readBackReleases(context: Context): Promise<Set<ToolName>> {
   const { store, repositories, log } = context;
   const moved = store.settleNumbers();
-  if (moved.length > 0) log.warn({ tools: moved }, 'these tools have the numbers of their files again');
+  if (moved.length > 0)
+    log.warn({ tools: moved }, 'the store is older than the releases; these tools have other numbers now');
   const records = new Map(store.tools().map((record) => [record.name, record]));
   const withRefs = new Set(await repositories.tools());
   const failed = new Set<ToolName>();

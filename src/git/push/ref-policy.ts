@@ -16,6 +16,8 @@ export interface PolicyInput {
   readonly hasDeployBranch: boolean;
   /** The maximum number of tags, if the tool has reached it. Null if the tool may get more tags. */
   readonly mostTags: number | null;
+  /** The maximum number of tags of atomic pushes that wait for deployments, if it is reached. Otherwise null. */
+  readonly mostParked: number | null;
   /** Why a push to `preview/NAME` must not make a preview, in one line. Null if it may make one. */
   readonly previewRefusal: (name: string) => string | null;
   /** True if the push only asks what it would do. */
@@ -32,12 +34,20 @@ const MAX_NAME_PARTS = 8;
  * refused. The content is checked after unpacking. With `--atomic`, one refusal refuses all refs.
  */
 export function judgeRefs(input: PolicyInput): Fate[] {
-  const { list } = input;
+  const { list, mostParked } = input;
   const isAtomic = hasCapability(list, 'atomic');
   const fates = list.commands.map((command) => judge(command, input, isAtomic));
   const isWork = ({ kind }: Fate) => kind === 'deploy' || kind === 'end-preview';
   const first = fates.find(({ kind }) => kind === 'deploy') ?? fates.find(isWork);
+  // The tags of an atomic push that deploys wait for its deployment.
+  const isFull = isAtomic && first?.kind === 'deploy' && mostParked !== null;
   const single = fates.map((fate): Fate => {
+    if (isFull && fate.kind === 'store')
+      return {
+        kind: 'refuse',
+        command: fate.command,
+        reason: `${mostParked} tags of atomic pushes wait for deployments; push again when these have ended, or without --atomic`,
+      };
     if (!isWork(fate) || fate === first) return fate;
     const reason =
       fate.kind === 'deploy'

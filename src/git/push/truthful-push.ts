@@ -56,6 +56,8 @@ export interface PushContext {
   readonly whyClosed: string | null;
   /** The maximum number of tags, if the tool has reached it. Null if the tool may get more tags. */
   readonly mostTags: number | null;
+  /** The maximum number of tags of atomic pushes that wait for deployments, if it is reached. Otherwise null. */
+  readonly mostParked: number | null;
   /** Why a push to `preview/NAME` must not make a preview, in one line. Null if it may make one. */
   readonly previewRefusal: (name: string) => string | null;
   /**
@@ -402,14 +404,14 @@ export class TruthfulPush implements PushSession {
       this.#fatal = 'this client does not read the report of a push (report-status): use git 1.6 or newer';
       return null;
     }
-    const { deployBranch, hasDeployBranch, mostTags, previewRefusal } = this.#context;
+    const { deployBranch, hasDeployBranch, mostTags, mostParked, previewRefusal } = this.#context;
     const options = readPushOptions(list.pushOptions);
     const refusal = typeof options === 'string' ? options : refusalOfAll(list, this.#context);
     if (typeof options !== 'string') this.#options = options;
     this.#fates =
       refusal === null
         ? judgeRefs({
-            ...{ list, deployBranch, hasDeployBranch, mostTags, previewRefusal },
+            ...{ list, deployBranch, hasDeployBranch, mostTags, mostParked, previewRefusal },
             isDryRun: this.#options.isDryRun,
           })
         : list.commands.map((command) => ({ kind: 'refuse', command, reason: refusal }));

@@ -1,12 +1,16 @@
 import { existsSync } from 'node:fs';
 import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { mapWithLimit } from '../../core/concurrency/concurrency-limit.ts';
 import { systemCode } from '../../core/errors.ts';
 import { type CommitId, commitId, type ToolName } from '../../core/names.ts';
 import type { Repositories } from '../repositories.ts';
 
 // Starting git takes 5 to 10 ms and blocks this process for half of them. That is too long for each push, and for each
 // tool at every start. So this file reads refs as git's files backend stores them (gitrepository-layout(5)).
+
+/** How many refs are read at once. A tool can have more refs than a process may open files. */
+const FILES_AT_ONCE = 64;
 
 /** Reads the commits that these refs point to. The result leaves out refs that do not exist. */
 export async function readRefs(
@@ -16,7 +20,7 @@ export async function readRefs(
 ): Promise<ReadonlyMap<string, CommitId>> {
   const folder = repositories.folder(tool);
   // Reads loose refs before packed refs. git packs a ref before it deletes the loose file, so no ref is missed.
-  const files = await Promise.all(names.map((name) => readRefFile(join(folder, name))));
+  const files = await mapWithLimit(names, FILES_AT_ONCE, (name) => readRefFile(join(folder, name)));
   const isOdd = files.some((text) => text !== null && commitId(text.trimEnd()) === null);
   if (isOdd || !hasRefFiles(folder)) return await askGit(repositories, tool, names);
   const packed = files.includes(null) ? packedRefs(await packedText(folder), names.length) : () => '';

@@ -111,6 +111,28 @@ for (const { how, isRefused } of [
   });
 }
 
+test('threat 228: an atomic push that has joined a deployment leaves no refs if the deployment goes live, but git refuses a tag of the push', async () => {
+  const { place, line, commits } = await building();
+  await using _place = place;
+  const four = await place.park('p4', { oldCommit: commits.three, principal: bob });
+  await line.submit(four);
+  const withUpdates = [
+    `update refs/tags/moved ${four.commit} ${commits.three}`,
+    `delete refs/parked/p5/0 ${four.commit}`,
+  ];
+  const joined = await line.submit(
+    await place.park('p5', { ...four, id: 'p5', principal: alice, withUpdates }),
+  );
+  assert.equal(joined.isJoined, true);
+  await place.repositories.git(wikibot, ['update-ref', 'refs/parked/p5/0', four.commit]);
+  place.builder.may.resolve();
+  const verdict = await joined.verdict;
+  assert.ok(!verdict.isLive);
+  assert.match(verdict.reason, /is live, but the refs of this push could not be moved/);
+  const refs = await place.repositories.git(wikibot, ['for-each-ref', '--format=%(refname)']);
+  assert.doesNotMatch(refs, /p5/);
+});
+
 test('a waiting rollback does not go live if the user directory does not answer when its turn comes, and the verdict says why', async () => {
   const { place, line } = await building();
   await using _place = place;

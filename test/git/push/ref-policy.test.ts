@@ -14,6 +14,7 @@ function judge(
     atomic?: boolean;
     master?: boolean;
     mostTags?: number;
+    mostParked?: number;
     oldId?: string;
     dryRun?: boolean;
     tool?: string;
@@ -27,6 +28,7 @@ function judge(
     deployBranch: 'main',
     hasDeployBranch: options.master !== true,
     mostTags: options.mostTags ?? null,
+    mostParked: options.mostParked ?? null,
     previewRefusal: (name) => previewRefusal((options.tool ?? 'wikibot') as ToolName, name),
     isDryRun: options.dryRun ?? false,
   }).map((fate) => (fate.kind === 'refuse' ? fate.reason : fate.kind));
@@ -167,6 +169,18 @@ for (const { name, refs, options, expected } of [
     refs: [['refs/heads/main'], ['refs/tags/v1']],
     options: { mostTags: 10_000, oldId: zeroId },
     expected: [/^deploy$/, /a tool can have 10000 tags; delete some/],
+  },
+  {
+    name: 'threat 228: if 2,000 tags of atomic pushes wait for deployments, an atomic push that deploys can bring no tag',
+    refs: [['refs/heads/main'], ['refs/tags/v1']],
+    options: { mostParked: 2000, atomic: true },
+    expected: [/atomic push failure/, /2000 tags of atomic pushes wait for deployments; push again/],
+  },
+  {
+    name: 'while many tags of atomic pushes wait, tags can be pushed without --atomic, and an atomic push can deploy',
+    refs: [['refs/heads/main'], ['refs/tags/v1']],
+    options: { mostParked: 2000 },
+    expected: [/^deploy$/, /^store$/],
   },
   {
     name: 'a tool with as many tags as it may have can move and delete them',

@@ -1,8 +1,9 @@
 import assert from 'node:assert/strict';
-import { mkdtemp, rm } from 'node:fs/promises';
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
+import { execa } from 'execa';
 import { type CommitId, commitId, type ToolName, toolName } from '../../../src/core/names.ts';
 import { readRefs, refNames } from '../../../src/git/refs/ref-files.ts';
 import { Repositories } from '../../../src/git/repositories.ts';
@@ -76,4 +77,22 @@ test('the server lists the same ref names below a folder as git, whether packed 
   const parents = ['refs/deployments', 'refs/parked'];
   const listed = await git('for-each-ref', '--format=%(refname)', ...parents);
   assert.deepEqual((await refNames(repositories, tool, parents)).sort(), listed.split('\n'));
+});
+
+test('threat 229: a repository with more refs than a process may open files can be read, for example by a backup', async () => {
+  await open('many');
+  const folder = join(repositories.folder(tool), 'refs/tags');
+  await mkdir(folder, { recursive: true });
+  const names = Array.from({ length: 2000 }, (_, index) => `t${index}`);
+  for (const name of names) await writeFile(join(folder, name), `${'1'.repeat(40)}\n`);
+  const limit = async (files: string) =>
+    await execa('prlimit', ['--pid', `${process.pid}`, ...files.split(' ')]);
+  const { stdout: before } = await limit('--nofile --output=SOFT --noheadings --raw');
+  await limit('--nofile=500:');
+  try {
+    const all = await refNames(repositories, tool, ['refs/tags']);
+    assert.equal((await readRefs(repositories, tool, all)).size, 2000);
+  } finally {
+    await limit(`--nofile=${before}:`);
+  }
 });

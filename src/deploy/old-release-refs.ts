@@ -1,0 +1,40 @@
+import type { ToolName } from '../core/names.ts';
+import { refNames } from '../git/refs/ref-files.ts';
+import { updateRefs } from '../git/refs/ref-transaction.ts';
+import { forgottenBelow } from '../store/tables/old-rows.ts';
+import type { DeployContext } from './deploy-context.ts';
+import { RELEASES, versionOf } from './reconciliation/read-back-releases.ts';
+
+/**
+ * How many release refs a tool keeps at least. Each ref is a file, and every clone and push reads the names of all of
+ * them, but a new release for each change of config vars costs a person nothing.
+ */
+const MAX_RELEASE_REFS = 1000;
+/** How many refs are deleted after one deployment, so that the next push does not wait for long. */
+const DELETED_AT_ONCE = 2000;
+
+/**
+ * Deletes the refs of old releases that the store has forgotten, so that no rollback can use them. Keeps the newest
+ * 1,000, because a store that was restored from an old backup lacks newer releases too.
+ */
+export async function dropOldReleaseRefs(
+  { repositories, store, log }: Pick<DeployContext, 'repositories' | 'store' | 'log'>,
+  tool: ToolName,
+): Promise<void> {
+  const refs = await refNames(repositories, tool, [RELEASES]);
+  if (refs.length <= MAX_RELEASE_REFS) return;
+  const known = store.releaseCommits(tool);
+  const oldest = forgottenBelow(known.keys());
+  const versions = refs.map(versionOf).sort((a, b) => a - b);
+  const old = versions
+    .slice(0, -MAX_RELEASE_REFS)
+    .filter((version) => version > 0 && version < oldest && !known.has(version))
+    .slice(0, DELETED_AT_ONCE);
+  if (old.length === 0) return;
+  await updateRefs(
+    repositories,
+    tool,
+    old.map((version) => `delete ${RELEASES}/v${version}`),
+  );
+  log.info({ tool, refs: old.length }, 'refs of old releases removed');
+}
