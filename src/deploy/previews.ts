@@ -18,7 +18,7 @@ import type { ParkedPush, Previews, Ticket, Verdict } from './deployments.ts';
 import type { DeploymentLine, PushTrial } from './line/deployment-line.ts';
 import { personOf } from './line/line-entry.ts';
 import { previewEnding, shuttingDown } from './line/line-refusals.ts';
-import { dropOldParked } from './parked-refs.ts';
+import { dropOldParked } from './old-refs.ts';
 import { copyCommit } from './promotion.ts';
 
 export interface ToolPreviewsOptions

@@ -9,8 +9,7 @@ import type { Repositories } from '../git/repositories.ts';
 import type { Store } from '../store/store.ts';
 import type { DeployContext } from './deploy-context.ts';
 import type { DeploymentLogs } from './deployment-log.ts';
-import { dropOldReleaseRefs } from './old-release-refs.ts';
-import { dropOldParked } from './parked-refs.ts';
+import { dropOldParked, dropOldReleaseRefs } from './old-refs.ts';
 
 export interface RetentionOptions extends DeployContext {
   readonly logs: DeploymentLogs;

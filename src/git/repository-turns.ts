@@ -84,7 +84,8 @@ export class RepositoryTurns {
   }
 
   /**
-   * Runs `work` once no push and no copy uses the repository. Pushes that come while `work` waits go first; while it runs, they wait.
+   * Runs `work` once no push and no copy uses the repository. Pushes that come while `work` waits go first; while it
+   * runs, they wait.
    */
   async whileIdle(tool: ToolName, work: () => Promise<void>): Promise<void> {
     while (this.isBusy(tool)) await (this.#work.get(tool) ?? this.#idle(tool));

@@ -22,7 +22,7 @@ import { CleanUpHold } from '../../src/core/concurrency/clean-up-hold.ts';
 import { createLog } from '../../src/core/log/log.ts';
 import { DeploymentLogs } from '../../src/deploy/deployment-log.ts';
 import { dropOldLogs } from '../../src/deploy/old-logs.ts';
-import { dropOldReleaseRefs } from '../../src/deploy/old-release-refs.ts';
+import { dropOldReleaseRefs } from '../../src/deploy/old-refs.ts';
 import { rollbackTarget } from '../../src/deploy/release/rollback-target.ts';
 import { applyRetention, mergePacks, type RetentionOptions } from '../../src/deploy/retention.ts';
 import { Repositories } from '../../src/git/repositories.ts';

@@ -53,12 +53,12 @@ for (const { file, constant, row } of [
     row: /tags of atomic pushes to one tool that wait .* \| 2,000 /,
   },
   {
-    file: 'deploy/old-release-refs.ts',
+    file: 'deploy/old-refs.ts',
     constant: 'MAX_RELEASE_REFS = 1000',
     row: /refs of releases .* \| 1,000, and those of all releases in the store /,
   },
   {
-    file: 'deploy/parked-refs.ts',
+    file: 'deploy/old-refs.ts',
     constant: 'MAX_COMMITS = 1000',
     row: /temporary refs of commits that did not go live.* \| 1,000, for 14 days /,
   },

@@ -8,7 +8,7 @@ import { REPOSITORIES_AT_ONCE } from '../../git/repositories.ts';
 import type { ToolRecord } from '../../store/store.ts';
 import type { DeployContext } from '../deploy-context.ts';
 import type { DeploymentLogs } from '../deployment-log.ts';
-import { dropOldParked } from '../parked-refs.ts';
+import { dropOldParked } from '../old-refs.ts';
 import { failReleases } from '../release/fail-releases.ts';
 import { followLive } from './follow-live.ts';
 import { restoreReleaseRefs } from './read-back-releases.ts';

@@ -3,7 +3,7 @@ import { archiveTime } from '../../core/fair-share/time-shares.ts';
 
 /** After this much work for its headers, an archive waits until its tool has a turn again. */
 const WORK_MS = 3;
-/** How long an archive is read until other work of this process goes on, whatever is read. */
+/** After this time, other work of this process gets a turn, even if the archive has needed little work. */
 const READ_MS = 10;
 
 /**

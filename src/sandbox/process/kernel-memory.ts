@@ -82,7 +82,7 @@ export class KernelMemoryWatch {
   async #search(pid: number, family: readonly string[], isBusy: boolean): Promise<void> {
     const watched = this.#watched.get(pid);
     if (watched === undefined) return;
-    // A search that hangs goes on, and the next look waits for it too.
+    // The search of an earlier look may still run. This look then waits for it, and starts no second one.
     watched.search ??= isOver(family).finally(() => {
       watched.search = null;
     });

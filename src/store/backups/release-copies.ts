@@ -94,7 +94,7 @@ export class ReleaseCopies {
     }
   }
 
-  /** Returns the newest copy of a tool's releases that is complete. Null if there is none. */
+  /** Returns the copy of the tool's newest release that has a complete copy. Null if no copy is complete. */
   newest(tool: ToolName): ReleaseCopy | null {
     for (const version of this.versions(tool).sort((a, b) => b - a)) {
       const copy = this.read(tool, version);
