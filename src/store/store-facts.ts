@@ -151,7 +151,7 @@ function renamesIn(database: DatabaseSync, facts: ReadonlyMap<string, string>): 
   return (database.prepare(sql).all() as unknown as RenameNote[]).map((row) => ({ ...row }));
 }
 
-/** Counts the deploy tokens of each tool. Stores of early versions have no table for them. */
+/** Counts the deploy tokens of each tool. Returns an empty map for a store of an early version, which has no tokens. */
 function countTokens(database: DatabaseSync): ReadonlyMap<string, number> {
   const sql = `SELECT name FROM sqlite_schema WHERE name = 'deploy_tokens'`;
   if (database.prepare(sql).get() === undefined) return new Map();

@@ -109,7 +109,7 @@ for (const { name, argv, says } of [
   {
     name: 'a value with a space whose quotes the shell has removed',
     argv: ['config', 'set', 'wikibot', 'GREETING=two', 's3cret'],
-    says: /Word 2 .*: ssh -p 2222 alice@127\.0\.0\.1 "config set wikibot NAME='two words'" \(or give NAME - /,
+    says: /Word 2 .*: ssh -p 2222 alice@127\.0\.0\.1 "config set wikibot NAME='two words'"\. Or type the two words `NAME -`, /,
   },
   {
     name: 'a release without a number',

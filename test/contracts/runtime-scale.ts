@@ -3,7 +3,15 @@ import { test } from 'node:test';
 import { setTimeout as wait } from 'node:timers/promises';
 import type { ToolName } from '../../src/core/names.ts';
 import type { Runtime } from '../../src/run/runtime.ts';
-import { failing, logOf, releaseOf, rollOut, scale, until } from '../run/contract-steps.ts';
+import {
+  failing,
+  logOf,
+  releaseOf,
+  rollOut,
+  scale,
+  until,
+  withLongSettleTime,
+} from '../run/contract-steps.ts';
 import { namedCommand, politeWorker, web, webTool, worker } from '../run/tool-sources.ts';
 import type { Answer, RuntimeBench } from './runtime.ts';
 
@@ -18,6 +26,8 @@ export function scaleContract(benchNow: () => RuntimeBench): void {
       const all = await benchNow().runtime.status(tool);
       return all.length === count && all.every(({ state }) => state === 'up');
     }, `${count} processes`);
+  const scaleSlowly = (...args: Parameters<typeof scale>) =>
+    withLongSettleTime(benchNow(), () => scale(...args));
   const answering = (tool: ToolName, count: number) =>
     until(async () => {
       const ids = await Promise.all(Array.from({ length: 12 }, () => ask(tool, '/id')));
@@ -128,7 +138,7 @@ export function scaleContract(benchNow: () => RuntimeBench): void {
     await rollOut(runtime, release);
     const first = await ask(tool, '/id');
     await wait(Math.max(0, end * 1000 - Date.now()) + 100);
-    const { error } = await failing(scale(runtime, release, { worker: 2 }));
+    const { error } = await failing(scaleSlowly(runtime, release, { worker: 2 }));
     assert.equal(error.code, 'ROLLOUT_CRASHED');
     assert.equal(error.message, 'worker.2 exited with code 7');
     await runs(tool, 2);
@@ -160,7 +170,7 @@ export function scaleContract(benchNow: () => RuntimeBench): void {
     const release = releaseOf(tool, 1, built);
     await rollOut(runtime, release);
     assert.deepEqual(await names(tool), ['web.1']);
-    const { error } = await failing(scale(runtime, release, { fail: 1 }));
+    const { error } = await failing(scaleSlowly(runtime, release, { fail: 1 }));
     assert.equal(error.message, 'fail.1 exited with code 7');
     await runs(tool, 1);
     const seen = await scale(runtime, release, { worker: 2 });

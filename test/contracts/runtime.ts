@@ -11,6 +11,7 @@ import {
   rollOut,
   textOf,
   until,
+  withLongSettleTime,
 } from '../run/contract-steps.ts';
 import {
   acceptingTool,
@@ -36,7 +37,7 @@ export interface Answer {
 
 /** A runtime, with functions that make artifacts and send web requests. */
 export interface RuntimeBench {
-  /** Has a health_time and a release_time of 3 s, a settle_time below 1 s, and short pauses between restarts. */
+  /** Has a health_time and a release_time of 3 s, a settle_time of less than 2 s, and short pauses between restarts. */
   readonly runtime: Runtime;
   /** Makes an artifact with these files in its source folder. */
   artifact(
@@ -55,6 +56,8 @@ export interface RuntimeBench {
   readonly ended: [string, number | null][];
   /** A rollout of a small tool takes fewer seconds than this. */
   readonly rollOutSeconds: number;
+  /** The runtime's settings, of which a test may change `settle_time` for a while. */
+  readonly config: { settle_time: number };
 }
 
 /**
@@ -376,7 +379,9 @@ export function runtimeContract(name: string, makeBench: () => Promise<RuntimeBe
       await rollOut(runtime, releaseOf(tool, 1, await bench.artifact(files, [web(), worker()])));
       assert.deepEqual((await runtime.status(tool)).map(({ name }) => name).sort(), ['web.1', 'worker.1']);
       const broken = await bench.artifact({ ...files, 'worker.py': crashingTool }, [web(), worker()]);
-      const { error } = await failingRollOut(runtime, releaseOf(tool, 2, broken));
+      const { error } = await withLongSettleTime(bench, () =>
+        failingRollOut(runtime, releaseOf(tool, 2, broken)),
+      );
       assert.equal(error.message, 'worker.1 exited with code 1');
       assert.deepEqual(
         (await runtime.status(tool)).map(({ version }) => version),

@@ -16,7 +16,7 @@ import { Place } from './place.ts';
 const HOUR_MS = 3_600_000;
 const DAY_MS = 24 * HOUR_MS;
 
-test('threat 167: a clock that jumps forward for less than an hour ends no preview', async () => {
+test('threat 167: a clock that is 30 days ahead for less than an hour ends no preview', async () => {
   const ended: string[] = [];
   class Watched extends ToolPreviews {
     override async end(preview: string): Promise<void> {

@@ -366,7 +366,7 @@ test('threat 99: a preview has releases, config vars and an address of its own, 
   const late = await server.command('config', 'share', name, 'SECRET');
   assert.match(
     late.stdout,
-    /Existing previews keep theirs\. To change one: .*config set fix--shop NAME=value/,
+    /Existing previews keep their config vars\. To change a config var of a preview: .*config set fix--shop NAME=value/,
   );
   assert.equal((await server.command('config', 'unshare', name, 'SECRET')).exitCode, 0);
   const set = await server.command('config', 'set', 'fix--shop', 'SECRET=own');

@@ -120,6 +120,20 @@ export async function failing(work: Promise<string>): Promise<{ error: DeployErr
   assert.fail('it went well');
 }
 
+/** Runs work in which a process must crash before it has settled, however long its start takes on a busy machine. */
+export async function withLongSettleTime<Result>(
+  { config }: { readonly config: { settle_time: number } },
+  work: () => Promise<Result>,
+): Promise<Result> {
+  const { settle_time } = config;
+  config.settle_time = 20_000;
+  try {
+    return await work();
+  } finally {
+    config.settle_time = settle_time;
+  }
+}
+
 /** Reads the tool's log, the newest lines last. */
 export async function logOf(
   runtime: Runtime,

@@ -21,8 +21,7 @@ export interface UserEntry {
   readonly password: PasswordHash | null;
   readonly keys: readonly PublicKey[];
   /**
-   * For each line among the user's keys in the file that is not a usable key, the reason. Logins with the other keys
-   * work.
+   * Which lines among the user's keys in the file are unusable, and why. Logins with the other keys work.
    */
   readonly badKeys: readonly KeyProblem[];
   readonly isDisabled: boolean;

@@ -23,7 +23,7 @@ interface Detected extends DetectionEnd {
   readonly alternatives: readonly PlanSections[];
 }
 
-/** The group that will build, and its plan. */
+/** The buildpacks that will build, in their order, and their build plan. */
 export interface Detection extends ResolvedPlan {
   readonly buildpacks: readonly Buildpack[];
 }

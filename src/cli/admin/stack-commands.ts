@@ -47,8 +47,8 @@ const MAKING = {
   words: { min: 0, max: 0 },
 } as const;
 const FLAGS = [
-  `--mirror names another address of Debian’s packages than ${MIRROR}.`,
-  '--packages names another list of packages than deploy/builder/packages.',
+  `--mirror URL takes Debian’s packages from this address instead of ${MIRROR}.`,
+  '--packages FILE makes the stack with the packages of this list, instead of deploy/builder/packages.',
 ];
 
 const make: StackCommand = {

@@ -49,6 +49,6 @@ function endedEarly(): DeployError {
   return new DeployError(
     'NOT_HELD',
     'the server did not keep its files until the backup was complete, because the backup took longer than a day',
-    'Find out what made the backup slow, such as the disk that it is written to, and make it again.',
+    'Find out what made the backup slow, for example a slow disk. Then make the backup again.',
   );
 }

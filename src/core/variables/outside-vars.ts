@@ -39,7 +39,10 @@ export function unusable(source: string, why: string, cause?: unknown): DeployEr
   );
 }
 
-/** Returns the release as it runs, with the config vars from outside. The result must not be stored. */
+/**
+ * Returns the release as it runs: with the config vars that the operator keeps outside of the store, in a file or a
+ * Secret. They override those of the store. The result must not be stored.
+ */
 export function withOutside<One extends Release>(release: One, { vars }: OutsideVars): One {
   return { ...release, configVars: { ...release.configVars, ...vars } };
 }

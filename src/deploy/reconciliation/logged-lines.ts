@@ -6,7 +6,10 @@ import { StringDecoder } from 'node:string_decoder';
  * matter, because the cluster keeps fewer lines of a container's output than this.
  */
 const MAX_LINES = 4_000_000;
-/** How many lines all searches that find nothing may read together. To read so many takes about a second. */
+/**
+ * How many hashes the searches in one log that find nothing may compare in total. So many comparisons take about a
+ * second.
+ */
 const MAX_LOOKED_AT = 1_000_000_000;
 
 /**

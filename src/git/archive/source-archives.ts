@@ -95,7 +95,8 @@ export class SourceArchives {
       const branch = await readDeployBranch(repositories, tool);
       const base = sent.live ?? branch.commit;
       const liveTree = base === null ? null : await this.#treeOf(tool, base);
-      // If the repository has lost the live commit, the server accepts any commit, so this one needs no parent.
+      // If no commit is live, or if the repository has lost the live commit, a push need not build upon it. So the new
+      // commit then gets no parent.
       const parent = liveTree === null ? null : base;
       const { uid } = principal;
       const words = { name: uid, email: `${uid}@${sent.host}`, message: sent.message };

@@ -55,7 +55,9 @@ function stalled(ms: number, isWhole: boolean, hint: string): DeployError {
   const limit = ms >= 60_000 ? `${ms / 60_000} min` : `${ms / 1000} s`;
   return new DeployError(
     'ARCHIVE_STALLED',
-    isWhole ? `the archive took longer than ${limit}` : `no part of the archive arrived for ${limit}`,
+    isWhole
+      ? `the archive had not arrived completely after ${limit}`
+      : `no part of the archive arrived for ${limit}`,
     hint,
   );
 }

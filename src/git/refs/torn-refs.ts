@@ -106,8 +106,8 @@ function isTorn(name: string, text: string): boolean {
 }
 
 /**
- * Moves or copies damaged ref and settings files to `setAside`. Replaces a damaged HEAD or `config` by a new file.
- * Replaces a damaged `packed-refs` or `shallow` by a file with its undamaged lines.
+ * Keeps each damaged file of refs or settings where `setAside` says, and mends the repository. A new file replaces HEAD
+ * or `config`. `packed-refs` and `shallow` keep their undamaged lines. Nothing replaces the file of a single ref.
  */
 export async function setTornAside(
   repositories: Repositories,

@@ -7,7 +7,10 @@ interface Retiring {
   readonly hurry: AbortController;
 }
 
-/** Ends, in the background, rollouts that get no new requests. */
+/**
+ * Ends, in the background, rollouts that were taken out of service: replaced, stopped or scaled down. They get no new
+ * requests, and have some time to finish those that are open.
+ */
 export class LocalRetirement {
   readonly #drainMs: number;
   readonly #log: Log;

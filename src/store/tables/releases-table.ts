@@ -94,7 +94,7 @@ export class ReleasesTable {
     return { ...release, artifact: JSON.parse(artifact), sealed: Buffer.from(sealed).toString('base64') };
   }
 
-  /** The commits of all releases that are or were live. Does not decrypt config vars. */
+  /** For each release that is or was live: its version, and its commit. Does not decrypt config vars. */
   commits(tool: ToolName): Map<number, CommitId> {
     const rows = this.#database.all<{ version: number; commit: CommitId }>(
       `SELECT version, "commit" FROM releases INDEXED BY releases_artifacts WHERE tool = ? AND state IN ('live', 'replaced')`,

@@ -228,7 +228,7 @@ async function changesOf(context: ToolContext): Promise<Record<string, string>> 
     const at = word.indexOf('=');
     if (at < 1) {
       throw new UsageError(
-        `Word ${index + 1} after the tool is not NAME=value. If a value has spaces: ${withSpaces(context)} (or give NAME - and the value on standard input).`,
+        `Word ${index + 1} after the tool is not NAME=value. If a value has spaces: ${withSpaces(context)}. Or type the two words \`NAME -\`, and give the value on standard input.`,
       );
     }
     if (changes.has(word.slice(0, at))) throw new UsageError('The name of a config var is given twice.');

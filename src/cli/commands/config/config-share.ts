@@ -60,7 +60,7 @@ async function tell({ services, tool, typed, out }: ToolContext): Promise<number
   const [existing] = store.previews().filter((preview) => preview.tool === tool);
   if (existing !== undefined)
     await out(
-      `Existing previews keep theirs. To change one: ${typed(`config set ${existing.name} NAME=value`)}\n`,
+      `Existing previews keep their config vars. To change a config var of a preview: ${typed(`config set ${existing.name} NAME=value`)}\n`,
     );
   return 0;
 }

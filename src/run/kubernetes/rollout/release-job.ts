@@ -122,8 +122,8 @@ class ReleaseRun {
       this.#runningSince ??= performance.now();
       if (this.#output === null) {
         this.#output = this.#follow(pod);
-        // `#restOfOutput` throws this error when the command has ended. Until then, the rejection must not be
-        // unhandled.
+        // If `#follow` rejects, `#restOfOutput` throws the error when the command has ended. Until then, nothing else
+        // handles the rejection, and an unhandled rejection would end the server.
         this.#output.catch(() => {});
       }
     }
