@@ -11,17 +11,18 @@ import { TestServer } from '../support/server.ts';
 const MAX_RATIO = 3;
 const ROUNDS = 3;
 const WINDOW_MS = 4_000;
-/** The time between the start of all attacks and the measurement. */
+/** The pause between the beginning of an attack and the measurement of ordinary traffic. */
 const WARM_UP_MS = 1_000;
-/** The time between the end of all attacks and the next measurement. */
+/** The pause between the end of an attack and the next measurement. */
 const REST_MS = 500;
-/** Each attack ends by itself after this time. */
+/** An attack that is not ended earlier ends by itself after this time. */
 const ATTACK_SECONDS = 60;
-/** How often a slow figure is measured. A weakness of the server slows it each time, a busy moment does not. */
+/** The test fails only if an attack slows others too much in each attempt, because one slow attempt may be a busy moment. */
 const ATTEMPTS = 3;
 
-/** The part of the processors that must be idle before the measurement, and how often the test looks for it. */
+/** The part of the processor time that must be idle before the test begins. */
 const LEAST_IDLE = 0.7;
+/** How often the test looks whether the processors are idle, each time for 2 s, before it is skipped. */
 const IDLE_LOOKS = 30;
 
 let server: TestServer;
@@ -63,7 +64,7 @@ async function measure(context: TestContext, kinds: readonly Kind[]): Promise<Me
   return measured;
 }
 
-/** A sentence for each figure that is more than {@link MAX_RATIO} times as slow during this attack as without. */
+/** Returns a sentence for each figure that is more than {@link MAX_RATIO} times as slow during the attack as without. */
 function tooSlow(context: TestContext, measured: Measured, kind: Kind): string[] {
   return FIGURES.flatMap((figure) => {
     const [quiet = [], hostile = []] = [measured.get('quiet')?.[figure], measured.get(kind)?.[figure]];
@@ -86,7 +87,10 @@ function shown(values: readonly number[]): string {
   return `p99 ${Math.round(p99(values))} ms (median ${Math.round(median)} ms, ${values.length} times)`;
 }
 
-/** Waits up to a minute until the machine has little other work. With much other work, each value would be chance. */
+/**
+ * Waits up to a minute until the machine has little other work. @returns false if it stays busy: measurements would then
+ * depend on the other work.
+ */
 async function isCalm(): Promise<boolean> {
   for (let look = 0; look < IDLE_LOOKS; look += 1) {
     const before = processorTimes();

@@ -69,7 +69,7 @@ test('threat 133: after the server spent much time on checking logins, the next 
   assert.ok((await stranger) > 200, `the stranger waited ${await stranger} ms`);
 });
 
-test('threat 202: known logins that take all of their places, and fill the queue, do not keep out a login that is not known', async () => {
+test('threat 202: logins of people who logged in lately cannot take all places, so the login of somebody else is still checked', async () => {
   const queue = new LoginQueue();
   const over = new AbortController();
   const refused: number[] = [];
@@ -85,7 +85,7 @@ test('threat 202: known logins that take all of their places, and fill the queue
   over.abort();
 });
 
-test('threat 202: of logins after too many failures, only two are checked at once, after all others that wait', async () => {
+test('threat 202: of logins with too many earlier failures, two are checked at once; the rest wait until all other waiting logins have begun', async () => {
   const queue = new LoginQueue();
   const over = new AbortController();
   const begun: string[] = [];

@@ -89,13 +89,13 @@ test('threat 9: after 30,000 failed logins, each with a new name from a new addr
   assert.equal(throttle.check('alice', NAT), 0, 'the oldest entry made room');
 });
 
-test('threat 202: a login is known only with the password or key that has logged in, and only at its address', () => {
+test('threat 202: a login counts as known for a week, only with the password or key that logged in, and only from the same address', () => {
   const { throttle, pass } = throttleAt();
   throttle.succeeded('alice', NAT, 'SHA256:one');
   throttle.succeeded('alice', NAT, 'SHA256:two');
   assert.ok(throttle.isKnown(' ALICE', NAT, 'SHA256:one'));
   assert.ok(throttle.isKnown('alice', NAT, 'SHA256:two'));
-  // A digest is short, so one wrong credential in millions may look known.
+  // The throttle stores short digests, so a wrong credential may count as known, but only one in millions.
   const wrong = Array.from({ length: 20 }, (_, index) => throttle.isKnown('alice', NAT, `guess${index}`));
   assert.ok(!wrong.includes(true));
   assert.ok(!throttle.isKnown('alice', '203.0.113.1', 'SHA256:one'));

@@ -16,7 +16,7 @@ import { Place } from './place.ts';
 const HOUR_MS = 3_600_000;
 const DAY_MS = 24 * HOUR_MS;
 
-test('threat 167: a clock that is 30 days ahead for less than an hour ends no preview', async () => {
+test('threat 167: a preview does not end if the server’s clock is 30 days fast but right again within an hour; it ends if the clock stays ahead', async () => {
   const ended: string[] = [];
   class Watched extends ToolPreviews {
     override async end(preview: string): Promise<void> {
@@ -61,7 +61,7 @@ function previewsIn(
 const failed: Verdict = { isLive: false, reason: 'build failed' };
 
 for (const isJoined of [false, true]) {
-  test(`threat 228: an atomic push to a preview that ${isJoined ? 'joined a deployment' : 'did not join one'} leaves no tags among the temporary refs of the tool if it does not go live`, async () => {
+  test(`threat 228: if an atomic push to a preview ${isJoined ? 'joins' : 'makes'} a deployment that fails, the push leaves no temporary refs of its tags`, async () => {
     await using place = await Place.make();
     const push = await place.park('p1', { branchRef: 'refs/heads/preview/fix' });
     await place.repositories.git(wikibot, ['update-ref', 'refs/parked/p1/0', push.commit]);
@@ -73,7 +73,7 @@ for (const isJoined of [false, true]) {
   });
 }
 
-test('threat 228: a tool keeps the newest 1,000 temporary refs of commits, and those of deployments that have not ended', async () => {
+test('threat 228: of the refs refs/deployments/ID of a tool, the newest 1,000 are kept, and also older ones if their deployment has not ended', async () => {
   await using place = await Place.make();
   const { commit } = await place.park('first');
   const day = new Date().toISOString().replace(/[-:]/g, '').slice(0, 8);
@@ -87,7 +87,7 @@ test('threat 228: a tool keeps the newest 1,000 temporary refs of commits, and t
   assert.deepEqual(names.split('\n'), [ids[1], ...ids.slice(3)]);
 });
 
-test('threat 227: two people who copy heavy commits of one tool into its previews leave a place for the previews of other tools', async () => {
+test('threat 227: commits are copied into the previews of one tool one at a time, so they do not hold up the copy into a preview of another tool', async () => {
   const copied: string[] = [];
   const may = Promise.withResolvers<void>();
   const repositories = {
@@ -119,7 +119,7 @@ test('threat 227: two people who copy heavy commits of one tool into its preview
   assert.equal(copied.at(-1), 'two--wikibot');
 });
 
-test('the copy of a commit into a repository and the clean-up of this repository wait for each other, because git-prune deletes the pack of a running copy', async () => {
+test('a repository is not cleaned up while a commit is copied into it, and the other way round, because git-prune would delete the pack of the copy', async () => {
   await using place = await Place.make();
   const { repositories } = place;
   const { commit } = await place.park('p1');

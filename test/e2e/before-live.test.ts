@@ -257,7 +257,7 @@ test('a dry run of a commit with a file .env warns that the file may have secret
   );
 });
 
-test('a line `test:` of the Procfile alone does not run before a release', async () => {
+test('without a test command in app.json, the line `test:` of a Procfile does not run before a release', async () => {
   const { tree } = await liveTool(server, 'untested');
   await tree.commit('two', { Procfile: 'web: python3 server.py\ntest: exit 9\n' });
   const pushed = await tree.push();
@@ -493,7 +493,7 @@ test('a dry run of a push to a preview says what the push would do, and makes an
   assert.match((await server.command('previews', name)).stdout, /^x +v1/m);
 });
 
-test('config vars from a file of the operator reach builds and processes, count as set, are masked, and are not stored in the data folder', async () => {
+test('config vars from the operator’s file of a tool reach its builds and processes, count as set if app.json requires them, are masked in the push, and are not stored in the data folder', async () => {
   const name = 'outside';
   await server.addTool(name);
   const secret = `s3cret-${randomBytes(8).toString('hex')}`;
@@ -548,7 +548,7 @@ test('config vars from a file of the operator reach builds and processes, count 
   assert.equal(found.stdout, '');
 });
 
-test('a tool can have at most as many previews as the setting previews says, and none with the name of another tool', async () => {
+test('a tool can have at most as many previews as the setting `previews` allows, and a preview with the name of an existing tool is refused', async () => {
   const { name, tree } = await liveTool(server, 'crowd');
   await server.addTool('taken--crowd');
   const taken = await tree.push('toolforge', 'HEAD:preview/taken');

@@ -147,7 +147,7 @@ describe('run', { concurrency: 2 }, () => {
     await useTerminal('run bot bash terminal.sh');
   });
 
-  test('the command `exec` runs a program beside web.1 at a terminal, over HTTP and by the local binary; for an unknown process, it names the running processes', async () => {
+  test('the command `exec` runs a program beside web.1 at a terminal, over HTTP and by the local binary; if the named process does not exist, the error lists the running processes', async () => {
     await useTerminal('exec bot web.1 bash terminal.sh');
     const asked = await fetch(`http://${server.http}/-/command`, {
       method: 'POST',

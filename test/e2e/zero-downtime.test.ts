@@ -62,7 +62,7 @@ class Load {
   }
 }
 
-test('promise 2: of 200 requests a second during ten pushes, none fails', async (context) => {
+test('promise 2: while ten pushes of a tool go live, the tool gets 200 requests a second, and no request fails', async (context) => {
   await server.addTool('busy');
   const tree = await WorkTree.create(server, 'ssh', 'busy');
   await tree.commit('0', webTool('0'));

@@ -74,7 +74,7 @@ async function answerOf(
   return answer;
 }
 
-test('a push that failed at its start does not hold up work that waits until no push to the tool is under way', {
+test('after a push has failed at its start, work that must wait until no push to the tool runs begins at once', {
   timeout: 20_000,
 }, async () => {
   const { services } = open('broken', { hints: () => assert.fail('the store is locked') });
@@ -105,7 +105,7 @@ test('a push to a full repository waits while the server tidies the repository; 
   assert.doesNotMatch(await answerOf(await waiting), /the repository has/);
 });
 
-test('threat 37: a tool has at most 10,000 tags, and packed tags count too, so that reading them does not block the server', async () => {
+test('threat 37: a push of a tag to a tool that has 10,000 tags, even packed ones, is refused, because reading more tags would block the server', async () => {
   const { repositories, services } = open('tags', { maxRepositoryBytes: () => 1024 ** 3 });
   const packed = join(await repositories.ensure(wikibot), 'packed-refs');
   const lines = Array.from({ length: 10_000 }, (_, index) => `${'1'.repeat(40)} refs/tags/t${index}\n`);
@@ -119,7 +119,7 @@ test('threat 37: a tool has at most 10,000 tags, and packed tags count too, so t
   assert.doesNotMatch(await answerOf(await services.receive(push)), /a tool can have/);
 });
 
-test('threat 228: the tags of atomic pushes that wait for deployments count towards the size of the repository, and there can be 2,000', async () => {
+test('threat 228: at most 2,000 tags of atomic pushes of a tool may wait for deployments, and they count towards the size of the repository', async () => {
   const { repositories, services } = open('parked', { maxRepositoryBytes: () => 1024 ** 3 });
   const packed = join(await repositories.ensure(wikibot), 'packed-refs');
   const lines = Array.from({ length: 2000 }, (_, index) => `${'1'.repeat(40)} refs/parked/p1/${index}\n`);
@@ -133,7 +133,7 @@ test('threat 228: the tags of atomic pushes that wait for deployments count towa
   assert.ok((await services.bytesOf(wikibot)) >= before + 2000 * 4096);
 });
 
-test('threat 46: a shallow push may have 1000 commits whose parents are missing, and a repository 10,000; a push beyond either limit is refused', async () => {
+test('threat 46: a push is refused if more than 1000 of its commits lack their parents, or if more than 10,000 commits of the repository would lack them', async () => {
   const { repositories, services } = open('shallow');
   const file = join(await repositories.ensure(wikibot), 'shallow');
   const ends = (count: number) =>
@@ -150,7 +150,7 @@ test('threat 46: a shallow push may have 1000 commits whose parents are missing,
   assert.doesNotMatch(await pushFrom([]), refusal);
 });
 
-test('threat 186: the third git that serves a person at the same time has a low priority, until another has ended or only waits for its deployment', async () => {
+test('threat 186: while two git processes already serve a person, a further one starts with a low priority', async () => {
   const { services } = open('priority');
   const mallory = { ...alice, uid: 'mallory' };
   const isLow = ({ environment }: { readonly environment: Readonly<Record<string, string>> }) =>
@@ -167,7 +167,7 @@ test('threat 186: the third git that serves a person at the same time has a low 
   assert.equal(isLow(await services.receive({ ...push, principal: mallory })), false);
 });
 
-test('threat 189: if pushes to a tool with 10,000 tags begin again and again, the repository is measured once for many of them', async () => {
+test('threat 189: 60 pushes to a tool with 10,000 tags share measurements of the repository, and cost less than 0.7 s of processor time', async () => {
   const { repositories, services } = open('measured');
   const folder = await repositories.ensure(wikibot);
   const name = 'x'.repeat(200);

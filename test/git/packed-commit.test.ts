@@ -43,7 +43,7 @@ for (const [name, bytes] of Object.entries({
   });
 }
 
-test('from the newest pack, the server reads no subject of a commit that is not UTF-8, is very long or is only in an older pack, and none of a tree', async () => {
+test('`packedSubject` returns null for a commit that is not UTF-8, is very long or is not in the newest pack, and for a tree', async () => {
   const unread = (id: CommitId) => packedSubject(repositories, wikibot, id);
   assert.equal(await unread(await commit(`${head('encoding ISO-8859-1\n')}One\n`)), null);
   assert.equal(await unread(await commit(`${head()}${'long '.repeat(20_000)}\n`)), null);

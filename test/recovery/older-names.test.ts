@@ -123,7 +123,7 @@ test('threat 205: after the restore of a store from before renames, each renamed
   await rename('alone', 'lonely');
 });
 
-test('threat 205: if nothing has noted the renames, the copies of releases tell the present names', async () => {
+test('threat 205: if renames.json is lost after a restore of an older store, the server reads the present names of tools from the copies of their releases', async () => {
   const before = numbers();
   await server.kill('SIGTERM');
   for (const end of ['-wal', '-shm']) await rm(data(`store.sqlite${end}`), { force: true });
@@ -140,7 +140,7 @@ test('threat 205: if nothing has noted the renames, the copies of releases tell 
   assert.match(await readFile(data('renames.json'), 'utf8'), /"from":"wikibot"/);
 });
 
-test('threat 205: if the present names are not certain, the server refuses to start, and nothing changes', async () => {
+test('threat 205: if renames.json is damaged or contradicts the restored store, the server refuses to start, and the store does not change', async () => {
   await server.kill('SIGTERM');
   const noted = await readFile(data('renames.json'), 'utf8');
   passed(await server.local('restore', 'store', backup));

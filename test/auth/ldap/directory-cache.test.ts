@@ -21,7 +21,7 @@ class SlowDirectory implements Directory {
   tools: ToolName[] = [hello];
   isDown = false;
   isClosed = false;
-  /** Null: answers at once. */
+  /** If null, each question is answered at once. */
   gate: Promise<void> | null = null;
 
   async #answer<T>(value: T): Promise<T> {

@@ -117,7 +117,7 @@ async function withResult(result: number, work: (port: number) => Promise<void>)
     const upstream = connect(slapd.port, '127.0.0.1');
     for (const socket of [client, upstream]) socket.on('error', () => undefined);
     client.pipe(upstream).on('data', (chunk: Buffer) => {
-      // BindResponse, its length, and invalidCredentials (RFC 4511 section 4.2.2).
+      // 0a 01 31 is the result invalidCredentials, and 61 two bytes before is the tag of a BindResponse (RFC 4511, 4.2.2).
       const at = chunk.indexOf(Buffer.from('0a0131', 'hex'));
       if (at >= 2 && chunk[at - 2] === 0x61) chunk[at + 2] = result;
       client.write(chunk);

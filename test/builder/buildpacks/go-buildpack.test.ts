@@ -77,7 +77,7 @@ test('go: a module from the module proxy is fetched once, and the next build doe
   assert.equal(again.code, 0, again.output);
 });
 
-test('go: the next build gets no archives of modules, no unused versions of Go, and no tests of the used one', async () => {
+test('go: before the layer is kept for the next build, archives of modules, unused versions of Go and the tests of the used version are deleted', async () => {
   await using source = await aSource({
     'go.mod': 'module example.org/wikibot\n\ngo 1.21\n',
     'main.go': main,
@@ -103,7 +103,7 @@ test('go: the next build gets no archives of modules, no unused versions of Go, 
     await mkdir(dirname(join(mod, path)), { recursive: true });
     await writeFile(join(mod, path), '');
   }
-  // Go does so with its own versions. Root may delete these files, but a build does not run as root.
+  // Go makes the folders of downloaded versions read-only. Root may delete these files, but a build does not run as root.
   await chmod(join(mod, used, 'src/fmt'), 0o555);
   const built = await source.run('go', 'build', proxy);
   assert.equal(built.code, 0, built.output);

@@ -54,7 +54,7 @@ class Made implements AsyncDisposable {
   }
 }
 
-test('threat 213: a start reads nothing in the folders of layers, whose locks a process can hold, and gets the same environment', async () => {
+test('threat 213: the environment of a process can be read from the outline alone, without the folders of layers, whose locks a process can hold', async () => {
   await using made = await Made.with(FILES);
   const expected = await launchEnvironment(made.options());
   assert.deepEqual(expected, {
@@ -71,7 +71,7 @@ test('threat 213: a start reads nothing in the folders of layers, whose locks a 
   assert.deepEqual(await environmentFromOutline(made.options('worker')), { ...others, ONLY_WORKERS: 'w' });
 });
 
-test('threat 213: the first start of an artifact without an outline makes it, once for all its processes', async () => {
+test('threat 213: if an artifact has no outline, eight processes that start at once make one outline, which later starts read', async () => {
   await using made = await Made.with(FILES);
   const [one, ...others] = await Promise.all(
     Array.from({ length: 8 }, () => environmentFromOutline(made.options())),
@@ -83,14 +83,14 @@ test('threat 213: the first start of an artifact without an outline makes it, on
   assert.deepEqual(await readdir(made.folders.artifact), ['outline']);
 });
 
-test('threat 213: the next build learns from the outline which layers there are', async () => {
+test('threat 213: the next build finds in the outline the same layers as in the folders of layers', async () => {
   await using made = await Made.with(FILES);
   await makeOutline(made.folders, GROUP);
   for (const id of GROUP)
     assert.deepEqual(await readLayers(made.folders.outline, id), await readLayers(made.folders.layers, id));
 });
 
-test('threat 213: an outline has no files that the server does not read, and follows no links', async () => {
+test('threat 213: an outline has only those files of layers that the server reads, and none behind links', async () => {
   await using made = await Made.with({
     ...FILES,
     'x_a/one/env/folder/file': 'deep',

@@ -92,7 +92,7 @@ for (const { how, isRefused } of [
   { how: 'is cancelled', isRefused: false },
   { how: 'is refused', isRefused: true },
 ]) {
-  test(`threat 215: a push that has joined a deployment leaves no refs if the deployment ${how}, because one person can join as often as they like`, async () => {
+  test(`threat 215: a push that has joined a deployment leaves no refs if the deployment ${how}, because one person could otherwise make refs without end`, async () => {
     const { place, line, commits } = await building();
     await using _place = place;
     const four = await place.park('p4', { oldCommit: commits.three, principal: bob });
@@ -149,7 +149,7 @@ for (const { name, heeds } of [
   { name: 'ends at once', heeds: true },
   { name: 'ends even if the check then succeeds', heeds: false },
 ]) {
-  test(`a deployment that is cancelled while its author’s rights are checked ${name}, and every client sees this`, async () => {
+  test(`a waiting deployment that is cancelled while its author’s rights are checked ${name}, and all its pushes report who cancelled it`, async () => {
     const { place, line, running, commits } = await building();
     await using _place = place;
     const four = await place.park('p4', { oldCommit: commits.three });

@@ -88,7 +88,7 @@ test('threat 55: 20,000 lines of a resumed build are compared with a log of 5,00
   assert.ok(tookMs < 10_000, `${tookMs} ms`);
 });
 
-test('when a build is resumed, only the newest lines of a very long log are compared', async () => {
+test('the output of a resumed build is compared only with the newest lines of a very long log, so an old line appears twice', async () => {
   const told = await LoggedLines.read(file(`first\n${'x\n'.repeat(9_000_000)}last\n`));
   assert.equal(told.untold('first\nlast\nnew\n'), 'first\nnew\n');
 });

@@ -54,7 +54,7 @@ test('a secret that app.json asks for stays the same in later releases that ask 
   assert.notEqual(another.vars['KEY'], first.vars['KEY']);
 });
 
-test('a secret that app.json asks for gets another value in the next release if it was unset without a restart', () => {
+test('if a secret that app.json asks for is unset without a restart, the next release gets a new value for it', () => {
   const first = release(asking);
   const { KEY: _, ...others } = store.configVars(wikibot);
   store.setConfigVars(wikibot, others, 'alice');

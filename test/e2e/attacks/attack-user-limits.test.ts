@@ -25,7 +25,7 @@ os.makedirs('/tmp/locked/inner')
 os.chmod('/tmp/locked', 0)
 `;
 
-test('threat 60: a tool that uses up the pipe buffers of its system user does not shrink the pipes of a server that is not root', {
+test('threat 60: if a tool uses up the pipe buffers of its system user, new pipes of the server’s user, who is not root, still hold 64 KiB', {
   skip,
 }, async () => {
   await server.addTool('greedy');

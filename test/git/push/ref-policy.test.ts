@@ -53,7 +53,7 @@ for (const { name, refs, options, expected } of [
     expected: [/git push toolforge fix:main, or .*: git push toolforge fix:preview\/fix$/],
   },
   {
-    name: 'the refusal of a branch names a preview, whose name is made of that of the branch',
+    name: 'the refusal of a push to another branch suggests a preview with a valid name made from the name of the branch',
     refs: [
       'refs/heads/Feature/42_Login-',
       'refs/heads/2.0',
@@ -70,7 +70,7 @@ for (const { name, refs, options, expected } of [
     ],
   },
   {
-    name: 'the refusal of a branch of a tool that can have no previews names none',
+    name: 'if a tool can have no previews, the refusal of a push to another branch suggests no preview',
     refs: [['refs/heads/fix']],
     options: { tool: 'my_tool' },
     expected: [/git push toolforge fix:main$/],
@@ -92,7 +92,7 @@ for (const { name, refs, options, expected } of [
     expected: [/from a shallow clone; first: git fetch --unshallow/],
   },
   {
-    name: 'threat 33: a preview whose name is no part of a host name is refused, and the reason says what a name may have',
+    name: 'threat 33: a preview whose name cannot be part of a host name is refused, and the reason says which characters are allowed',
     refs: [
       ...['Fix', '1x', '-x', 'x-', 'a--b', 'a_b', 'a.b', 'a/b', 'ä', '$(reboot)', ''],
       ...[`${'x'.repeat(55)}`],
@@ -125,7 +125,7 @@ for (const { name, refs, options, expected } of [
     expected: [/underscore/],
   },
   {
-    name: 'a tool whose name leaves no room for a preview has none',
+    name: 'a tool whose name is so long that no host name of a preview would fit can have no previews',
     refs: [['refs/heads/preview/x']],
     options: { tool: 'x'.repeat(61) },
     expected: [/too long/],
@@ -142,18 +142,18 @@ for (const { name, refs, options, expected } of [
     expected: [/^end-preview$/],
   },
   {
-    name: 'a dry run can make a preview, and cannot end one',
+    name: 'a dry run of a push to a preview branch is accepted, and a dry run of its deletion is refused',
     refs: [['refs/heads/preview/x'], ['refs/heads/preview/y', zeroId]],
     options: { dryRun: true },
     expected: [/^deploy$/, /a delete cannot be part of a dry run/],
   },
   {
-    name: 'a push that deploys main makes no preview and ends none',
+    name: 'a push that deploys main can neither make nor end a preview',
     refs: [['refs/heads/preview/y', zeroId], ['refs/heads/main'], ['refs/heads/preview/x']],
     expected: [/needs a push of its own/, /^deploy$/, /only one branch deploys/],
   },
   {
-    name: 'an atomic push ends no preview',
+    name: 'an atomic push cannot end a preview',
     refs: [['refs/heads/preview/y', zeroId], ['refs/tags/v1']],
     options: { atomic: true },
     expected: [/a delete cannot be part of an atomic push/, /atomic push failure/],
@@ -165,25 +165,25 @@ for (const { name, refs, options, expected } of [
   },
   { name: 'threat 45: a pushed tag is stored', refs: [['refs/tags/v1']], expected: [/^store$/] },
   {
-    name: 'threat 37: a tool with as many tags as it may have gets no further tag, but can deploy',
+    name: 'threat 37: if a tool has 10,000 tags, a push of main and a new tag is deployed, but the tag is refused',
     refs: [['refs/heads/main'], ['refs/tags/v1']],
     options: { mostTags: 10_000, oldId: zeroId },
     expected: [/^deploy$/, /a tool can have 10000 tags; delete some/],
   },
   {
-    name: 'threat 228: if 2,000 tags of atomic pushes wait for deployments, an atomic push that deploys can bring no tag',
+    name: 'threat 228: while 2,000 tags of atomic pushes wait for deployments, an atomic push of main and a tag is refused',
     refs: [['refs/heads/main'], ['refs/tags/v1']],
     options: { mostParked: 2000, atomic: true },
     expected: [/atomic push failure/, /2000 tags of atomic pushes wait for deployments; push again/],
   },
   {
-    name: 'while many tags of atomic pushes wait, tags can be pushed without --atomic, and an atomic push can deploy',
+    name: 'while 2,000 tags of atomic pushes wait for deployments, a push of main and a tag without --atomic is accepted',
     refs: [['refs/heads/main'], ['refs/tags/v1']],
     options: { mostParked: 2000 },
     expected: [/^deploy$/, /^store$/],
   },
   {
-    name: 'a tool with as many tags as it may have can move and delete them',
+    name: 'if a tool has 10,000 tags, its tags can still be moved and deleted',
     refs: [['refs/tags/v1'], ['refs/tags/v2', zeroId]],
     options: { mostTags: 10_000 },
     expected: [/^store$/, /^store$/],
@@ -194,7 +194,7 @@ for (const { name, refs, options, expected } of [
     expected: [/^store$/, /longer than 255 bytes/],
   },
   {
-    name: 'threat 37: a tag whose name has more than eight parts is refused, because each part is a folder; it can be deleted',
+    name: 'threat 37: a tag whose name has more than eight parts is refused, because each part is a folder; such a tag can be deleted',
     refs: [
       [`refs/tags/${'d/'.repeat(7)}v1`],
       [`refs/tags/${'d/'.repeat(8)}v1`],
@@ -241,7 +241,7 @@ for (const { name, refs, options, expected } of [
     expected: [/^deploy$/, /x:main/],
   },
   {
-    name: 'one refusal refuses all of an atomic push',
+    name: 'if one ref of an atomic push is refused, all its refs are refused',
     refs: [['refs/heads/main'], ['refs/heads/x']],
     options: { atomic: true },
     expected: [/^atomic push failure$/, /x:main/],

@@ -9,7 +9,10 @@ import { type DoorOverrides, openDoor } from '../../support/http/http-door.ts';
 import { collect } from '../../support/http/http-raw.ts';
 
 const LIMITS = { connections: 40, toolRequests: 30, drainMs: 50 };
-/** With LIMITS, one tool may have 10 requests in progress: half as many as the 20 places that are then still free. */
+/**
+ * How many requests in progress one tool may have with LIMITS. The server accepts a request of a tool only while the tool
+ * has at most half as many as there are free places: 10, when 20 of 30 are free.
+ */
 const SHARE_OF_TOOL = 10;
 
 /** Tools that never answer, except `kind`, which answers at once. */
@@ -57,7 +60,7 @@ async function until(check: () => boolean, what: string): Promise<void> {
 const refusedOf = (held: HeldConnections) =>
   held.answers.filter((answer) => answer.startsWith('HTTP/1.1 503 '));
 
-test('threat 216: a request with more than 200 header fields is refused, so the memory of unanswered requests stays small; so is such an upgrade', async (context) => {
+test('threat 216: an HTTP or WebSocket request with more than 200 header fields is refused, so that unanswered requests take little memory', async (context) => {
   const { status, tools, held } = await openDoors(context);
   const many = (count: number) => Array.from({ length: count }, (_, index) => `X-${index}: 1\r\n`).join('');
   assert.equal(await status('kind.localhost', { fields: many(198) }), 200);

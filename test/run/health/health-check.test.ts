@@ -135,7 +135,7 @@ for (const { status, remark } of [
     ));
 }
 
-test('if a web process stays unhealthy, the push repeats the problem and the time left, and the process gets few requests', async () => {
+test('if a web process stays unhealthy, the push repeats the problem with the time left, and the process gets fewer than 120 requests in 8 s', async () => {
   let asked = 0;
   const listener: RequestListener = (_request, response) => {
     asked += 1;

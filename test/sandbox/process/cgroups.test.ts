@@ -79,7 +79,7 @@ test('threat 140: cgroup version 1: all commands of a tool together may have hal
   assert.equal(await mostAfter(4096), half);
 });
 
-test('cgroup version 2: the limit of the whole tool counts as the reason for a killed command only if the command’s own control group was not full', async () => {
+test('cgroup version 2: a killed command counts as ended by its tool’s memory limit only if its own control group was not out of memory', async () => {
   await using data = await dataFolder();
   const options = await hierarchy(data.path, ['.'], '0::/\n');
   await writeFile(join(options.mount, 'cgroup.controllers'), 'memory\n');

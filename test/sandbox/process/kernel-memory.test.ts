@@ -29,11 +29,11 @@ for _ in range(PROCESSES):
 
 const ATTACKS = [
   {
-    name: 'threat 219: netlink sockets whose answers nobody reads end a sandbox, although no control group counts the answers',
+    name: 'threat 219: a sandbox is ended if unread answers in its netlink sockets take too much kernel memory, which no control group counts',
     program: SOCKETS.replace('COUNT', '4000'),
   },
   {
-    name: 'threat 220: hundreds of thousands of locks of files end a sandbox, although no control group counts them',
+    name: 'threat 220: a sandbox is ended if its processes hold hundreds of thousands of file locks, which no control group counts',
     program: LOCKS.replace('PROCESSES', '2').replace('COUNT', '1500'),
   },
 ];
@@ -54,7 +54,7 @@ print('nobody ended this')`;
   });
 }
 
-test('a program with ten thousand locks and fifty netlink sockets continues while others use memory of the kernel', async () => {
+test('a program with ten thousand locks and fifty netlink sockets runs to its end while a hostile program, which is ended, takes hundreds of thousands of locks', async () => {
   await using data = await dataFolder();
   const sandbox = await sandboxIn(data.path, 'isolated');
   const honest = `import time

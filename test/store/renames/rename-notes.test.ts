@@ -32,7 +32,7 @@ function follow(folder: string): void {
   followRenames(folder, key, namesIn(folder, facts) ?? assert.fail(), facts.renames);
 }
 
-test('threat 205: a store of an earlier version also tells the renames that it knows', (t) => {
+test('threat 205: the renames that a store with an older schema contains are read, and are written to renames.json', (t) => {
   const folder = place(t);
   const store = new SqliteStore(folder, key);
   store.tool(a);
@@ -48,7 +48,7 @@ test('threat 205: a store of an earlier version also tells the renames that it k
   assert.deepEqual(readNotes(folder), [note]);
 });
 
-test('threat 205: the next tool with the old name gets no preview of the renamed tool, and the next start changes nothing', (t) => {
+test('threat 205: a new tool with the old name of a renamed tool gets neither its config vars nor its previews; a second start changes nothing', (t) => {
   const folder = place(t);
   const older = new SqliteStore(folder, key);
   older.setConfigVars(a, { SECRET: 'of alice' }, 'alice');

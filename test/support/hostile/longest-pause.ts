@@ -1,4 +1,4 @@
-/** The longest time, in milliseconds, for which nothing else in this process could run during some work. */
+/** Does `work`. @returns the longest time, in milliseconds, for which the event loop was blocked meanwhile. */
 export async function longestPause(work: () => Promise<void>): Promise<number> {
   let [last, longest] = [performance.now(), 0];
   const look = () => {

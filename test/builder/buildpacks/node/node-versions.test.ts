@@ -189,7 +189,7 @@ for (const { title, indent, version, says } of [
   { title: 'the lifecycle', indent: '  ', version: '10.26.2', says: '-----> Reusing pnpm 10.26.2' },
   { title: 'the lifecycle', indent: '  ', version: '10.26x2', says: '-----> Installing pnpm 10.26.2' },
 ]) {
-  test(`pnpm ${version} of the last build, with metadata as from ${title}: ${says}`, async () => {
+  test(`if the layer of the last build has pnpm ${version}, in a file written by ${title}, the build prints “${says}”`, async () => {
     await using source = await ASource.of({});
     const layer = join(source.layers, 'pnpm');
     await mkdir(join(layer, 'bin'), { recursive: true });
