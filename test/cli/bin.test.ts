@@ -26,7 +26,7 @@ function bin(data: string, argv: readonly string[], options: { node?: string; in
   });
 }
 
-/** A desk whose commands are served on the control socket of a data folder, as the server does it. */
+/** Makes a desk, and runs its commands for clients of the local socket in a data folder, as the server does. */
 async function servedDesk(data: string) {
   const desk = new Desk();
   const operator = { ...desk.alice, uid: 'operator', door: 'local', isOperator: true } as const;

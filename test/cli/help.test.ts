@@ -161,7 +161,7 @@ for (const command of everyCommand) {
       const hasTool = 'action' in command && command.action !== null;
       if (hasTool) assert.match(positionals[0] ?? '', /^wikibot(-beta)?$/, example);
       assert.doesNotThrow(() => checkCount(command, hasTool ? positionals.slice(1) : positionals), example);
-      // A quote or a space would need more quotes over SSH.
+      // Over SSH, an example with quotes would need a second pair of quotes around the whole command.
       assert.doesNotMatch(example, /['"]/);
     }
   });

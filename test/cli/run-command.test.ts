@@ -212,7 +212,7 @@ for (const command of ofMaintainers) {
     assert.deepEqual(desk.store.tools(), []);
   });
 
-  // The first needs the right to a second tool, the second a live release.
+  // `promote` needs the right to a second tool, and `download` needs a live release. This desk has neither.
   if (['promote', 'download'].includes(command.name)) continue;
 
   test(`the command ${command.name} on a disabled tool is ${command.action === 'read' ? 'allowed' : 'refused'}`, async () => {

@@ -55,7 +55,7 @@ export function execContract(name: string, makeBench: () => Promise<RuntimeBench
       const own = await exec('worker.1', ['python3', '-u', 'worker.py']);
       assert.match(facts.out, /KEY=value 1/);
       assert.equal(own.out, facts.out, own.err);
-      // The score changes when a process goes live.
+      // The process’s oom_score_adj changes when it goes live, so the command must copy the present value.
       const scores = `read -r pid <"${TEMPORARY}/facts.pid"; cat "/proc/$pid/oom_score_adj" /proc/self/oom_score_adj`;
       const [score, ownScore] = (await exec('worker.1', ['sh', '-c', scores])).out.split('\n');
       assert.equal(ownScore, score);

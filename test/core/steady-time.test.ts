@@ -30,7 +30,7 @@ test('threat 167: if the clock jumps forward and back within an hour, the server
   pass(HOUR_MS);
   assert.equal(time.now(), begun + 2.5 * HOUR_MS);
 
-  // A clock that was wrong before shows the right time at once if it was fast.
+  // The clock goes back by a day: it was fast before, so the server takes the earlier time at once.
   wall.ms -= DAY_MS;
   assert.equal(time.now(), begun + 2.5 * HOUR_MS - DAY_MS);
   wall.ms += 2 * DAY_MS;

@@ -35,7 +35,7 @@ export class ElsewhereBuilder implements Builder {
   may = Promise.withResolvers<void>();
   /** The builds that `cleanUp` was told to keep. */
   readonly spared: string[] = [];
-  /** What `cleanUp` was told to do with unknown artifacts: with a finished one, and with one that is not. */
+  /** What `cleanUp` was told to do with unknown artifacts: first with a finished one, then with an unfinished one. */
   fatesOfUnknown: readonly string[] = [];
   builds = 0;
 

@@ -47,7 +47,7 @@ test('threat 167: a preview does not end if the server’s clock is 30 days fast
   assert.deepEqual(ended, ['fix--wikibot']);
 });
 
-/** Previews whose deployments end with `verdict`, for pushes that join a deployment or do not. */
+/** Makes previews whose deployments all end with `verdict`. If `isJoined`, each push joins an earlier deployment. */
 function previewsIn(
   place: Pick<Place, 'repositories'>,
   { isJoined, verdict }: { readonly isJoined: boolean; readonly verdict: Verdict },

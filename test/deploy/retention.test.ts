@@ -176,7 +176,7 @@ test('with log_days, old logs of all tools are deleted, except the logs of kept 
   assert.deepEqual(asked.sort(), [`other-tool ${days * 86_400_000}`, `wikibot ${days * 86_400_000}`]);
 });
 
-test('threat 142: the artifacts that are kept for rollbacks together take at most the given number of bytes, but the two newest always stay', async (context) => {
+test('threat 142: if the artifacts that are kept for rollbacks of a tool exceed the allowed bytes, the oldest are deleted, but never the two newest', async (context) => {
   const { store, builder, options } = await tidied(context);
   for (const id of ['b1', 'b2', 'b3', 'b4', 'b5']) {
     store.addDeployment(deploymentOf(id));
@@ -214,7 +214,7 @@ test('the clean-up of a tool with 5,000 builds and releases reads no artifacts, 
   await wait(20);
   const cleanUp = { unlessHeld: async (work: () => Promise<void>) => void (await work()) };
   const runtime = { artifactsInUse: () => new Set() } as unknown as Runtime;
-  // Otherwise, almost all of the 5,000 artifacts would be deleted one by one.
+  // Ends the clean-up after three artifacts, because it would delete almost all of the 5,000 one by one.
   builder.onRemove = () => {
     if (builder.removed.length === 3) throw new Error('enough was removed');
   };
@@ -423,7 +423,7 @@ test('threat 37: a small pack of large files that no ref names stays small when 
   assert.ok(bytes < before.bytes + 2 ** 20, `${before.bytes} bytes became ${bytes}`);
 });
 
-test('threat 229: a tool keeps the refs of its newest 1,000 releases and of all releases in the store, so that releases without end do not slow down clones', async (context) => {
+test('threat 229: refs/releases/vN is deleted if N is not among the newest 1,000 releases and not in the store, because many refs slow down clones', async (context) => {
   const { store, repositories, options } = await tidied(context);
   const git = (args: string[], input: string) => repositories.git(wikibot, args, { input });
   const tree = await git(['mktree'], '');
@@ -444,7 +444,7 @@ test('threat 229: a tool keeps the refs of its newest 1,000 releases and of all 
       .map((name) => Number(name.slice(1)))
       .sort((a, b) => a - b);
   };
-  // A store that has lost its releases forgets nothing.
+  // If the store knows no release, for example after a loss, no ref is deleted.
   assert.deepEqual(await knowing([]), versions);
   assert.deepEqual(await knowing([5, ...versions.slice(-100)]), [5, ...versions.slice(100)]);
 });

@@ -11,7 +11,7 @@ before(async () => {
 });
 after(async () => server[Symbol.asyncDispose]());
 
-/** The lines of both files of the audit log. */
+/** Returns the lines of both files of the audit log: audit.log, and refused.log with refused logins. */
 async function written(): Promise<string> {
   const read = async (name: string) =>
     await readFile(join(server.folder, 'data', name), 'utf8').catch(() => '');

@@ -414,7 +414,7 @@ test('a dry run of a push to a preview says what the push would do, and makes an
     const refs = await server.inRepository(name, 'for-each-ref');
     return { rows, refs, files: await Promise.all(files), folders: await foldersOf(preview) };
   };
-  /** The result of a dry run that has changed nothing. */
+  /** Makes a dry run, and asserts that it changes nothing. @returns its result. */
   const nothingMoves = async (preview: string, ...args: string[]) => {
     const before = await state(preview);
     const tried = await dryRun(tree, 'toolforge', ...args);
@@ -532,7 +532,7 @@ test('config vars from the operator’s file of a tool reach its builds and proc
     'API_KEY (from outside)\nMODE (from outside)\nOWN',
   );
 
-  // A change counts from the next start of the release, also if the server starts it.
+  // A change of the file has an effect from the next start of the release: after `restart`, or after a start of the server.
   await write(`API_KEY=${secret}\nMODE=wild\n`);
   await server.command('restart', name);
   assert.equal((await server.get(name)).body, 'wild');

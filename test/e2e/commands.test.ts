@@ -95,7 +95,7 @@ describe('commands', { concurrency: 3 }, () => {
     assert.equal((await server.get(name)).body, 'two');
   });
 
-  test('a config var with which the tool crashes is not kept, and the live release stays', async () => {
+  test('if a tool crashes with a new config var, `config set` fails, the config var is not stored, and the live release stays', async () => {
     const files = greetingTool();
     const picky = `import os\nif os.environ.get('GREETING') == 'bad': raise SystemExit('a bad greeting')\n${files['server.py']}`;
     const { name } = await newTool({ ...files, 'server.py': picky });

@@ -443,7 +443,8 @@ test('threat 21: git unpacks four packs of one person at the same time; the next
   await until(async () => ofBob.isUnpacked(), 'the pack of bob');
   const unpacked = () => ofAlice.map(({ isUnpacked }) => (isUnpacked() ? 'x' : '.')).join('');
   assert.equal(unpacked(), 'xxxx...');
-  // First a waiting push is closed, then a push that unpacks. Then git has stored the pack of another push.
+  // A waiting push and then an unpacking push are closed, so the sixth push unpacks. When git has stored the pack of the
+  // second push, the seventh unpacks.
   ofAlice[4]?.session.close();
   ofAlice[0]?.session.close();
   await until(async () => unpacked() === 'xxxx.x.', 'a place that was given back');

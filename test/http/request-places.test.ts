@@ -48,7 +48,7 @@ const ADVERTISEMENT = '/other.git/info/refs?service=git-upload-pack';
 /** Waits until the server has seen all requests that have begun. */
 const seen = () => new Promise((resolve) => setTimeout(resolve, 500));
 
-test('threat 26: a person who begins HTTP requests from 60 addresses and never sends the commands takes only 4 of 40 places for requests', async (context) => {
+test('threat 26: a person who begins 60 HTTP requests, each from another address, and never sends their bodies takes only 4 of 40 places for requests', async (context) => {
   const door = await openSmallDoor(context);
   const answers: string[] = [];
   for (let number = 0; number < 60; number += 1) {

@@ -63,7 +63,7 @@ test('threat 127: a preview that goes live while a backup is written is not in t
   const { name, tree } = await liveTool(server, 'busy', webTool('one'));
   const filler = join(data, 'filler');
   await writeFile(filler, randomBytes(5_000_000));
-  // Until the output is read, the backup waits in the middle.
+  // The backup cannot end before this test reads its output, which is larger than all buffers.
   const child = spawn(process.execPath, ['src/cli/bin.ts', 'backup', '-'], {
     env: server.environment,
     stdio: ['ignore', 'pipe', 'inherit'],

@@ -24,7 +24,7 @@ import { buildOf, deploymentOf, nameOf, releaseOf, wikibot } from '../support/st
 
 const path = process.env['PATH'] ?? '';
 
-/** The data folder of a stopped server, with v1 to v3 of wikibot. The store was backed up when v1 was live. */
+/** The data folder that a stopped server has left, with v1 to v3 of wikibot, and a backup of its store from the time of v1. */
 class Left {
   readonly folder: string;
   readonly backup: string;

@@ -60,7 +60,7 @@ function addFailed(folder: string, at: number): void {
   });
 }
 
-test('threat 83: of 1103 deployments of a tool, the store keeps the newest 1000 and those that have a release or have not ended', () => {
+test('threat 83: the store keeps the newest 1000 deployments of a tool, and older ones that have a release or have not ended', () => {
   const folder = mkdtempSync(join(root, 'data-'));
   const old = now - 3 * DAY_MS;
   const first = new SqliteStore(folder, key);
@@ -95,12 +95,12 @@ test('the store keeps all builds of the last day, because the daily limit on bui
   assert.equal(store.buildStarts(wikibot, now - DAY_MS).length, MANY);
 });
 
-test('a missing older release counts as deleted by the clean-up only if the store has 100 releases that were live', () => {
+test('releases below the hundredth newest may be missing because of the clean-up; if the store has fewer than 100 releases, none may be missing', () => {
   const folder = mkdtempSync(join(root, 'data-'));
   const first = new SqliteStore(folder, key);
   addLive(first, 'live', now);
   first.close();
-  // The live release is v1. Older releases are added below, so the live release gets a higher number first.
+  // The live release is v1. It gets a higher number, because older releases are added below.
   const later = new DatabaseSync(join(folder, 'store.sqlite'));
   later.exec(
     `UPDATE releases SET version = ${MANY + 1}; UPDATE tools SET live_version = ${MANY + 1}, last_version = ${MANY + 1}`,

@@ -43,7 +43,7 @@ test('threat 92: the name of the deploy branch is escaped on the landing page', 
   assert.match(html, /&lt;img src=x onerror=&#39;a\(&quot;&amp;&quot;\)&#39;&gt;/);
 });
 
-test('the landing page is not sent again to a client that has it, and a HEAD request gets the length of the page', async (context) => {
+test('a client that sends the ETag of the landing page gets 304, and a HEAD request gets the length of the page', async (context) => {
   const door = await openDoor(context);
   const first = await fetch(door.url);
   const etag = first.headers.get('etag') ?? '';

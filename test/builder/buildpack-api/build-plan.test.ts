@@ -130,7 +130,7 @@ test('a buildpack gets all plan entries for the names that it provides, with the
   assert.deepEqual(entriesFor(plan?.entries ?? [], 'pip'), []);
 });
 
-test('a second provider of a plan entry gets the entry only if the first provider has left it unmet', () => {
+test('if two buildpacks provide a plan entry, the second gets the entry only if the first has left it unmet', () => {
   const plan = resolvePlan([
     must('a', sections(['x', 'y'])),
     must('b', sections(['x', 'y'])),

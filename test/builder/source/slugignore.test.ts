@@ -170,7 +170,7 @@ test('threat 66: long character sets in patterns of .slugignore hold up the serv
   });
 });
 
-// Before the tests with builds: what a build leaves behind may still start programs.
+// This test counts the programs that start, so it comes before tests with builds, which may still start programs later.
 test('threat 60: .slugignore removes many folders without starting a program for each folder', async () => {
   let programs = 0;
   const count = () => {

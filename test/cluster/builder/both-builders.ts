@@ -57,7 +57,7 @@ export class BothBuilders implements AsyncDisposable {
     const layersFolder = join(ours.reference, 'layers');
     const files = await launchFiles(layersFolder, group);
     const theirFiles = await launchFiles(theirs.layers, group);
-    // Only what differs, because a whole list has thousands of lines.
+    // Compares only the lines that differ, because a whole list has thousands of lines.
     assert.deepEqual(notIn(theirFiles, files), notIn(files, theirFiles));
     // Without launch layers, all processes have the same environment.
     const types = files.length === 0 ? theirs.processes.slice(0, 1) : theirs.processes;

@@ -120,7 +120,7 @@ export class Lifecycle implements AsyncDisposable {
     }
     return {
       group: result.buildpacks.map((buildpack) => buildpack.id),
-      // As the builder of a cluster reads them.
+      // Reads the processes as the builder in a cluster does.
       processes: result.processes.map((process) => {
         const isDefault = process.type === result['buildpack-default-process-type'];
         const { type, command } = definedProcess('the lifecycle', process, isDefault);

@@ -240,7 +240,7 @@ describe('previews and dry runs in a cluster', { concurrency: 1 }, () => {
     await answers(TOOL, 'four');
     passed(await tree.push('toolforge', ':refs/heads/preview/full'));
     assert.ok(await isGone('full--base'));
-    // The pods of the release before have ended when only the one of the live release is left.
+    // Waits until the pods of the previous release have ended, so that only the pod of the live release is left.
     const pods = async () => (await objects()).filter(({ kind }) => kind === 'Pod');
     await until(async () => (await pods()).length === 1, 'one pod is left', LIMIT_MS);
     await quota({ pods: '2' });

@@ -37,7 +37,7 @@ test('threat 55: a client waits five to ten times as long as the server took to 
 test('threat 55: when 50 clients send input that costs much time, the last of them waits more than 4 s', async () => {
   const time = new ReadingTime(() => performance.now() * 1e6);
   for (let number = 0; number < 50; number++) await spend(time, `key ${number}`, 50);
-  // The clients that wait are counted at most once a millisecond.
+  // The server counts the waiting clients anew at most once a millisecond.
   await sleep(2);
   const waitMs = time.waitMs('key 49');
   assert.ok(waitMs > 4_000, `${waitMs} ms`);

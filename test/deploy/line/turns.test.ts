@@ -155,7 +155,7 @@ test('the deployments of one tool run in the order of arrival, one at a time', a
   assert.equal(await line.order(), 'a1 b1 a2 a3');
 });
 
-test('resumed deployments run at once, even if they are more than the limit of simultaneous deployments', () => {
+test('all resumed deployments begin immediately, even if they are more than may run at the same time', () => {
   const line = new Line(1);
   line.resume('a1');
   line.resume('b1');

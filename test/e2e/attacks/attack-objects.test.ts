@@ -116,7 +116,7 @@ describe('hand-made objects and old clients', { concurrency: 3 }, () => {
   });
 });
 
-test('threat 88: a hundred commands and git requests, some refused, leave no open file descriptors and no processes', async () => {
+test('threat 88: after a hundred commands and git requests, some refused, the server has no more open file descriptors and child processes than before', async () => {
   const { name, tree } = await liveTool(server, 'leaky');
   const descriptors = async () => (await readdir(`/proc/${server.pid}/fd`)).length;
   const children = async () =>

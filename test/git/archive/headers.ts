@@ -4,7 +4,7 @@ export function paxRecord(key: string, value: string): Buffer {
   return Buffer.from(`${rest + digits} ${key}=${value}\n`);
 }
 
-/** A header that only tells about the next entry, or about all. */
+/** Returns a header, and its content, which describes the next entry (`x`, `L`) or all later entries (`g`). */
 export function longHeader(type: 'x' | 'g' | 'L', content: Buffer): Buffer {
   const padding = Buffer.alloc((512 - (content.length % 512)) % 512);
   return Buffer.concat([ustarHeader('header', type, content.length), content, padding]);
@@ -14,7 +14,7 @@ export function pax(key: string, value: string): Buffer {
   return longHeader('x', paxRecord(key, value));
 }
 
-/** A header as POSIX ustar has it: without `type`, that of an empty file. */
+/** Returns a tar header in the format of POSIX ustar. By default, it is the header of an empty file. */
 export function ustarHeader(name: string, type = '0', size = 0): Buffer {
   const header = Buffer.alloc(512);
   header.write(name);

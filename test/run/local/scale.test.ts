@@ -34,7 +34,7 @@ for (const mode of ['trusted', 'isolated'] as const) {
       assert.equal(new Set(ids).size, 2, 'of idle ones each has its turn');
     });
 
-    test('a request that crashes a web process is not given to another process', async () => {
+    test('a request that crashes a web process is answered 502, and not sent to another process of the tool', async () => {
       const tool = 'poison' as ToolName;
       await rollOut(bench.runtime, releaseOf(tool, 1, await webArtifact('poison')), { replicas: { web: 3 } });
       assert.equal((await bench.request(tool, '/exit')).status, 502);

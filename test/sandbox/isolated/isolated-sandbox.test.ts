@@ -147,7 +147,7 @@ test('promise 4: a tool in a sandbox sees neither the data folder nor the machin
   assert.match(output, /NoNewPrivs:\s+1\n1000\n$/);
 });
 
-test('threat 214: a tool cannot read the locks of files of this machine, because nobody can take a lock meanwhile', async () => {
+test('threat 214: a tool cannot read /proc/locks, because nobody on the machine can lock a file while it is read', async () => {
   await using data = await dataFolder();
   const sandbox = await sandboxIn(data.path, 'isolated');
   const script = 'cat /proc/locks; umount /proc/locks; cat /proc/locks';

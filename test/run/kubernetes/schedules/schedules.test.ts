@@ -357,7 +357,7 @@ describe('the status of a schedule', () => {
     assert.deepEqual(spec, job.spec?.jobTemplate.spec);
   });
 
-  test('if the API’s answer to the start of a scheduled run by hand is lost, the second attempt makes no second Job', async () => {
+  test('if somebody starts a scheduled run and the API’s answer is lost, the retry uses the same name, so there is only one Job', async () => {
     const names = new Set<string>();
     let calls = 0;
     const api = await fakeApi((url, response, request) => {
