@@ -1,8 +1,8 @@
 import type { Process } from '../core/types.ts';
 
 /**
- * Returns the command of a process as text for people. A line of the Procfile is shown without `bash -c`, which runs
- * it.
+ * Returns the command of a process as text for people. If the command is a line of the Procfile, leaves out the `bash
+ * -c` with which the server runs this line.
  */
 export function commandLine({ command }: Pick<Process, 'command'>): string {
   const [shell, option, line] = command;

@@ -4,7 +4,7 @@ import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { escapeHtml } from '../core/text/escape-html.ts';
 
-/** The reason why a web request gets no answer from a tool. */
+/** The reason why a web request gets no answer from a tool. It decides which page the visitor sees. */
 export type Obstacle =
   | { readonly kind: 'none' }
   /** `to`: the tool's new name. `address`: its new web address. Null if the new name cannot be a host name. */

@@ -25,8 +25,8 @@ export async function untilGivenUp(ended: Promise<unknown>, signal: AbortSignal)
 export const OPENED = 'opened\n';
 
 /**
- * Returns the process that a `run` command starts. If the first word is a process type of the release's artifact,
- * the command of this type runs with the other words as arguments. Otherwise the words themselves are the command.
+ * Returns the process that `run WORDS` starts. If the first word is a process type of the release's artifact, the
+ * command of this type runs with the other words as arguments. Otherwise the words themselves are the command.
  *
  * @see https://devcenter.heroku.com/articles/one-off-dynos#formation-dynos-vs-one-off-dynos
  */
@@ -62,8 +62,8 @@ export const SCRIPT = '/usr/bin/script';
 /**
  * A shell script that runs a command in a terminal. A loop beside the command reads sizes from a pipe, and gives them
  * to the terminal; the kernel then sends SIGWINCH to the command. When the pipe ends, the client has disconnected, and
- * the loop sends SIGHUP to the command. If stty fails, the loop sends nothing: the command has ended, and another
- * process may have got the process id of the command.
+ * the loop sends SIGHUP to the command. If stty fails, the loop sends no SIGHUP: the command has ended, and another
+ * process may have got its process id.
  */
 const IN_TERMINAL = `folder=$1 leader=$$
 stty rows "$2" cols "$3"

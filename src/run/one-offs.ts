@@ -76,7 +76,11 @@ export class OneOffs {
       // caller ended the command, the caller gets the reason that it gave. Otherwise a DeployError gives the reason.
       if (error !== signal.reason || oneOff.signal.aborted) throw error;
       if (ending.signal.aborted)
-        throw new DeployError('ONE_OFF_FAILED', 'the tool was ended or renamed', 'Run the command again.');
+        throw new DeployError(
+          'ONE_OFF_FAILED',
+          'the tool was ended or renamed before the command started',
+          'Run the command again.',
+        );
       throw this.#closing.signal.aborted
         ? shuttingDown()
         : new DeployError(

@@ -233,8 +233,8 @@ export interface ToTry extends Pick<RollOut, 'release' | 'toolNumber' | 'replica
 export interface ObjectChange {
   readonly kind: string;
   /**
-   * The name of the cluster object. If each rollout makes the object anew, the process type instead, or `config` for the
-   * Secret of the config vars.
+   * The name of the cluster object. For an object that each rollout makes anew, this is the process type instead, or
+   * `config` for the Secret of the config vars.
    */
   readonly name: string;
   readonly change: 'created' | 'changed' | 'removed';
@@ -244,8 +244,8 @@ export interface ObjectChange {
 export interface TriedRollout {
   readonly objects: readonly ObjectChange[];
   /**
-   * Whether the quota of the namespace has room for the new processes beside the processes that run now. An error says
-   * why it has none. Null if the server cannot know, or if the rollout would start nothing.
+   * `has-room` if the quota of the namespace has room for the new processes beside the processes that run now. If the
+   * quota has no room, the error that says why. Null if the server cannot know, or if the rollout would start nothing.
    */
   readonly quota: 'has-room' | DeployError | null;
 }
@@ -291,7 +291,7 @@ export interface Runtime {
    */
   tryOut(rollOut: ToTry): Promise<TriedRollout | null>;
   /**
-   * Makes a live release run again after a start of the server. Keeps processes that still run in a cluster. May return
+   * Makes a live release run again after a start of the server. In a cluster, processes that still run stay. May return
    * before the processes are healthy. From then on, processes that end are restarted.
    */
   resume(release: Release, toolNumber: number, replicas: Replicas): Promise<void>;

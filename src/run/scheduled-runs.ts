@@ -44,7 +44,7 @@ export class ScheduledRuns {
     return this.last(tool, type) ?? this.#records.last(tool, type);
   }
 
-  /** Returns how many scheduled processes of a tool, of whatever release, have a run that has not ended. */
+  /** Returns how many scheduled processes of a tool, in all its releases together, have a run that has not ended. */
   underWay(tool: string): number {
     return [...this.#runs].filter(([name, run]) => name.startsWith(key(tool, '')) && run.endedAt === null)
       .length;

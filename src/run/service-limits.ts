@@ -1,7 +1,7 @@
 import { mebibytes } from '../core/text/mebibytes.ts';
 import type { ProcessSettings, Release } from '../core/types.ts';
 
-/** Returns the settings of a process type in the tool's files, overridden by the sizes that `scale` has set. */
+/** Returns the settings that the tool's files give to a process type. Sizes that `scale` has set override them. */
 export function settingsOf({ artifact, sizes = {} }: Release, processType: string): ProcessSettings {
   const own =
     processType === 'web'
@@ -11,8 +11,8 @@ export function settingsOf({ artifact, sizes = {} }: Release, processType: strin
 }
 
 /**
- * Returns how many bytes of memory a process of the release may use. This is the operator's limit, or what the tool
- * asks for if that is lower.
+ * Returns how many bytes of memory a process of the release may use. This is what the tool asks for, but at most the
+ * operator's limit.
  */
 export function memoryLimit(release: Release, processType: string, runMemory: number): number {
   const most = mostMemory(release, runMemory);

@@ -1,7 +1,7 @@
 /** The result of a question that got no answer in time. */
 export type TooLate = 'too late';
 
-/** How long the second of two open questions waits for its answer, in milliseconds. */
+/** How many milliseconds a call of `next` waits for an answer. The second of two open questions then gives up. */
 const MAX_SECOND_MS = 10_000;
 
 /**

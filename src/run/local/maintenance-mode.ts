@@ -3,8 +3,8 @@ import type { Release } from '../../core/types.ts';
 import { outputOfShell } from '../../sandbox/process/shell.ts';
 import { MAX_PAGE_BYTES, PAGE_PLACES, pageTooLarge } from '../words/maintenance-words.ts';
 
-// Prints which of the places `$3` and later has a page in the folder `$1`, and then the first `$2` bytes of the page.
-// Follows no link.
+// The arguments are a folder, a number of bytes, and paths below the folder. Prints the first of these paths that is a
+// file, and then at most this many bytes of the file. Prints an empty line if no path is a file. Follows no link.
 const SCRIPT = `root=$1 most=$2; shift 2
 for place; do
   at=$root
@@ -57,8 +57,9 @@ export class Maintenance {
   }
 
   /**
-   * Runs a program, because processes of the release can hold the locks of its folders for minutes. If the server waited
-   * itself, its work with all other files would stop.
+   * Reads the release's own page. Null if the release has none. A program reads the file, because processes of the
+   * release can hold the locks of its folders for minutes. If the server itself waited for a lock, its work with all
+   * other files would stop.
    */
   async #pageOf(release: Release): Promise<string | null> {
     const root = join(release.artifact.reference, 'workspace');

@@ -28,8 +28,8 @@ export class LineRoom {
   }
 
   /**
-   * Reserves as much memory as a reader that holds none may hold, but at most `most` characters. @returns how many
-   * characters are reserved.
+   * Reserves memory for a reader that holds no memory yet: an eighth of the free memory or `MIN_CHARACTERS_OF_ONE`, if
+   * that is more, but at most `most` characters. @returns how many characters are reserved.
    */
   reserve(most: number): number {
     const free = MAX_CHARACTERS_OF_ALL - this.#held;

@@ -28,7 +28,7 @@ export interface ToolLogOptions {
   readonly room?: LineRoom;
 }
 
-/** About the most characters of memory for one line. A reader reserves memory for as many lines as it asks for. */
+/** A reader reserves this many characters of memory for each line that it asks for. Hardly any line needs more. */
 const LINE_CHARACTERS = 20 * 1024;
 /**
  * How much older than its neighbours a line may be. The lines of a file are nearly in the order of their times: after a
@@ -44,8 +44,9 @@ const MAX_PROCESSES = 200;
 /**
  * Stores the output of a tool's processes. `web.1.log` has lines of the form `TIMEvN TEXT`, where vN is the release, or
  * `TIME TEXT` without a release. `web.1.log.1` is the previous file. Only one task at a time has the turn to write to
- * the files or to open them. A reader who follows the log also reads the older lines in one turn, so that it misses no
- * line and gets none twice. Other readers read after their turns, and delay no line of the tool.
+ * the files or to open them. A reader that follows the log reads the older lines during its turn, so that it misses no
+ * line and gets no line twice. Other readers only open the files during their turns and read them afterwards, so they
+ * delay no line of the tool.
  */
 export class ToolLog {
   readonly #options: ToolLogOptions;
@@ -285,7 +286,7 @@ function written({ at, version, text }: LogLine): string {
 }
 
 /**
- * Reads a line of a log file. The release is null if the line names none: early versions of this server wrote no
+ * Reads a line of a log file. `version` is null if the line names no release: early versions of this server wrote no
  * releases.
  */
 function parsedLine(process: string, line: string): LogLine {

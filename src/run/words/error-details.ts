@@ -31,7 +31,7 @@ export function errorDetails(lines: readonly string[], index: number): string {
   return text.endsWith(':') && next !== '' && !/^at /.test(next) ? `${text} ${next}` : text;
 }
 
-/** The last place in these lines: `app.py line 5: `. Empty if they name none. */
+/** The last place in these lines: `app.py line 5: `. Empty if no line names a place. */
 function placeAbove(lines: readonly string[]): string {
   const [, python, pythonLine, node, nodeLine] =
     PLACE.exec(lines.findLast((line) => PLACE.test(line)) ?? '') ?? [];

@@ -88,7 +88,7 @@ const PACKAGES: Readonly<Record<string, string>> = {
   yaml: 'pyyaml',
   decouple: 'python-decouple',
 };
-/** Names that tools give to the file that starts them. */
+/** Names of modules that are usually the tool's own main file, and not a package to install. */
 const OWN_PROGRAMS = new Set([
   'app',
   'main',
@@ -102,12 +102,12 @@ const OWN_PROGRAMS = new Set([
   'src',
   'backend',
 ]);
-/** Names that tools give to files that are often not in the repository. */
+/** Names of modules that are usually the tool's own settings, which are often not in the repository. */
 const OWN_SETTINGS = new Set(['config', 'settings', 'credentials', 'local_settings', 'secret', 'keys']);
 /** Matches errors about parts of Python's own modules that newer versions no longer have. */
 const NO_LONGER_IN_PYTHON =
   /module '(?:collections|inspect|time|asyncio|pkgutil|gettext|fractions|ast|unittest|locale|math|platform|string|typing)' has no attribute|cannot import name '\w+' from '(?:collections|inspect|asyncio|fractions|typing|importlib|cgi)[\w.]*' \((?!\/layers\/|\/workspace\/)/;
-/** Errors whose texts name neither a package nor a file nor a variable, and what to do. */
+/** Errors whose texts name no package, file or variable that a hint needs, each with its hint. */
 const SENTENCES: readonly (readonly [error: RegExp, hint: string])[] = [
   [
     /Cannot use import statement outside a module/,
@@ -291,7 +291,7 @@ export function errorHint(
   return null;
 }
 
-/** What to do if Python does not find a module. */
+/** Returns the hint for a module that Python does not find. */
 function moduleHint(module: string): string {
   if (OWN_PROGRAMS.has(module))
     return `If ${module} is a file of the tool, the command starts in another folder than this file. Write the folder into the command, as in \`gunicorn --chdir FOLDER ${module}:app\`, or correct the name, and push again.`;
@@ -303,7 +303,10 @@ function moduleHint(module: string): string {
     : `Add ${found}, which has the module ${module}, to the requirements, and push again.`;
 }
 
-/** The variable that the last of these lines reads from the environment. Undefined if none does. */
+/**
+ * Returns the variable in the last of these lines that reads a variable of the environment. Undefined if no line reads
+ * one.
+ */
 function variableIn(lines: readonly string[]): string | undefined {
   return lines
     .slice(-MOST_ABOVE)
@@ -311,7 +314,10 @@ function variableIn(lines: readonly string[]): string | undefined {
     .findLast((name) => name !== undefined);
 }
 
-/** Returns the first group of the pattern that matches. Undefined if none does. */
+/**
+ * Returns what the first group of the pattern that takes part in the match has captured. Undefined if the text does not
+ * match.
+ */
 function firstGroup(pattern: RegExp, text: string): string | undefined {
   return pattern
     .exec(text)

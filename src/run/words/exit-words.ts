@@ -38,7 +38,7 @@ function diskWords(end: DiskEnd): string {
     case 'entries-of-tool':
       return `the processes of this tool made more than ${end.limit} files and folders together`;
     case 'open-files':
-      return `its processes made room for more than ${end.limit} open files together, mapped far too many files, or kept others from seeing which files it has mapped`;
+      return `its processes together made room for more than ${end.limit} open files, mapped far too many files into memory, or hid which files they had mapped`;
     case 'moving':
       return 'it moved files and folders all the time, so that their size could not be measured';
     case 'room':

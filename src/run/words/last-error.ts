@@ -37,13 +37,16 @@ const ERRORS = [
  */
 const EXCEPTION = /^\S(?:.{0,200}[\s:(])?(?:[A-Z]\w*)?(?:Error|Exception)(?: \[\w+\])?: \S/;
 
-/** Matches a line of Go's package log, which begins with the date and the time. `log.Fatal` prints one and ends the program. */
+/**
+ * Matches a line of Go's package log, which begins with the date and the time. `log.Fatal` prints such a line and then
+ * ends the program.
+ */
 const GO_LOG = /^\d{4}\/\d\d\/\d\d \d\d:\d\d:\d\d (?:\S+\.go:\d+: )?(?=\S)/;
 
 /**
- * Returns the last line that says why a process ended, with what the lines around it add, in at most 160 characters. If
- * no line begins with an error, returns the last line that has an error after other words, or that says that a variable
- * is not set. Null if no line does.
+ * Returns the last line that begins with an error, with what the lines around it add, in at most 160 characters. If no
+ * line begins with an error, returns the last line that has an error after other words, or that says that a variable is
+ * not set. Null if there is no such line either.
  */
 export function lastError(lines: readonly string[]): string | null {
   const cut = lines.map((line) => line.slice(0, MAX_LINE).trimEnd());

@@ -42,8 +42,8 @@ interface Change {
   isTold: boolean;
 }
 
-// How many milliseconds the check of a tool waits after a deletion: objects that belong to the deleted object disappear
-// a moment later.
+// How many milliseconds after a deletion a tool is checked. The objects that belong to the deleted object disappear a
+// moment after it.
 const SETTLE_MS = 1000;
 // How many milliseconds a pass over up to fifty tools takes. A pass checks each tool once.
 const PASS_MS = 10_000;
@@ -212,7 +212,7 @@ export class Drift implements PodListener {
     if (drift.failure === message) return;
     drift.failure = message;
     if (!alarmAbout(log, error, { tool }))
-      log.error({ tool, code, why: message }, 'deleted objects of a live release not made again');
+      log.error({ tool, code, why: message }, 'deleted objects of a live release cannot be made again');
   }
 
   #note({ kind, metadata }: PresentObject): void {
@@ -242,7 +242,7 @@ export class Drift implements PodListener {
       const replicas = now === undefined ? {} : { replicas: now.spec?.replicas ?? 1 };
       const { name, by } = change;
       const facts = { tool, version: rollout.release.version, object: name, by, ...replicas };
-      log.warn(facts, 'changed outside of this server and left as it is');
+      log.warn(facts, 'an object of a live release was changed outside of this server: it stays as it is');
     }
   }
 

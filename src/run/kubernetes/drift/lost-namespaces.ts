@@ -22,8 +22,8 @@ export class LostNamespaces {
   }
 
   /**
-   * Returns the namespace that the tool's live release has lost, until all objects of that release exist again.
-   * Otherwise null.
+   * Returns the namespace that the tool's live release has lost. Null if the release has lost none, or if all its
+   * objects exist again.
    */
   of(tool: string): LostNamespace | null {
     const lost = this.#lost.get(tool);

@@ -14,7 +14,8 @@ const INSIDE_4 = [
   '172.16.0.0/12',
   '192.168.0.0/16',
 ];
-// The addresses of the last two networks contain IPv4 addresses: NAT64 (RFC 6052) and 6to4 (RFC 3056).
+// The last two networks are NAT64 (RFC 6052) and 6to4 (RFC 3056). Their addresses contain IPv4 addresses, so a tool
+// could reach inside IPv4 addresses through them.
 const INSIDE_6 = ['fc00::/7', 'fe80::/10', '64:ff9b::/96', '2002::/16'];
 
 export interface NetworkPolicyOptions {

@@ -20,8 +20,8 @@ const MAX_ASKED = 32;
 const ANSWER_MS = 2000;
 const AGAIN_MS = 5000;
 /**
- * If more ports than this give no answer, none of these counts as open: the node is busy, or a network policy drops
- * packets.
+ * If more ports than this answer late or cannot be reached, none of these ports counts as open: the node is busy, or a
+ * network policy drops packets.
  */
 const MAX_LATE = 2;
 /**

@@ -65,7 +65,9 @@ export class PodProbe {
     return this.#end.aborted;
   }
 
-  /** True if the time limit cut the newest question so short that its result says nothing. */
+  /**
+   * True if the newest question to the pod had so little time left before the time limit that its result says nothing.
+   */
   get wasCutShort(): boolean {
     return this.#end.aborted && this.#tookMs < MIN_LOOK_MS;
   }

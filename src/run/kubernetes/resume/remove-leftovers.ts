@@ -15,9 +15,9 @@ import { cronJobsOf } from '../schedules/schedules.ts';
  * Secrets. If the store has no live release of the tool, but the cluster has a rollout that went live, this rollout
  * stays: the store is new or has lost its releases.
  *
- * @returns false if leftovers could not be removed although nothing of the tool is live: the namespace is missing, is
- * being deleted, or gives this server too few rights.
- * @throws DeployError if the API refuses the call or does not answer, or if this server stops.
+ * @returns false if nothing of the tool is live, and the leftovers could not be removed because the namespace is
+ * missing, is being deleted, or gives this server too few rights.
+ * @throws DeployError if the API refuses the call for another reason or does not answer, or if this server stops.
  */
 export async function removeLeftovers(live: LiveRollouts, tool: string, namespace: string): Promise<boolean> {
   try {

@@ -111,7 +111,7 @@ async function changesOf(
   });
 }
 
-/** Creates the Deployments of named commands that had no Deployment, because nobody had scaled them. */
+/** Creates the missing Deployments of named commands. A named command has no Deployment until somebody scales it. */
 async function makeMissing(
   parts: ObjectParts,
   { rollout, toolNumber }: RolloutStart,

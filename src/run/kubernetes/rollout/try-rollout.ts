@@ -232,7 +232,10 @@ function wantedOf(parts: ObjectParts, options: ReleaseOptions): Any[] {
   ];
 }
 
-/** Returns the disruption budget of a Deployment that does not exist yet. So the budget has no owner. */
+/**
+ * Returns the disruption budget for a Deployment that does not exist yet. The budget has no owner, because the owner
+ * would be that Deployment.
+ */
 function budgetOf(deployment: Applied<V1Deployment>): Any {
   const { metadata, spec } = deployment as V1Deployment & Applied<V1Deployment>;
   return {

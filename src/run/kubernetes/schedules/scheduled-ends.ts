@@ -21,8 +21,9 @@ export interface ScheduledEndsOptions {
 }
 
 /**
- * If the pod of a run is deleted at most this many milliseconds before the time limit of the run, counted from the
- * creation of the pod, the limit counts as the reason. The limit of a Job begins a little before its pod exists.
+ * A run counts as ended by its time limit if its pod is deleted at most this many milliseconds before the limit. This
+ * server counts the limit from the creation of the pod, but the cluster counts it from the start of the Job, a little
+ * earlier.
  */
 const APART_MS = 5000;
 

@@ -33,8 +33,8 @@ const MAX_PART = 0.25;
  */
 const [GROWN_ENTRIES, GROWN_BYTES, GROWN_MS] = [500, 8 * 1024 * 1024, 2000];
 /**
- * On a nearly full disk, sandboxes are stopped, or a process with a large folder that grows slowly is ended, only if, in
- * the last `SLOW_MS` milliseconds, no process was ended to make room.
+ * How many milliseconds the server waits, on a nearly full disk, after it has ended a process to make room. Only then
+ * does it stop sandboxes, or end a process whose large folder grows slowly.
  */
 const SLOW_MS = 10_000;
 /**
@@ -42,14 +42,15 @@ const SLOW_MS = 10_000;
  */
 const SECRETS_MS = 2000;
 /**
- * If more than this part of the disk, and more than `run_disk`, is used and by no folder that was measured, all sandboxes are stopped
- * for a moment and measured. Builds use such space too, so a smaller part would stop tools often.
+ * If the disk has lost more than this part of its bytes, and more than `run_disk`, to no measured folder
+ * (`#lostBytes`), the server stops all sandboxes for a moment and measures them. Builds use such bytes too, so a
+ * smaller part would stop tools often.
  */
 const MAX_LOST_PART = 0.1;
 /**
- * If the disk is nearly full and a measurement for which sandboxes were stopped led to the end of no process, the next
- * one follows at the earliest after this many milliseconds. So sandboxes are not stopped in vain again and again. If a
- * large folder grows slowly, a measurement is never in vain.
+ * If the disk is nearly full, and the server has stopped sandboxes to measure them but found no process to end, it
+ * stops them again at the earliest after this many milliseconds. It need not wait if a large folder grows slowly,
+ * because it can then always end a process.
  */
 const STOPPED_MS = 30_000;
 /** The shortest time between two measurements for which sandboxes are stopped because of `#lostBytes`, in milliseconds. */
@@ -61,7 +62,8 @@ const LOST_MS = 10 * 60_000;
 const REST = 19;
 /**
  * At least this part of a check's duration counts as processor time, because the check may have read from the disk. A
- * larger part would let a program that moves folders make the pauses long: the check has to wait for it.
+ * larger part would let a program make the pauses long by moving folders, because the check has to wait for such a
+ * program.
  */
 const WAITING_PART = 0.15;
 
@@ -129,8 +131,9 @@ export class DiskWatch {
   #known: { readonly free: number; readonly used: number } | null = null;
   #slowTurnAt = Number.NEGATIVE_INFINITY;
   /**
-   * Since when each search has found processes that may hide deleted files, but never the same process as the search
-   * before. Null if the newest search found no such process, or found the same process again.
+   * The time, as `performance.now()` gives it, since which each search has found processes that may hide deleted files,
+   * but other processes than the search before. Null if the newest search found no such process, or the same process
+   * again.
    */
   #suspectSince: number | null = null;
 
@@ -139,9 +142,9 @@ export class DiskWatch {
   }
 
   /**
-   * Watches the folder of a process. Calls `onOver` once if the process must end, because its folder or all folders of
-   * its tool together exceed a limit, it can hold too many files open or moves them all the time, or the disk is nearly
-   * full. Disposing the result ends the watch.
+   * Watches the folder of a process. Calls `onOver` once if the process must end: because its folder, or all folders of
+   * its tool together, exceed a limit; because it can hold too many files open, or moves its files all the time; or
+   * because the disk is nearly full. Disposing the result ends the watch.
    */
   watch(place: WatchedFolder, onOver: (end: DiskEnd) => void): Disposable {
     const use = { bytes: 0, entries: 0 };
@@ -196,8 +199,8 @@ export class DiskWatch {
    * Measures all watched folders and ends processes that exceed a limit. If `cause` is `bytes` or `entries` (inodes),
    * measures only these.
    *
-   * @returns what measuring the folders cost, in milliseconds. Much less if a folder could not be measured, so that it
-   * is soon tried again.
+   * @returns the cost of this check in milliseconds, which decides how long the pause after the check is. If a folder
+   * could not be measured, returns much less than the cost, so that the next check comes soon.
    */
   async #weigh(cause: LookCause): Promise<number> {
     const folders = [...this.#watched.keys()];
@@ -238,8 +241,8 @@ export class DiskWatch {
   }
 
   /**
-   * How many more bytes the disk has lost than the watched folders have gained. Builds use them, or a process moves its
-   * files all the time so that the measurements miss them.
+   * Returns how many more free bytes the disk has lost since `#known` than the watched folders have gained. Builds use
+   * these bytes, or a process hides its files from the measurements by moving them all the time.
    */
   #lostBytes(free: number): number {
     const used = [...this.#watched.values()].reduce((sum, { use }) => sum + use.bytes, 0);
@@ -317,8 +320,8 @@ export class DiskWatch {
     const now = performance.now();
     this.#suspectSince = found.size === 0 || secretive.length > 0 ? null : (this.#suspectSince ?? now);
     if (secretive.length > 0) return this.#endForRoom(secretive);
-    // Wait first, because the next search may find the same process again. But processes that seem to hide files in
-    // turn, or that are ended again and again, must not protect slowly growing folders for ever.
+    // Do nothing yet, because the next search may find the same process again. But do not wait for ever: processes that
+    // take turns in hiding files, or that are ended again and again, must not protect slowly growing folders.
     if (now - (this.#suspectSince ?? Number.NEGATIVE_INFINITY) < SLOW_MS) return;
     if (now - this.#endedAt < SLOW_MS && now - this.#slowTurnAt < 3 * SLOW_MS) return;
     await this.#endMoving(measure, lowMs);
@@ -332,7 +335,8 @@ export class DiskWatch {
     const slow = this.#growing('slowly', measure)
       .filter(({ use }) => isMuch(use))
       .slice(0, 1);
-    // A slowly growing process is innocent if another one hides the files that fill the disk. So always measure first.
+    // A process whose folder grows slowly is innocent if another process hides the files that fill the disk. So always
+    // measure first.
     if (this.#isStopping || (slow.length === 0 && performance.now() < this.#nextStopAt)) return;
     this.#slowTurnAt = performance.now();
     const [most] = await this.#hidingTools(measure);
@@ -351,8 +355,9 @@ export class DiskWatch {
    */
   async #hidingTools(measure: 'bytes' | 'entries'): Promise<HidingTool[]> {
     this.#isStopping = true;
-    // The last check may have measured only bytes or only files, whichever the disk lacks. So compare only that measure.
-    // Remember it, because checks that run meanwhile may see the hidden files of stopped sandboxes.
+    // The last check may have measured only bytes or only files, whichever the disk lacks. So compare only that
+    // measure. Copy its values before the sandboxes stop, because checks that run meanwhile may see the hidden files of
+    // stopped sandboxes.
     const known = [...this.#watched.values()].map((watched) => ({ watched, known: watched.use[measure] }));
     const uses = await useWhileStopped([...this.#watched.keys()]).catch(() => new Map<string, DiskUse>());
     this.#isStopping = false;
@@ -364,7 +369,7 @@ export class DiskWatch {
     const tools = Map.groupBy(all, ({ watched }) => watched.toolNumber)
       .values()
       .map((ofTool) => {
-        // The processes that this leaves out do not hide much, not even together.
+        // Leaves out processes that hide little. Even all of these together do not hide much.
         const hiding = ofTool.filter(({ hidden }) => isMuchHidden(hidden * ofTool.length));
         const hidden = hiding.reduce((sum, one) => sum + one.hidden, 0);
         return { hiding, hidden, used: ofTool.reduce((sum, { used }) => sum + used, 0) };
@@ -373,9 +378,9 @@ export class DiskWatch {
   }
 
   /**
-   * Returns the processes of one tool whose folders the last check could not measure: of the tool with the most such
-   * processes. If the check has missed most tools, perhaps because the machine is slow, returns only the process that
-   * started last.
+   * Returns processes whose folders the last check could not measure: those of the one tool that has the most of them.
+   * If the check has missed most tools, perhaps because the machine is slow, returns only the process that started
+   * last.
    */
   #missed(): readonly Watched[] {
     const all = [...this.#watched.values()].sort((a, b) => b.startedAt - a.startedAt);
@@ -412,7 +417,7 @@ function isMuch({ bytes, entries }: DiskUse): boolean {
   return entries > GROWN_ENTRIES || bytes > GROWN_BYTES;
 }
 
-/** Returns those of `all` that belong to one tool: to the tool with the most of them. */
+/** Returns the processes of the tool that has the most processes in `all`. */
 function ofOneTool(all: readonly Watched[]): readonly Watched[] {
   const tools = Map.groupBy(all, ({ toolNumber }) => toolNumber);
   return [...tools.values()].sort((a, b) => b.length - a.length)[0] ?? [];

@@ -282,7 +282,7 @@ class RunOutput {
   }
 }
 
-/** Removes the end of a cut line. Half a secret may stand there, which masking does not find. */
+/** Removes the end of a cut line, because masking does not find a half secret there. */
 function withoutHalves(text: string, longest: number): string {
   if (!text.endsWith(CUT)) return text;
   return text.slice(0, Math.max(0, Math.min(Math.floor((text.length * 3) / 4), text.length - longest))) + CUT;

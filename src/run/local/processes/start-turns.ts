@@ -2,7 +2,10 @@ import { setTimeout as wait } from 'node:timers/promises';
 import { ConcurrencyLimit, KeyedConcurrencyLimit } from '../../../core/concurrency/concurrency-limit.ts';
 import type { ToolName } from '../../../core/names.ts';
 
-/** A start counts as taking this many milliseconds at most, so that one that hangs does not hold up the others. */
+/**
+ * A start keeps its turn for at most this many milliseconds before the rest, so that a start that hangs does not hold
+ * up others.
+ */
 const MOST_MS = 500;
 const NEVER = new AbortController().signal;
 
@@ -14,9 +17,7 @@ const NEVER = new AbortController().signal;
  * If several tools wait, they take turns.
  */
 export class StartTurns {
-  /**
-   * For scheduled runs, `run` and `exec`: people can begin many of these at once, and they can wait.
-   */
+  /** For scheduled runs, `run` and `exec`: many of these can begin at once, and a wait does little harm. */
   static readonly RUNS = { atOnce: 1, rest: 3 };
   /** For the processes of a rollout, and for restarts: visitors wait for these. */
   static readonly ROLLOUTS = { atOnce: 4, rest: 0.5 };
@@ -26,8 +27,8 @@ export class StartTurns {
   readonly #rest: number;
 
   /**
-   * @param options - `atOnce`: how many tools may start a process at the same time. `rest`: after a start, its turn goes
-   * on for this many times as long as the start has taken.
+   * @param options - `atOnce`: how many tools may start a process at the same time. `rest`: after a start, the tool
+   * keeps its turn for this many times as long as the start has taken.
    */
   constructor({ atOnce, rest }: { readonly atOnce: number; readonly rest: number }) {
     this.#all = new ConcurrencyLimit(atOnce);

@@ -56,7 +56,7 @@ export function isOrder(name: string): boolean {
   return OF_FRONT_SERVERS.includes(name);
 }
 
-/** Removes these header fields of a tool's answer. */
+/** Removes from a tool's answer the header fields that are orders to a server in front of this one. */
 export function dropOrders(headers: IncomingMessage['headers']): void {
   for (const name of OF_FRONT_SERVERS) delete headers[name];
 }
