@@ -26,7 +26,7 @@ export function outOfDisk(limitBytes: number, largest: string): DeployError {
 export function tooManyOpenFiles(limit: number): DeployError {
   return new DeployError(
     'BUILD_OUT_OF_DISK',
-    `the programs of the build opened too many files at the same time (together, they could have more than ${limit} open), or mapped far too many files into memory`,
+    `the programs of the build opened too many files at the same time (together, they made room for more than ${limit}), or mapped far too many files into memory`,
     'Let the build run fewer programs at the same time, or close files when they have been read.',
   );
 }
@@ -128,7 +128,7 @@ const START_OF_PROCESS = /fork|spawn|pthread_create|BlockingIOError/;
 const NO_RESOURCE = ['Resource temporarily unavailable', 'EAGAIN'];
 const LOOK_ABOVE = 'Look for the first error in the lines above, correct it, commit and push again.';
 const CORRECT_IT = 'Correct this, commit and push again.';
-/** The hint if the buildpack itself printed why it failed, in a sentence that tells people to ask the operator. */
+/** The hint if the buildpack itself printed why it failed, in a sentence that already says to ask the operator. */
 const THEN_PUSH = 'Then push again.';
 const TOO_LARGE = /File size limit exceeded|File too large|\bEFBIG\b/;
 const NO_SPACE = /No space left on device|Disk quota exceeded/;

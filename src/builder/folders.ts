@@ -70,8 +70,8 @@ export async function entriesIn(folder: string): Promise<Dirent[]> {
  * Copies folders to the same places below another folder, with the owners of their files, and lets the owners write to
  * the copies. Shares disk blocks with the originals if the file system can.
  *
- * One program copies all folders, so a file with a name in each of them is copied once. A program for each folder would
- * copy the file a hundred times, so that a build within its limits could fill the disk.
+ * One program copies all folders, so a file that has a hard link in each of them is copied once. A program for each
+ * folder would copy such a file once for each folder. A build within its limits could then fill the disk.
  *
  * @param paths - The paths of the folders below `from`. They must not exist below `to`.
  */
@@ -172,8 +172,8 @@ export async function sweepFolder(folder: string): Promise<void> {
 
 /**
  * Takes the write permission of files from their owner too; `sweepFolder` has taken it from everyone else. Folders stay
- * writable, so that an ordinary rm can remove the data folder. But if a path is too long for chmod, the folders at too
- * long paths lose it.
+ * writable, so that an ordinary rm can remove the data folder. But if a path is too long for chmod, folders whose paths
+ * are too long are no longer writable either.
  */
 export async function protectFiles(folder: string): Promise<void> {
   try {

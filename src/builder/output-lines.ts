@@ -62,8 +62,8 @@ export class OutputLines {
 }
 
 /**
- * Returns at most 16 kB of the text, and never its last quarter: the text may end within a secret, and a part of a
- * secret is not masked.
+ * Returns at most 16 kB from the beginning of the text, and leaves out at least its last quarter. The text may end
+ * within a secret, and a part of a secret is not masked.
  */
 function cut(text: string): string {
   const bytes = Buffer.from(text);

@@ -31,7 +31,7 @@ export interface ResolvedPlan {
   readonly entries: readonly PlanEntry[];
 }
 
-/** One alternative of a buildpack, in a combination that is tried. */
+/** The alternative of one buildpack in the combination that is tried now. */
 interface Option {
   readonly id: string;
   readonly isOptional: boolean;

@@ -50,7 +50,7 @@ export class EnvLength {
   }
 }
 
-/** For each environment: how much `addEnvFolder` has read for it so far. */
+/** For each environment: how many characters `addEnvFolder` has read from `env` folders for it so far. */
 const readFor = new WeakMap<Environment, EnvLength>();
 
 /** The paths of the layers, on this machine and inside the sandbox. */
@@ -121,7 +121,7 @@ export async function readEnvFolder(
 ): Promise<Map<string, string>> {
   const entries = await orTooLarge(listPlainFolder(root, parts));
   length.add((1 + entries.length) * FILE_LENGTH);
-  // `listPlainFolder` finds no files behind links, so the parts of this path need no look again.
+  // `listPlainFolder` finds no files behind links, so the parts of this path need not be checked again.
   const folder = join(root, ...parts);
   const texts = new Map<string, string>();
   for (const { name, isFile } of entries) {

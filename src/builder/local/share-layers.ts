@@ -9,7 +9,7 @@ import { saysSame } from './shared-files.ts';
 import type { LayerPlaces } from './tool-cache.ts';
 
 const PROGRAM = fileURLToPath(new URL('share-program.ts', import.meta.url));
-/** Sharing may take this long. Otherwise, the files that are not shared yet stay as they are. */
+/** Sharing the files of a build may take this many milliseconds. Files that are not shared by then stay as they are. */
 const LONGEST_MS = 20_000;
 
 export interface SharingOfBuild {

@@ -27,7 +27,10 @@ const MAX_BYTES = 1024 ** 3;
 const MAX_HOLES = 4096;
 /** A file with a longer path is not shared, because the paths of all folders of a layer are held in memory. */
 const MAX_PATH_BYTES = 1024;
-/** No more copies are kept than this, because the server looks at each of them when it removes an artifact. */
+/**
+ * The folder `shared` holds at most this many copies, because the server looks at each copy when it removes an
+ * artifact.
+ */
 const MAX_COPIES = 100_000;
 /**
  * The names of unfinished copies and links begin with this. No copy takes an hour, so an older unfinished copy was left

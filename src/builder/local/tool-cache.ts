@@ -30,10 +30,10 @@ const MAX_LAYERS = 100;
 export type Progressed = 'not started' | 'failed' | 'built';
 
 /**
- * Restores layers of earlier builds, by the rules of the buildpacks lifecycle. Launch layers of the newest artifact get
- * their metadata back. If they are cached, their content is copied, too. If they are not cached but later buildpacks
- * need them, they are not restored. Layers that only builds need are moved out of the cache. The table `types` of a
- * layer is never restored.
+ * Restores layers of earlier builds, by the rules of the buildpacks lifecycle. Of each launch layer of the newest
+ * artifact, the metadata are restored. If the layer is cached, its content is copied too. But a launch layer that is
+ * not cached and that later buildpacks need is not restored at all. Layers that only builds need are moved out of the
+ * cache. The table `types` of a layer is never restored.
  *
  * If the metadata of a layer have `linked = true`, its files belong to the server, and the build runs as another user,
  * the layer is not copied. Instead, the build gets hard links to the files, which it can delete and replace, but not
@@ -186,7 +186,7 @@ function isForBuilds(layer: Layer): boolean {
   return layer.isCache && !layer.isLaunch && layer.hasFolder;
 }
 
-/** A layer that the cache gets, and the layer as its file in the cache describes it. */
+/** A layer that is moved to the cache (`layer`), and what its file `NAME.toml` in the cache will say. */
 interface Kept {
   readonly layer: Layer;
   readonly told: Layer;

@@ -34,8 +34,8 @@ export interface Trial {
 }
 
 /**
- * The name and the number of the tool of a trial. The uid of the trial is computed from the number. A server numbers
- * its tools from 1, so hardly any real tool has the number 50,000.
+ * The name and the number of the made-up tool for which a trial builds. The uid of the trial is computed from the
+ * number. A server numbers its tools from 1, so hardly any real tool has the number 50,000.
  */
 const TOOL = 'buildpack-try';
 const TOOL_NUMBER = 50_000;

@@ -42,7 +42,10 @@ export function isReadByBuilds(name: string): boolean {
   return READ.has(name) || JOBS.has(name) || /^requirements.*\.txt$/.test(name);
 }
 
-/** Files that are meant for the same purpose as a file that builds read (`wanted`), and what to do with them. */
+/**
+ * Files that no build reads although they have the purpose of a file that builds read (`wanted`), and what to do with
+ * them.
+ */
 const INSTEAD: readonly (readonly [file: RegExp, wanted: string, advice: string])[] = [
   [/^(apt|apt-packages|apt-requirements)\.txt$/i, 'Aptfile', 'rename it to Aptfile'],
   [

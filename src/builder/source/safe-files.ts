@@ -98,8 +98,8 @@ async function openPlainFile(root: string, parts: readonly string[]): Promise<Fi
 }
 
 /**
- * Reads a file as `readPlainFile` does, but returns an empty text if the file is too large. For files that only lead to
- * warnings, or that other code refuses if they are too large.
+ * Reads a file as `readPlainFile` does, but returns an empty text if the file is too large. Use this for files that
+ * only lead to warnings, or that other code refuses if they are too large.
  */
 export async function readIfSmall(...file: Parameters<typeof readPlainFile>): Promise<string | null> {
   try {

@@ -94,8 +94,8 @@ export class Matcher {
   #turnAt = 0;
 
   /**
-   * True once after every few milliseconds of comparing. The caller should then let the event loop serve other
-   * requests.
+   * True if comparing has taken a few milliseconds since the last call that returned true. The caller should then let
+   * the event loop serve other requests.
    */
   isDue(): boolean {
     if (this.#steps - this.#turnAt < stepsOfTurn) return false;

@@ -8,10 +8,11 @@ const FOLDER = '/detected/buildpacks';
 const ORDER = '/detected/order.toml';
 
 /**
- * Makes a folder with links to the buildpacks of the image and of the tool, and an order file. In the order, one
- * buildpack stands for the buildpacks of the image: its buildpack.toml has the image's order. Only `procfile` is moved
- * from the image's order into the order file, because those of the tool's buildpacks that are not in `pre` or `post`
- * build directly before `procfile`. Exits with 1 if a buildpack of the tool has the id of a buildpack of the image.
+ * Makes a folder with links to the buildpacks of the image and of the tool, and an order file. In this order, one
+ * made-up buildpack stands for all buildpacks of the image: its buildpack.toml has the image's order. Only `procfile`
+ * is moved from the image's order into the order file, because the tool's buildpacks that are neither in `pre` nor in
+ * `post` build directly before `procfile`. Exits with 1 if a buildpack of the tool has the id of a buildpack of the
+ * image.
  *
  * The arguments are the order. Each buildpack of the tool is three words: its id, version and path. `.image` stands for
  * the buildpacks of the image, and `.procfile` for `procfile`. Then follow `--` and the command line of the detector.

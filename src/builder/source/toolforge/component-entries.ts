@@ -193,7 +193,7 @@ function assertName(yaml: SettingsFile, { name, kind, place, path }: ComponentEn
   if (!processType.test(name) || name.length > longestName) {
     throw yaml.refusal(
       path,
-      `the component ${place} cannot be the name of a component`,
+      `the name of the component ${place} is not valid`,
       `Use a name of lower-case letters, digits, - and _, with at most ${longestName} characters, and push again.`,
     );
   }

@@ -20,7 +20,7 @@ const relativePath = /(?<=^|[\s"';&])(?:\.\/)?[\w@+-][\w.@+-]*(?:\/[\w.@+-]+)+/g
 
 /** At most this many paths are looked up for the commands of one file, because hostile commands may name thousands. */
 const MAX_LOOKS = 1000;
-/** Of a path with more parts, only this many at its end are looked up. */
+/** If a path has more parts than this, only its last `MAX_DEPTH` parts are looked up. */
 const MAX_DEPTH = 32;
 
 /**

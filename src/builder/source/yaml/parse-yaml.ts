@@ -24,8 +24,8 @@ export type ParsedYaml =
 const MAX_DEPTH = 4;
 
 /**
- * How large a file may be once each alias stands for its content, in characters, and one more for each key, value and
- * list. A file without aliases is always smaller than this.
+ * The largest size of a file after each alias is replaced by its content: the number of characters, and one more for
+ * each key, value and list. A file without aliases is always smaller than this.
  */
 const MAX_EXPANDED = 256 * 1024;
 
@@ -84,8 +84,8 @@ export function parseYaml(text: string): ParsedYaml {
 }
 
 /**
- * The size of a document once each alias stands for its content, see `MAX_EXPANDED`. An alias within its own anchor has
- * no end, so its size is infinite.
+ * The size of a document after each alias is replaced by its content, counted as `MAX_EXPANDED` says. An alias within
+ * its own anchor has no end, so its size is infinite.
  */
 function expandedSize({ contents }: Document): number {
   const sizes = new Map<string, number>();

@@ -10,7 +10,7 @@ const MAX_BYTES = 16 * 1024;
  * start a thread.
  */
 const MAX_CHARACTERS_HERE = 1024;
-/** Even a hostile file takes a second only. */
+/** A thread that parses a file for longer than this is ended. Even a hostile file takes only a second. */
 const LONGEST_MS = 30_000;
 
 export interface SettingsFileOptions {
