@@ -10,7 +10,8 @@ export interface Mount {
   /**
    * A folder of this machine in which the sandbox puts the files that the command changes below `target`. The files of
    * `source` do not change. The folder must have the folders `changes`, `work` and `view`, owned by the tool's user. If
-   * the kernel cannot do this, or without isolation, `isWritable` alone decides.
+   * the kernel cannot do this, or without isolation, this field has no effect: the command can then change the files of
+   * `source` itself if `isWritable` is true.
    */
   readonly writesTo?: string;
 }

@@ -3,7 +3,8 @@ import { readFile, statfs } from 'node:fs/promises';
 /** The type of Btrfs in statfs(2). */
 const BTRFS = 0x9123683e;
 /**
- * If a user may have this many watches of epoll, a tool uses up its memory before it uses up the watches of its user.
+ * If each user may have this many watches of epoll (fs.epoll.max_user_watches), a tool reaches its memory limit before
+ * it uses up the watches of its user.
  */
 const ENOUGH_WATCHES = 2 ** 31 - 1;
 

@@ -40,7 +40,10 @@ const FAST_BYTES = 64 * 1024 * 1024;
 export class DiskPace {
   readonly #options: PaceOptions;
   #before: DiskSpace | null = null;
-  /** Since when each reading has found the disk nearly full. Null if the newest one did not. */
+  /**
+   * The time, as `performance.now()` gives it, since which every reading has found the disk nearly full. Null if the
+   * newest reading has not.
+   */
   #lowSince: number | null = null;
 
   constructor(options: PaceOptions) {
@@ -79,7 +82,10 @@ function fellFast(before: DiskSpace, { freeEntries, freeBytes, low }: DiskSpace)
   return before.freeBytes - freeBytes > FAST_BYTES ? 'bytes' : null;
 }
 
-/** Looks at the disk until it is nearly full. `signal` fires then. Dispose of this object when nobody waits for that. */
+/**
+ * Reads the free space of the disk until the disk is nearly full. Then `signal` fires. Dispose of this object when
+ * nobody waits for the signal any more.
+ */
 export class LowDisk implements Disposable {
   readonly #low = new AbortController();
   readonly #timer: NodeJS.Timeout;
@@ -88,7 +94,7 @@ export class LowDisk implements Disposable {
     const look = async () => {
       if ((await room.space()).low !== null) this.#low.abort();
     };
-    // If the disk cannot be looked at now, the next look tells.
+    // Ignore an error: the next look at the disk may succeed.
     this.#timer = setInterval(() => void look().catch(() => {}), TICK_MS).unref();
   }
 

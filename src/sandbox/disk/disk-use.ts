@@ -16,9 +16,10 @@ export interface DiskUse {
 export type DiskLimits = DiskUse;
 
 // Shell commands that measure the folders `$@`, a line for each. `du` and `find` walk by file descriptors and follow no
-// symbolic links, so they are safe while a tool's code changes a folder. Files that vanish meanwhile do not matter. But if
-// a folder is moved while they are below it, they leave the walk. `du` then prints no line for the whole, and `find`
-// does not come back to the top (`-depth`). Other programs for this purpose count the files that they have found.
+// symbolic links, so they are safe while a tool's code changes a folder. Files that vanish meanwhile do not matter. If
+// a folder is moved while one of them is below it, the program stops walking. `du` then prints no line for the folder
+// in `$@`, and `find` does not come back to this folder (`-depth`). So nobody takes the files found so far for all
+// files, as with other programs that count files.
 const BYTES = 'du -skx "$@"';
 const ENTRIES = `find "$@" -xdev -depth -printf '%d %H\\n' | awk '
   { top = substr($0, index($0, " ") + 1); count[top]++ }
@@ -104,7 +105,10 @@ async function inTime(
   return { lines: countedIn(output), processorMs: ((user ?? 0) + (system ?? 0)) * 1000 };
 }
 
-/** A program has to end after so many misses more than hits, if the first miss is so many milliseconds ago. */
+/**
+ * A program must end if at least `MAX_MISSES` more measurements have missed its folder than measured it, and the first
+ * of these misses is at least `MISSES_MS` milliseconds ago.
+ */
 const [MAX_MISSES, MISSES_MS] = [3, 10_000];
 
 /**
@@ -145,8 +149,9 @@ async function counts(command: string, argv: readonly string[], signal: AbortSig
 }
 
 /**
- * Returns what a command prints. With `seconds`, waits at most a second longer than these, or than `LOW_SECONDS` once
- * `low` fires: a program that waits for the lock of a folder in the kernel cannot be ended.
+ * Returns what a command prints. Waits for the command at most `seconds`, or `LOW_SECONDS` once `low` fires, and one
+ * second more. Then returns although the command still runs: a program that waits in the kernel for the lock of a
+ * folder cannot be ended. Without `seconds`, waits until the command ends.
  *
  * @returns `isWhole`: whether the command has succeeded.
  */

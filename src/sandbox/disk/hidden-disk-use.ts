@@ -176,10 +176,10 @@ const BELOW_FOLDERS = `find "$@" -maxdepth 0 -type l ! -lname "/run/*" \
 // This script finds processes that may hide deleted files in one of seven ways. Open files can wait in the queue of a
 // socket (SCM_RIGHTS, unix(7)). A process cannot be inspected if its program can be run but not read (execve(2)). If
 // this server is not root, it cannot see files that a process has mapped and closed. A process can have too many
-// descriptors to search in time. A process can change its memory all the time, so that nobody sees its mapped files. A
-// deleted file or folder keeps the folders above it, also if they are deleted. They may be large, and nobody sees them.
-// Nothing tells whether they are deleted: other folders can have their names by now. A Unix socket whose name was
-// deleted keeps its folders in the same way.
+// descriptors to search in time. A process can change its memory all the time, so that nobody sees its mapped files. An
+// open file or folder that was deleted keeps the folders above it on the disk, even if these were deleted too. Such
+// folders may be large, and the server cannot tell whether they were deleted, because other folders can have their
+// names by now. A Unix socket whose name was deleted keeps the folders above it in the same way.
 const HIDING = `device=$1; shift
 ${BY_SANDBOX}
 # Each process of a tool has a deleted pipe of this server as its output.

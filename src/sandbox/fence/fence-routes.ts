@@ -84,8 +84,8 @@ const SET_ROUTES_AGAIN = `${CHOOSE_FILE}\ntail -n +2 "$file" | ip -batch -`;
 const FIRST_LINE = 'rule add pref 32000 lookup main';
 
 /**
- * Returns the paths of the two route files in `folder`: one with all routes, and one without IPv6 routes, for
- * namespaces without IPv6, which would refuse these routes.
+ * Returns the paths of the two route files in `folder`: one with all routes, and one without IPv6 routes, because a
+ * namespace without IPv6 refuses IPv6 routes.
  */
 export function routeFiles(folder: string): [whole: string, withoutIpv6: string] {
   return [join(folder, 'fence'), join(folder, 'fence-without-ipv6')];

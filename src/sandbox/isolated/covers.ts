@@ -9,7 +9,7 @@ export interface Shown {
 
 /** Hides single files and folders from sandboxes if they lie in a folder that sandboxes may see. */
 export class Covers {
-  /** The paths of the hidden files and folders, and of hidden links, as `placesOf` returns them. */
+  /** The paths of the hidden files, folders and links, as `placesOf` returns them. */
   readonly #places: readonly string[];
 
   /**

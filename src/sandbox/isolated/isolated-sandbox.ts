@@ -58,7 +58,7 @@ export interface IsolatedOptions {
 /** The environment of pasta, setpriv and bwrap. The command in the sandbox does not get this environment. */
 export const WRAPPER_ENVIRONMENT = { PATH: '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin' };
 
-// The value of this flag in /proc/PID/fdinfo, on the processors that sandboxes run on.
+// The value of the flag O_CLOEXEC in /proc/PID/fdinfo, on the processors that sandboxes run on.
 const O_CLOEXEC = 0o2000000;
 
 /**
@@ -273,8 +273,8 @@ async function chownTrees(folders: readonly string[], uid: number): Promise<void
 const MAX_FEW = 100;
 
 /**
- * Does the work of `chownTrees` for a path with at most `MAX_FEW` files and folders, because to start a program takes
- * longer.
+ * Does the work of `chownTrees` for a path with at most `MAX_FEW` files and folders, because to start the program
+ * `chown` takes longer.
  *
  * @param left - How many files and folders may still be changed.
  * @returns false if the path has more files and folders. Some of them may then have been changed already.

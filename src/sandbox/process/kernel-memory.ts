@@ -5,7 +5,9 @@ import { outputOfShell } from './shell.ts';
 
 /** The interval at which the memory of the kernel is read. Reading it costs almost nothing. */
 const TICK_MS = 250;
-/** If the memory of the kernel grew by more than this since the last look at the sandboxes, the next look comes. */
+/**
+ * The next look at the sandboxes comes when the memory of the kernel has grown by this many bytes since the last look.
+ */
 const GROWN_BYTES = 32 * 1024 * 1024;
 /** The pause after a look is at least this many times as long as the look. */
 const REST = 1;

@@ -181,7 +181,7 @@ export class MemoryWatch {
     for (const [pid, watched] of ofTool) if (watched === ended) this.#end(pid, watched, true);
   }
 
-  /** How much memory the processes of one tool together may use. */
+  /** Returns how many bytes of memory the processes of one tool together may use. */
   #mostOf(ofTool: readonly Watched[], { totalBytes }: Machine): number {
     return Math.max(totalBytes * this.#partOfMachine, ...ofTool.map(({ limitBytes }) => limitBytes));
   }

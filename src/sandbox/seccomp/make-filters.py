@@ -62,7 +62,7 @@ F_SETLEASE, F_SETDELEG = 1024, 1040
 
 # A lock of an open file (OFD, fcntl_locking(2)) stays while the file waits in a socket, where the server cannot count
 # the locks. The commands F_OFD_GETLK, F_OFD_SETLK and F_OFD_SETLKW fail with the error of a kernel without such locks,
-# so that programs fall back to locks of the process. The number 39 is free.
+# so that programs fall back to locks of the process. The number 39 belongs to no command.
 OFD_LOCKS = range(36, 40)
 
 # These system calls fail as on a kernel that lacks them. The whole machine shares one number of contexts for
@@ -73,17 +73,17 @@ MISSING = {
     *("io_setup", "landlock_create_ruleset", "landlock_add_rule", "landlock_restrict_self", "memfd_secret"),
 }
 
-# These system calls succeed without effect. In the kernel, a program holds locks for which the server and other tools
-# wait, for example the lock of a folder or of the file system's journal. With a low priority and busy neighbours, it
-# would hold them for minutes.
+# These system calls succeed without effect, so that a tool cannot lower its priority. In the kernel, every program at
+# times holds locks for which the server and other tools wait, for example the lock of a folder or of the file system's
+# journal. A program with a low priority and busy neighbours would hold such a lock for minutes.
 PRIORITIES = {"ioprio_set", "sched_setattr", "sched_setparam", "sched_setscheduler", "setpriority"}
 
 # System calls that are allowed only with some arguments.
 ONLY_SOME = {"clone", "clone3", "close_range", "fcntl", "ioctl", "prctl", "socket", "socketpair"}
 
 AF_UNIX, AF_INET, AF_INET6, AF_NETLINK = 1, 2, 10, 16
-# The list of addresses (getifaddrs) and `ip` need only this protocol. By the others, a program can pass messages to
-# itself, in memory that no control group counts, or reach rarely used parts of the kernel.
+# The list of addresses (getifaddrs) and `ip` need only this protocol. By the other protocols of netlink, a program can
+# send messages to itself, which use memory that no control group counts, or reach rarely used parts of the kernel.
 NETLINK_ROUTE = 0
 # The protocols of Internet sockets: the usual one of the socket's type, ICMP, TCP, UDP, ICMPv6, UDP-Lite and MPTCP. If a
 # program asks for another one, such as SCTP, DCCP or L2TP, the kernel loads a rarely used part of itself.
