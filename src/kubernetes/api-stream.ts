@@ -93,7 +93,8 @@ export class LineCutter {
   }
 
   #withRest(part: string): string {
-    // To join strings again and again that are as long as possible would take much time.
+    // Drop `part` if the line is already cut: joining `part` to such a long string, again and again, would take much
+    // time.
     return this.#rest.length >= this.#mostCharacters ? this.#rest : this.#cut(this.#rest + part);
   }
 

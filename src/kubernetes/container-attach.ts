@@ -145,8 +145,8 @@ export class ContainerAttachment implements Disposable {
   }
 
   /**
-   * Takes the waiting bytes of the stream that has waited longest. So the server does not work for each byte if a
-   * command writes bytes one by one. Null if none wait.
+   * Takes all waiting bytes of one stream, of the output or of the errors: of the stream whose bytes have waited
+   * longest. So the server does not work for each byte if a command writes bytes one by one. Null if no bytes wait.
    */
   #next(): ContainerChunk | null {
     const [first] = this.#chunks;

@@ -55,8 +55,8 @@ const STAMP = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\S*$/;
  * restarts, and survives any outage of the API. Resolves when the container has ended for good, its pod no longer
  * exists, or the signal fires.
  *
- * @param room - Awaited before more of the log is read, so that a reader can make a container wait whose lines it cannot
- * write as fast as they come.
+ * @param room - Awaited before more of the log is read. So a reader that cannot write the lines as fast as they come
+ * makes the container wait.
  * @throws DeployError if the API refuses to read the pod. If it refuses to read the log, this tries again until the signal
  * fires.
  */
@@ -203,8 +203,8 @@ function comesBack({ spec }: V1Pod, container: string, exitCode: number): boolea
 }
 
 /**
- * True if the container is still being created, or if its pod has just disappeared. The next call of `containerStatus`
- * tells which.
+ * True if the error only says that the container is still being created, or that its pod has just disappeared. The next
+ * call of `containerStatus` tells which of the two is the case.
  */
 function isNotYet(error: unknown): boolean {
   return error instanceof ApiException && (error.code === 400 || error.code === 404);

@@ -71,10 +71,13 @@ function serverOf(kubeConfig: KubeConfig, name: string): string {
   if (found === null)
     throw badCluster(
       `the context ${name} names a cluster that does not exist`,
-      'its `clusters` have this name',
+      'the `clusters` of the kubeconfig have this name',
     );
   if (kubeConfig.getCurrentUser() === null)
-    throw badCluster(`the context ${name} names a user that does not exist`, 'its `users` have this name');
+    throw badCluster(
+      `the context ${name} names a user that does not exist`,
+      'the `users` of the kubeconfig have this name',
+    );
   // The Kubernetes library puts `undefined` into the address if there is a service account's token, but no
   // KUBERNETES_SERVICE_HOST in the environment.
   if (found.server.includes('//undefined'))

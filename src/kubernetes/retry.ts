@@ -41,7 +41,7 @@ export async function retrying<Result>(
 }
 
 /**
- * Retries a removal for at most 30 s. Takes no signal: objects are often removed because a signal has fired, and that
+ * Retries a removal for at most 30 s. Takes no signal, because objects are often removed after a signal has fired: that
  * signal would end the removal too.
  */
 export async function retryRemoval(action: () => Promise<unknown>): Promise<void> {
