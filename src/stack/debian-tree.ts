@@ -57,8 +57,8 @@ export async function makeTree(target: string, options: TreeOptions): Promise<vo
 }
 
 /**
- * A plain user cannot own a tree that mmdebstrap makes with the user ids of a namespace. So mmdebstrap makes an
- * archive, and tar unpacks it with the ids of this user.
+ * Makes the tree as an archive and unpacks it into `folder`. If a plain user ran mmdebstrap without an archive, the
+ * files of the tree would belong to user ids of a namespace, not to this user.
  */
 async function unpackInto(folder: string, options: TreeOptions): Promise<void> {
   await mkdir(folder);

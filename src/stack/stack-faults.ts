@@ -1,7 +1,8 @@
 import { DeployError } from '../core/errors.ts';
 
 /**
- * How programs of Debian are run: in English and without questions. They inherit all other variables of this process.
+ * The options with which programs of Debian are run: they print English and ask no questions. They inherit all other
+ * variables of this process.
  */
 export const PROGRAMS = {
   env: {

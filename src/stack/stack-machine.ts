@@ -15,7 +15,7 @@ const NEEDED = {
   tar: 'tar',
   unshare: 'util-linux',
 };
-/** A plain user also needs these programs, which make user namespaces. */
+/** If the user is not root, these programs are needed too: they make user namespaces. Each with its Debian package. */
 const NEEDED_BY_USERS = { newuidmap: 'uidmap', newgidmap: 'uidmap' };
 
 /**
