@@ -235,7 +235,7 @@ describe('a toolforge.yaml that is refused', () => {
     {
       name: 'a component with a name of 53 characters',
       text: one('command: x', 'scheduled', 'a'.repeat(53)),
-      message: /cannot be the name/,
+      message: /the name of the component .* is not valid/,
     },
     {
       name: 'a scheduled component with the name web',
@@ -261,7 +261,7 @@ describe('a toolforge.yaml that is refused', () => {
     {
       name: 'a component with the name __proto__',
       text: one('command: x', 'scheduled', '__proto__'),
-      message: /cannot be the name|no `run`/,
+      message: /is not valid|no `run`/,
     },
   ]) {
     test(`toolforge.yaml is refused, and the error says why and what to write instead: ${name}`, async () => {
