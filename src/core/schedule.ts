@@ -11,8 +11,8 @@ export const SCHEDULE_WORDS = ['@hourly', '@daily', '@weekly', '@monthly', '@yea
 export const START_DEADLINE_MS = 30_000;
 
 /**
- * The longest schedule. A list of all minutes, hours, days and months is shorter. Reading a much longer text would take
- * long.
+ * The most characters of a schedule. Even lists of all minutes, hours, days and months have fewer. To read a much
+ * longer text would take long.
  */
 const MAX_CHARACTERS = 500;
 

@@ -1,8 +1,8 @@
 const HOUR_MS = 60 * 60 * 1000;
 const DAY_MS = 24 * HOUR_MS;
 /**
- * A look at the clock counts as an hour old up to this much earlier, because a caller that looks every hour may look a
- * little early.
+ * A look at the clock counts as an hour old even if it is up to this much younger, because a caller that looks every
+ * hour may look a little early.
  */
 const SLACK_MS = 60 * 1000;
 
@@ -14,7 +14,8 @@ interface Look {
 
 /**
  * The time of day for work that deletes what is old. Somebody may set the clock of the machine wrong, and it may be
- * wrong when the machine starts. If it is wrong for less than an hour, nothing counts as old because of that.
+ * wrong when the machine starts. If the clock is wrong for less than an hour and then right again, nothing counts as
+ * old because of that.
  */
 export class SteadyTime {
   readonly #clock: () => number;

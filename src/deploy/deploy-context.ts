@@ -29,9 +29,12 @@ export interface DeployPlan {
   readonly deployment: Deployment;
   readonly commit: CommitId;
   readonly description: string;
-  /** The config vars of the new release, without random secrets that the release may add. */
+  /** The config vars of the new release, without the random secrets that the server adds when it makes the release. */
   readonly configVars: Readonly<Record<string, string>>;
-  /** The config vars from outside. The build and the processes get them too, and they win over `configVars`. */
+  /**
+   * The config vars from outside. The build and the processes get them too. If `configVars` has the same name, the
+   * value from outside counts.
+   */
   readonly outside: OutsideVars;
   /** The artifact of an earlier build to run again. Null if the deployment must build or copy one. */
   readonly artifact: Artifact | null;

@@ -39,7 +39,7 @@ export interface Deployed {
  *
  * @throws DeployError if a step fails; the signal's reason if the signal fires before the release is live. If the
  * reason is `ResumeLater` and the build continues or has just ended, throws BuildResumesLater, and the next server
- * continues.
+ * process continues the deployment.
  */
 export async function deploy(
   context: DeployContext,
@@ -106,7 +106,7 @@ export async function deploy(
   return { version: release.version, isBranchMoved };
 }
 
-/** Warns of config vars that the live app.json requires, and that are not set any more. */
+/** Warns of config vars that the app.json of the artifact requires but that are not set after this change. */
 function warnOfMissing(plan: DeployPlan, { required = [] }: Artifact, progress: Progress): void {
   const names = missingVars(required, varsOf(plan)).map(({ name }) => name);
   if (names.length === 0) return;
@@ -239,7 +239,8 @@ async function rollOut(
   const beforeSwitch = async (): Promise<void> => {
     signal.throwIfAborted();
     const at = Date.now();
-    // Wait for both even if one fails: a failed deployment deletes the copy, which must not appear after that.
+    // Wait for both, even if one fails. A failed deployment deletes the copy of its release, so no copy may be written
+    // after that.
     const [refs, copied] = await Promise.allSettled([
       prepareRefs(context, plan, lines),
       store.copyRelease(tool, release.version, at),

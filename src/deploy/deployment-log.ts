@@ -136,7 +136,7 @@ export class DeploymentLogs {
    * too old.
    *
    * @param mayGo - True if the log of this deployment may be deleted. Called only for logs beyond these limits.
-   * @param now - The time by which logs are old. 0 if no log counts as old.
+   * @param now - The present time, in milliseconds since 1970. 0 if no log may be deleted because of its age.
    */
   async dropOld(tool: ToolName, mayGo: (id: string) => boolean, now: number): Promise<void> {
     const oldest = this.#days === 0 ? 0 : now - this.#days * DAY_MS;

@@ -10,14 +10,15 @@ const DAY_MS = 24 * 60 * 60 * 1000;
 const PARKED_DAYS = 14;
 
 /**
- * How many temporary refs of commits a tool keeps. A deployment that fails before its build leaves one, and no limit of
- * builds counts it.
+ * How many refs below `refs/deployments` a tool keeps. A deployment that fails before its build leaves such a ref, and
+ * does not count as a build, so `builds_a_day` does not limit these refs.
  */
 const MAX_COMMITS = 1000;
 
 /**
- * Deletes the temporary refs of pushes that are older than 14 days, and all but the newest 1,000 of commits. Until
- * then, git keeps the commits of these pushes, so a client can push them again without an upload.
+ * Deletes a tool's temporary refs of pushes that are older than 14 days. Of the refs below `refs/deployments`, keeps
+ * only the newest 1,000 and those of unfinished deployments. While a temporary ref exists, git keeps its commit, so a
+ * client can push the commit again without an upload.
  */
 export async function dropOldParked(
   { repositories, store, log }: Pick<DeployContext, 'repositories' | 'store' | 'log'>,
@@ -41,15 +42,15 @@ export async function dropOldParked(
 }
 
 /**
- * How many release refs a tool keeps at least. Each ref is a file, and every clone and push reads the names of all of
- * them, but a new release for each change of config vars costs a person nothing.
+ * How many release refs a tool keeps at least. Older ones may be deleted, because every clone and push reads the names
+ * of all refs, and each change of config vars adds a release ref.
  */
 const MAX_RELEASE_REFS = 1000;
 /** How many refs are deleted after one deployment, so that the next push does not wait for long. */
 const DELETED_AT_ONCE = 2000;
 
 /**
- * Deletes the refs of old releases that the store has forgotten, so that no rollback can use them. Keeps the newest
+ * Deletes the refs of old releases that the store has forgotten. No rollback can use these releases. Keeps the newest
  * 1,000, because a store that was restored from an old backup lacks newer releases too.
  */
 export async function dropOldReleaseRefs(

@@ -35,7 +35,7 @@ export interface ToolPreviewsOptions
   readonly cleanUp: Pick<CleanUpHold, 'unlessHeld'>;
   /** Deletes the folders of a tool in the data folder that the builder does not delete. */
   readonly removeFolders: (tool: ToolName) => Promise<void>;
-  /** The time by which previews are old. By default, that of the system. */
+  /** The clock by which the age of previews is measured. By default, a new `SteadyTime`. */
   readonly time?: SteadyTime;
 }
 
@@ -341,8 +341,9 @@ export class ToolPreviews implements Previews, AsyncDisposable {
   }
 
   /**
-   * Deletes the temporary refs, in the repository of the tool, that held the tags of a push which has not gone live. If
-   * the push has joined a deployment, also deletes that of its commit: a person can join as often as they like.
+   * Deletes the temporary refs of the tags of a push that has not gone live. If the push joined a deployment, also
+   * deletes the temporary ref of its commit, because a person can join a deployment as often as they like. These refs
+   * are in the repository of the preview's tool.
    */
   async #forgetParked({ tool, id }: ParkedPush, { isJoined }: Ticket): Promise<void> {
     const refs = [parkedFolder(id), ...(isJoined ? [parkedRef(id)] : [])];

@@ -51,8 +51,8 @@ export const UPLOAD_PACK = [
 ].join(' ');
 
 /**
- * Hides the server's own refs from clients. `refs/deployments` and `refs/parked` hold what pushes brought until their
- * deployment ends, or longer. `refs/set-aside` holds commits that a repair took off a branch or a release.
+ * Hides the server's own refs from clients. `refs/deployments` and `refs/parked` hold the commits and tags of pushes
+ * until their deployments end, or longer. `refs/set-aside` holds commits that a repair took off a branch or a release.
  */
 export const hiddenRefs: GitSettings = [
   ['transfer.hideRefs', 'refs/deployments'],

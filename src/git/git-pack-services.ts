@@ -29,7 +29,10 @@ const MAX_UNPACKING = { ofPerson: 4, ofToken: 2 };
 
 /** How many tags a tool may have. Each push reads the names of all refs, which blocks this process. */
 const MAX_TAGS = 10_000;
-/** How many tags of atomic pushes to a tool may wait for deployments. A person can join a deployment at any time. */
+/**
+ * How many tags of atomic pushes to a tool may wait for deployments. Without this limit, a person could add any number
+ * of tags by pushes that join a deployment.
+ */
 const MAX_PARKED = 2000;
 /**
  * At this number of packs, git merges the packs of a repository when no push is running. Each push that brings objects
@@ -183,7 +186,7 @@ export class GitPackServices implements PackServices {
       hints: toolHints,
       lostRight: () => (watch.lost.aborted ? watch.lost.reason.message : null),
       mayUnpack: (received, signal) => {
-        // From then on, git only waits for the deployment.
+        // When git has received the pack, it only waits for the deployment.
         void received.then(priority.leave);
         return this.#mayUnpack(principal, received, signal);
       },
@@ -273,8 +276,8 @@ export class GitPackServices implements PackServices {
   }
 
   /**
-   * Runs `work` once no push uses the tool's repository. Pushes that come while `work` waits go first; while it runs,
-   * they wait.
+   * Runs `work` once no push uses the tool's repository. Pushes that come while `work` waits run before `work`. Pushes
+   * that come while `work` runs wait for its end.
    */
   async whileIdle(tool: ToolName, work: () => Promise<void>): Promise<void> {
     await this.#options.repositories.turns.whileIdle(tool, async () => {

@@ -77,8 +77,9 @@ export interface PackServices {
   receive(request: ReceiveRequest): Promise<PushSession>;
   /**
    * Opens a clone or fetch. `protocol` is the client's GIT_PROTOCOL, already checked. `reader` is null for a request
-   * over HTTP that asks only for the advertisement of refs. Such a request is not audited, and does not count towards
-   * the fetches of the reader: the fetch itself is a second request. If nobody has pushed to the tool, the repository is empty.
+   * over HTTP that asks only for the ref advertisement. Such a request takes no place and is not audited. The fetch
+   * itself is a second request, with a reader: it takes a place and is audited. If nobody has pushed to the tool, its
+   * repository is empty.
    *
    * @throws DeployError `TOO_MANY_FETCHES` if the reader gets no place; `TOOL_RENAMED` if the tool has another name
    * now; `DISK_NEARLY_FULL` if the repository cannot be created.

@@ -13,8 +13,9 @@ const LOOK_BYTES = 16 * 1024 ** 2;
 const MAX_PACKS = 1000;
 
 /**
- * A repository with more files and tags than `USUAL` is not measured again for `REST_MS` for each of them, but at most
- * for `MAX_REST_MS`. With 10,000 tags, a measurement blocks the server for 15 ms, and is followed by 300 ms of rest.
+ * If a repository has more than `USUAL` files and tags, its next measurement waits: `REST_MS` for each file and tag, in
+ * total at most `MAX_REST_MS`. With 10,000 tags, a measurement blocks the server for 15 ms, and is followed by 300 ms
+ * of rest.
  */
 const USUAL = 2000;
 const REST_MS = 0.03;
@@ -46,7 +47,10 @@ interface Weighing {
 export class RepositoryRoom {
   readonly #options: RepositoryRoomOptions;
   readonly #sizes = new Map<ToolName, RepositorySize>();
-  /** The measurements that wait or run. A push that ends makes the measurement of its tool outdated if it has begun. */
+  /**
+   * The measurements that wait or run. The end of a push makes a measurement of its tool outdated if the measurement
+   * has begun.
+   */
   readonly #weighing = new Map<ToolName, Weighing>();
   /** For each repository that was measured a moment ago: the time until it may be measured again. */
   readonly #resting = new Map<ToolName, Promise<void>>();

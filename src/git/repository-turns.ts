@@ -84,8 +84,8 @@ export class RepositoryTurns {
   }
 
   /**
-   * Runs `work` once no push and no copy uses the repository. Pushes that come while `work` waits go first; while it
-   * runs, they wait.
+   * Runs `work` once no push and no copy uses the repository. Pushes that come while `work` waits run before `work`.
+   * Pushes that come while `work` runs wait for its end.
    */
   async whileIdle(tool: ToolName, work: () => Promise<void>): Promise<void> {
     while (this.isBusy(tool)) await (this.#work.get(tool) ?? this.#idle(tool));

@@ -42,7 +42,7 @@ export type DirectoryFacts =
 /** The parts of a data folder that must agree. */
 export interface DataFacts {
   readonly config: DataConfig;
-  /** The store, in which tools that were renamed since have their present names already. */
+  /** What the store has. Tools that were renamed since the store was copied have their present names here. */
   readonly store: StoreFacts;
   /** The tools that were renamed since the store was copied. Null if the store cannot be read. */
   readonly names: NamesPlan | null;
@@ -106,7 +106,7 @@ export async function readDataFacts(config: DataConfig): Promise<DataFacts> {
 export function namesIn(data: string, store: StoreFacts): NamesPlan | null {
   if (store.state !== 'whole') return null;
   const copies = new ReleaseCopies(data);
-  // During a rename, the copies still have the old name.
+  // Do not use the copies of releases during a rename, because they still have the old name.
   const withCopies = existsSync(join(data, 'renaming.json')) ? [] : copies.tools();
   const copied = withCopies.flatMap((tool): [ToolName, number][] => {
     const copy = copies.newest(tool);

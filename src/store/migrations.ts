@@ -85,7 +85,9 @@ CREATE TABLE deploy_tokens (
 CREATE INDEX deploy_tokens_of_tool ON deploy_tokens (tool, sequence);
 `;
 
-/** The `DeploymentRequest` of each deployment, as JSON. Null if nothing needs it, after a restart either. */
+/**
+ * The `DeploymentRequest` of each deployment, as JSON. Null if the server does not need the request after a restart.
+ */
 const requests = `
 ALTER TABLE deployments ADD COLUMN request TEXT;
 `;
@@ -203,8 +205,8 @@ CREATE TABLE free_numbers (
 
 /**
  * Indexes with everything that the clean-up after a deployment reads, because the artifacts in the tables can have
- * hundreds of megabytes. A query uses them only if it has the same expressions. `releases_of_time` is for the bytes of
- * a day.
+ * hundreds of megabytes. A query uses them only if it has the same expressions. `releases_of_time` is for the sum of
+ * the bytes that a tool's releases stored in a day.
  */
 const artifactIds = `
 CREATE INDEX releases_artifacts ON releases (tool, version, state, "commit", artifact ->> '$.id');
@@ -219,7 +221,9 @@ INSERT INTO facts SELECT 'renamed ' || number || ' ' || old || ' ' || at,
   FROM renames JOIN tools ON tools.name = new;
 `;
 
-/** Only unfinished deployments and that of the live release need their requests. */
+/**
+ * Deletes the requests of ended deployments, except that of the live release of each tool. Nothing needs the others.
+ */
 const endedRequests = `
 UPDATE deployments SET request = NULL WHERE ended_at IS NOT NULL AND id NOT IN (
   SELECT deployment_id FROM releases JOIN tools ON tools.name = releases.tool AND live_version = version

@@ -536,7 +536,7 @@ export class SqliteStore implements Store, CheckedStore {
         BEGUN_ANEW,
         new Date().toISOString(),
       );
-      // The copies of releases have the present names.
+      // Record all renames as known to the new store, because the copies of releases have the present names already.
       for (const note of notes) noteRename(this.#database, note);
     });
   }

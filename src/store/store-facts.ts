@@ -97,7 +97,7 @@ function factsIn(database: DatabaseSync): StoreFacts {
   );
   const ofTool = Map.groupBy(releases, ({ tool }) => tool);
   const tokens = countTokens(database);
-  // Stores of earlier versions have no column for previews.
+  // If an earlier version wrote the store, the column `preview_of` is missing: then no tool counts as a preview.
   const hasPreviews = rows<{ name: string }>('PRAGMA table_info(tools)').some(
     ({ name }) => name === 'preview_of',
   );
@@ -140,8 +140,8 @@ function factsIn(database: DatabaseSync): StoreFacts {
 }
 
 /**
- * The renames that a store knows. A store that no server has brought to the newest schema has only the present name of
- * each renamed tool.
+ * The renames that a store knows. If no server has brought the store to the newest schema, returns for each earlier
+ * name a rename to the tool's present name, because such a store has not recorded the names between them.
  */
 function renamesIn(database: DatabaseSync, facts: ReadonlyMap<string, string>): RenameNote[] {
   const noted = [...facts].flatMap(([name, value]) => (name.startsWith(NOTED) ? [parseNote(value)] : []));

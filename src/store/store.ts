@@ -18,7 +18,10 @@ import type { RenameNote } from './renames/rename-notes.ts';
 
 export interface ToolRecord {
   readonly name: ToolName;
-  /** The number of the tool, at least 1. Only a preview can have a number again that an ended preview had. */
+  /**
+   * The number of the tool, at least 1. No number is used twice, except that a preview can get the number of an ended
+   * preview.
+   */
   readonly number: number;
   /** The version of the live release. Null if no release is live. */
   readonly liveVersion: number | null;
@@ -327,8 +330,8 @@ export interface Store {
    */
   replicas(tool: ToolName): Replicas;
   /**
-   * In one transaction: sets the numbers of processes, and makes the deployment `live`. With `sizes`, also stores the
-   * sizes that `scale` has set, which releases of the tool then have.
+   * In one transaction: sets the numbers of processes, and makes the deployment `live`. With `sizes`, also stores these
+   * sizes of process types, which then apply to all releases of the tool.
    */
   setReplicas(tool: ToolName, replicas: Replicas, deploymentId: string, at: number, sizes?: Sizes): void;
 

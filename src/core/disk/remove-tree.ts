@@ -13,7 +13,7 @@ export async function removeTree(folder: string): Promise<void> {
   await removeByProgram([folder]);
 }
 
-/** So many paths are given to one program. */
+/** How many paths one program gets at most. */
 const AT_ONCE = 200;
 
 /**

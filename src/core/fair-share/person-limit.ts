@@ -6,8 +6,8 @@ export type Sharer = Pick<Principal, 'uid' | 'credential' | 'onlyTool'>;
 
 /**
  * The key of the share of a login that opens one tool only, such as a deploy token. Null for a key or a password that
- * opens all tools of a person. Whoever has a deploy token counts as its maker. Without a share of its own, the token
- * could use up the share of its maker, who could then not reach their other tools.
+ * opens all tools of a person. What a client does with a deploy token counts as done by the token's maker. Without a
+ * share of its own, the token could use up the share of its maker, who could then not reach their other tools.
  */
 export function tokenKey({ uid, credential, onlyTool }: Sharer): string | null {
   return onlyTool === null ? null : `${uid} ${credential}`;

@@ -1,4 +1,4 @@
-/** So many programs of one person have the usual priority. */
+/** How many programs of one person have the usual priority. The person's other programs have a low priority. */
 const MAX_USUAL = 2;
 
 /**

@@ -29,7 +29,10 @@ export class TimeShares {
   #debtMs = 0;
   #paidAt = performance.now();
   #isServing = false;
-  /** When work must stop to begin at once in this round of the event loop. Null if none has begun in this round. */
+  /**
+   * After this time (`performance.now()`), work no longer begins at once in this round of the event loop. Null if no
+   * work has begun in this round.
+   */
   #sliceEnd: number | null = null;
   /** How many milliseconds recent work took by the clock, and in how many of them this process used a processor. */
   #passedMs = RECENT_MS;

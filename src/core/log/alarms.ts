@@ -26,11 +26,11 @@ const OPERATOR_FAULTS: Readonly<Record<string, string>> = {
   ROLLOUT_UNSCHEDULABLE: 'tools find no room in the cluster',
 };
 
-/** The faults that are over once a build has succeeded: the codes of these failures. */
+/** The codes of the failures that are over once a build has succeeded. */
 export const BUILD_FAULTS: readonly string[] = Object.keys(OPERATOR_FAULTS).filter((code) =>
   /^(BUILD|BAD_IMAGE|CLUSTER|REGISTRY|DISK)/.test(code),
 );
-/** The faults that are over once a rollout has succeeded: the codes of these failures. */
+/** The codes of the failures that are over once a rollout has succeeded. */
 export const ROLLOUT_FAULTS: readonly string[] = Object.keys(OPERATOR_FAULTS).filter((code) =>
   /^(CLUSTER|DISK|POD|ROLLOUT)/.test(code),
 );

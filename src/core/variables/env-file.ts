@@ -126,7 +126,7 @@ class EnvFile {
     if (!REST.test(this.#text)) {
       throw bad(
         `line ${this.#line()} has text after the closing ${quote}`,
-        `A ${quote} inside the value: put the value between double quotes, and write ${quote === '"' ? '\\"' : quote}.`,
+        `If the value contains ${quote}: put the value between double quotes, and write ${quote === '"' ? '\\"' : quote}.`,
       );
     }
     this.#at = this.#endOfLine();

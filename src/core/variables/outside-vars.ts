@@ -3,9 +3,9 @@ import type { Release } from '../types.ts';
 import { changeConfigVars } from './config-changes.ts';
 
 /**
- * The config vars of a tool that come from outside. The server reads them at each start of a release, and does not
- * store them. In a cluster, the Secret of the release has a copy. If a stored config var has the same name, the value
- * from outside counts.
+ * The config vars of a tool that come from outside, from the operator of this server. The server reads them at each
+ * start of a release, and does not store them. In a cluster, the Secret of the release has a copy. If a stored config
+ * var has the same name, the value from outside counts.
  */
 export interface OutsideVars {
   /** Where the config vars come from, for people, such as `the operator’s file wikibot.env`. */
@@ -13,7 +13,7 @@ export interface OutsideVars {
   readonly vars: Readonly<Record<string, string>>;
 }
 
-/** The answer if the operator has set no place for config vars from outside, or gives this tool none. */
+/** The value for a tool without config vars from outside. */
 export const NOTHING_OUTSIDE: OutsideVars = { source: 'outside', vars: {} };
 
 /**

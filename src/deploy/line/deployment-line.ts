@@ -62,9 +62,14 @@ export interface PushTrial
   readonly signal: AbortSignal;
 }
 
-/** How long after the end of a deployment a cancel without an id may still be meant for that deployment. */
+/**
+ * For this time after a deployment has ended, a `cancel` without an id is refused, because the person may have meant
+ * the ended deployment.
+ */
 const JUST_NOW_MS = 5000;
-/** How many dry runs may run at the same time, beside the deployments, and how long one may take. */
+/**
+ * How many dry runs of all people may run at the same time, in addition to the deployments, and how long one may take.
+ */
 const MAX_DRY_RUNS = 2;
 const DRY_RUN_MS = 5 * 60_000;
 
@@ -75,8 +80,8 @@ export class DeploymentLine implements Deployments {
   readonly #outcomes: DeploymentOutcomes;
   readonly #followers: BranchFollowers;
   /**
-   * Takes the pushes of one tool one at a time. git must tell whether a push joins or supersedes others in the queue,
-   * so two such decisions at the same time could contradict each other.
+   * Queues the pushes of one tool one at a time. The server asks git whether a push joins or supersedes others in the
+   * queue. Two such decisions at the same time could contradict each other.
    */
   readonly #submitting = new PerToolQueue();
   /** Makes the changes of a tool's maintenance mode wait for each other. */

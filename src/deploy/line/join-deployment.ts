@@ -58,7 +58,7 @@ export async function joinedVerdict(
 ): Promise<Verdict> {
   const verdict = await entry.verdict;
   if (verdict.isLive) return await withOtherRefs(repositories, push, verdict);
-  // The ref of the deployment itself keeps the commit.
+  // git keeps the commit, because the temporary ref of the joined deployment names it.
   await forget(repositories, push);
   if (!entry.isRefused) return verdict;
   const reason = `this push joined another push, which was refused; push again (${verdict.reason})`;
@@ -90,8 +90,8 @@ async function withOtherRefs(
 }
 
 /**
- * Deletes the temporary refs of a push that has no deployment of its own. A person can push so as often as they like,
- * so none of these refs may stay. If git refuses this, `dropOldParked` deletes them later.
+ * Deletes the temporary refs of a push that has no deployment of its own. A person can make such pushes as often as
+ * they like, so their refs must not pile up. If git refuses this, `dropOldParked` deletes them later.
  */
 async function forget(repositories: Repositories, { tool, id }: ParkedPush): Promise<void> {
   await deleteRefs(repositories, tool, [parkedRef(id), parkedFolder(id)]).catch(() => undefined);

@@ -25,7 +25,7 @@ export function deploymentRunning(tool: ToolName): DeployError {
   return new DeployError('DEPLOYMENT_RUNNING', `a deployment of ${tool} is under way`, hint);
 }
 
-/** The kinds of deployments that go on while a tool is frozen, because they keep the live release. */
+/** The kinds of deployments that are allowed while a tool is frozen, because they keep the live release. */
 const GO_ON: ReadonlySet<DeploymentKind> = new Set(['restart', 'scale']);
 
 /**
@@ -91,6 +91,6 @@ export function dryRunTooLong(limitMs: number): DeployError {
   return new DeployError(
     'DRY_RUN_TIME',
     `the dry run took longer than ${limitMs / 60_000} minutes`,
-    'A buildpack of your own that takes so long to detect the tool cannot be tried out: push without -o dry-run.',
+    'Push without -o dry-run. If the tool has a buildpack of its own, its bin/detect may be too slow.',
   );
 }

@@ -103,7 +103,10 @@ export async function readBackReleases(context: Context): Promise<Set<ToolName>>
   const { store, repositories, log } = context;
   const moved = store.settleNumbers();
   if (moved.length > 0)
-    log.warn({ tools: moved }, 'the store is older than the releases; these tools have other numbers now');
+    log.warn(
+      { tools: moved },
+      'the store is older than the copies of releases; these tools got other numbers, those of the copies',
+    );
   const records = new Map(store.tools().map((record) => [record.name, record]));
   const withRefs = new Set(await repositories.tools());
   const failed = new Set<ToolName>();

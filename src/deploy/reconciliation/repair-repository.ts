@@ -7,7 +7,8 @@ import { restoreReleaseRefs } from './read-back-releases.ts';
 
 /**
  * Repairs a repository whose refs or settings files were damaged while the server runs. Moves or copies the damaged
- * files to `setAside`. Then creates the deploy branch and the refs of releases again from the store, if they are lost.
+ * files to the folder `set-aside`. Then creates the deploy branch and the refs of releases again from the store, if
+ * they are lost.
  */
 export async function repairRepository(
   context: DeployContext,

@@ -4,7 +4,10 @@ import type { ToolName } from '../../core/names.ts';
 import { changeConfigVars } from '../../core/variables/config-changes.ts';
 import type { Store } from '../../store/store.ts';
 
-/** How many releases are searched for earlier secrets, and how many of them are read at once: each can have 500 kB. */
+/**
+ * How many of a tool's newest releases are searched for earlier secrets. `PIECE` releases are read at once, because
+ * each can have 500 kB.
+ */
 const MAX_SEARCHED = 100;
 const PIECE = 5;
 /**
@@ -47,9 +50,9 @@ export function withSecrets(
 }
 
 /**
- * For each of `names`, its value in the newest release that asks for this secret, of the last `MAX_SEARCHED` releases.
- * Lacks a name if none of these asks for it, or if that release has no value. Reads each release once for all names,
- * because a release can ask for a hundred secrets.
+ * Returns for each of `names` the value in the newest release that asks for this secret. Searches only the newest
+ * `MAX_SEARCHED` releases. Leaves out a name if none of them asks for it, or if the newest one that does has no value.
+ * Reads each release once for all names, because a release can ask for a hundred secrets.
  */
 function earlierSecrets(store: Store, tool: ToolName, names: readonly string[]): Map<string, string> {
   const found = new Map<string, string>();

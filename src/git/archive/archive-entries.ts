@@ -95,7 +95,7 @@ function sourceEntry({ header, content }: TarEntry, path: string, seen: SeenPath
       if (original.ups !== null && original.ups > foldersOf(path))
         throw badEntry(
           path,
-          'is a hard link to a link, and leaves the folder from its own place',
+          'is a hard link to a symbolic link, and as a copy of that link it would lead out of the folder',
           HARD_LINKS,
         );
       seen.addFile(path, original.bytes, original.ups);
@@ -177,6 +177,6 @@ function tooLarge(limit: string): DeployError {
   return new DeployError(
     'TREE_TOO_LARGE',
     `the archive has more than ${limit}`,
-    'Leave out the files that the tool does not need when it runs, such as tar cz --exclude=node_modules . Nothing was deployed.',
+    'Leave out the files that the tool does not need when it runs, for example with: tar cz --exclude=node_modules . Nothing was deployed.',
   );
 }

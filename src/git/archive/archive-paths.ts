@@ -12,8 +12,8 @@ const MAX_TARGET_BYTES = 4095;
 const HFS_IGNORED = /[\u200c-\u200f\u202a-\u202e\u206a-\u206f\ufeff]/g;
 
 /**
- * Control characters, which the name of an entry must not have. For git and the disk, a name ends at a NUL, so they
- * would get another name than the one that was checked.
+ * Control characters, which the name of an entry must not have. For git and the disk, a name ends at a NUL, so git and
+ * the disk would use another name than the one that was checked.
  */
 // biome-ignore lint/suspicious/noControlCharactersInRegex: the expression looks for control characters.
 const CONTROL_CHARACTERS = /[\u0000-\u001f\u007f]/;

@@ -41,8 +41,9 @@ const SETTINGS: GitSettings = [
 const LOOK_BYTES = 16 * 1024 ** 2;
 
 /**
- * Makes a commit of `entries` alone, without a file on disk for any of them. Adds no object and no ref to the tool's
- * repository: the new objects are in a temporary repository inside its folder, which borrows the objects of the tool.
+ * Makes a commit that has exactly the files of `entries`, and writes none of these files to the disk. Adds no object
+ * and no ref to the tool's repository: the new objects are in a temporary repository inside its folder, which borrows
+ * the objects of the tool.
  *
  * @param parent - A commit of the tool's repository. Null for a commit without a parent.
  * @param mayGrow - Called before the first entry is read, and then each time that git has got 16 MiB more. Gets the

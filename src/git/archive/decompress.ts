@@ -125,7 +125,7 @@ async function* atMost(chunks: AsyncIterable<Uint8Array>, maxBytes: number): Asy
       throw new DeployError(
         'ARCHIVE_TOO_LARGE',
         `the archive has more than ${mebibytes(maxBytes)}, counting the files that would be left out`,
-        'Leave out what the tool does not need, such as tar cz --exclude=.git --exclude=node_modules . Nothing was deployed.',
+        'Leave out what the tool does not need, for example with: tar cz --exclude=.git --exclude=node_modules . Nothing was deployed.',
       );
     yield chunk;
   }

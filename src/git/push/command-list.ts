@@ -36,7 +36,10 @@ export function hasCapability(list: CommandList, name: string): boolean {
 
 const COMMAND = /^([0-9a-f]{40}|[0-9a-f]{64}) ([0-9a-f]{40}|[0-9a-f]{64}) ([^\0\n]+)$/;
 const MAX_BYTES = 1024 * 1024;
-/** An answer names the ref in one packet, with a reason. No file system has room for such a name. */
+/**
+ * The longest name of a ref that the server reads. The answer must have the name and a reason in one packet of at most
+ * 65,520 bytes. No file system can store a name that is longer than this.
+ */
 const MAX_REF_BYTES = 60_000;
 
 /**

@@ -12,7 +12,7 @@ import type { Repositories } from '../repositories.ts';
 /** How many refs are read at once. A tool can have more refs than a process may open files. */
 const FILES_AT_ONCE = 64;
 
-/** Reads the commits that these refs point to. The result leaves out refs that do not exist. */
+/** Returns for each of these refs the commit that the ref points to. Leaves out refs that do not exist. */
 export async function readRefs(
   repositories: Repositories,
   tool: ToolName,
@@ -71,7 +71,9 @@ async function packedText(folder: string): Promise<string> {
   return (await readRefFile(join(folder, 'packed-refs'))) ?? '';
 }
 
-/** To search the text for so many refs takes less time than to split its lines. */
+/**
+ * For at most this many refs, to search the text of `packed-refs` takes less time than to split the text into lines.
+ */
 const FEW = 8;
 
 /**

@@ -106,8 +106,9 @@ function isTorn(name: string, text: string): boolean {
 }
 
 /**
- * Keeps each damaged file of refs or settings where `setAside` says, and mends the repository. A new file replaces HEAD
- * or `config`. `packed-refs` and `shallow` keep their undamaged lines. Nothing replaces the file of a single ref.
+ * Moves the damaged files `torn` of a repository to the folder `set-aside`. Replaces a damaged HEAD or `config` by a
+ * new file. Copies a damaged `packed-refs` or `shallow` to `set-aside` instead, and keeps its undamaged lines in the
+ * repository. Nothing replaces the damaged file of a single ref.
  */
 export async function setTornAside(
   repositories: Repositories,

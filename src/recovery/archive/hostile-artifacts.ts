@@ -24,8 +24,8 @@ const options = {
 } as const;
 
 /**
- * The artifacts that could make the backup or the restore of all tools fail. If only their hard links would need too
- * much memory together, these are the artifacts that need most.
+ * Returns the artifacts that could make the backup or the restore of all tools fail. If the hard links of the other
+ * artifacts together would need too much memory, also returns those that need most of it.
  *
  * @param artifacts - Their paths in the data folder.
  * @param wrapper - Words to put before a command, so that it can read the artifacts.

@@ -15,7 +15,7 @@ import { PARTS } from './export-tool.ts';
 import { assertEnd, badExport, damaged, nextOf } from './read-export.ts';
 import type { ToolManifest } from './tool-manifest.ts';
 
-/** How long each git command may take that reads, checks or copies the objects of an import. */
+/** The time limit for each git command that reads, checks or copies the objects of an import. */
 const GIT_MS = 10 * 60_000;
 
 /**

@@ -18,7 +18,7 @@ export function assertStrong(passphrase: string): void {
   throw new DeployError(
     'BAD_PASSPHRASE',
     `the passphrase has ${length} characters, and it needs at least ${MIN_CHARACTERS}`,
-    'Choose a longer passphrase: anybody who has the file can try as many as they like.',
+    'Choose a longer passphrase: anybody who has the file can try as many passphrases as they like.',
   );
 }
 

@@ -36,7 +36,7 @@ export async function openExport(file: string, passphrase: string): Promise<Open
   await assertSealed(file, 'tool', NAME);
   const bytes = (await stat(file)).size - SEAL_BYTES;
   const content = createReadStream(file, { end: bytes - 1 }) as AsyncIterable<Buffer>;
-  // The work for so few headers is not counted.
+  // This `ArchiveWork` counts no time, because the file may have only a few headers.
   const entries = readTar(content, { bytes, headers: PARTS.length + 1 }, new ArchiveWork('import'));
   const head = await bytesOfNext(entries, PARTS[0], MAX_MANIFEST_BYTES);
   const manifest = readManifest(head.toString('utf8'));

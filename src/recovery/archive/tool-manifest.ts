@@ -106,8 +106,8 @@ export type ToolManifest = Readonly<z.infer<typeof manifestOf>>;
 
 /** The text that `secrets.sealed` encrypts: the config vars that the tool's next release gets. */
 export const secretsOf = z.strictObject({
-  // Counts them first, because to check each of a million would keep the server busy for seconds. The change of the
-  // config vars names the limit if there are only somewhat more.
+  // Count the config vars first, because to check a million of them would keep the server busy for seconds. If there
+  // are only a few too many, they pass here, and `changeConfigVars` refuses them with the limit in its message.
   configVars: z
     .unknown()
     .refine((all) => all instanceof Object && Object.keys(all).length <= 10 * MAX_CONFIG_VARS)

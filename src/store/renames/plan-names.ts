@@ -48,7 +48,7 @@ export interface NameEvidence {
 /**
  * Finds the present names of the tools of a store that may be older than renames. A tool keeps its number when it gets
  * another name, so its renames and the copies of its releases tell the name that belongs to the number now. The copies
- * count only where no rename is noted.
+ * count only for a tool without a recorded rename.
  */
 export function planNames({ tools, known, notes, copied, now }: NameEvidence): NamesPlan {
   const unknown = notes.filter((note) => !known.has(noteKey(note)));
@@ -90,7 +90,10 @@ function stuck(unknown: readonly RenameNote[], conflict: string): NamesPlan {
   return { names: [], ended: [], unknown, conflict };
 }
 
-/** The new name of a tool according to its renames. Empty if it has none, or if it was renamed back. */
+/**
+ * The new name of a tool according to its renames, in a list. The list is empty if the tool was not renamed, or if it
+ * was renamed back.
+ */
 function noted({ number, name }: NamedTool, unknown: readonly RenameNote[]): NewName[] {
   const had = [name];
   let at = 0;
@@ -105,8 +108,9 @@ function noted({ number, name }: NamedTool, unknown: readonly RenameNote[]): New
 }
 
 /**
- * For each number of a tool in the store: the other names whose copies have this number. A name counts only if no tool
- * of the store has it, or if this tool has got another name too.
+ * For each number of a tool in the store: the names, other than the tool's own, whose copies have this number. A name
+ * counts only if no tool of the store has this name, or if the tool that has it was renamed too. Leaves out numbers
+ * without such a name.
  *
  * @param numbers - The numbers of the tools of the store, by name.
  */

@@ -36,7 +36,7 @@ export function parseNote(text: string): RenameNote {
 
 /**
  * The path of `renames.json`, which has every rename of a tool, in order. A store that is restored from a backup may be
- * older than a rename. From this file, a start learns the present names of its tools.
+ * older than a rename. At a start, the server reads the present names of the store's tools from this file.
  */
 export function notesPath(data: string): string {
   return join(data, 'renames.json');

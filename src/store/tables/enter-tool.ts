@@ -48,8 +48,8 @@ function enterRelease(
 }
 
 /**
- * The artifact of a release that was built on another server. No build has its id, so for this server the artifact was
- * deleted.
+ * The artifact of a release that was built on another server. No build has its id, so this server treats the artifact
+ * as deleted.
  */
 function withoutFiles(id: string): Artifact {
   const service = { healthCheckPath: null };

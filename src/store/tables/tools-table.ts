@@ -43,7 +43,7 @@ export class ToolsTable {
    * Refuses the name that a tool had before its rename. Otherwise, a command that began before the rename could store
    * something under the old name, which the next tool of that name could read.
    *
-   * @throws DeployError `TOOL_RENAMED` unless another tool has begun with this name.
+   * @throws DeployError `TOOL_RENAMED` if a tool had this name before it was renamed, and no tool has the name now.
    */
   assertNamed(name: ToolName): void {
     const now = renamedTo(this.#database, name);
@@ -117,8 +117,8 @@ export class ToolsTable {
   }
 
   /**
-   * Gives each tool its number in `copied`. A tool that is not in `copied` loses a number that is. Later tools get
-   * higher numbers than all of these.
+   * Gives each tool the number that it has in `copied`. If a tool without copies has one of these numbers, it gets a
+   * new number. Tools that are added later get higher numbers than all present ones.
    *
    * @param copied - For each tool with copies of releases: the tool's number in its newest copy.
    * @returns the tools that got another number.
