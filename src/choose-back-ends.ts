@@ -22,14 +22,18 @@ export interface BackEnds {
   readonly builder: Builder;
   readonly runtime: Runtime & Gateway;
   /**
-   * Gives builds in a cluster their source. Null if builds run on this machine, or if the caller gave the back ends.
+   * The source files that builds in a cluster can fetch. Null if builds run on this machine, or if the caller gave the
+   * back ends.
    */
   readonly sources: SourceOffers | null;
   /** How tools are isolated, for the log. `given` means that the caller has chosen the back ends in code. */
   readonly isolation: 'isolated' | 'trusted' | 'kubernetes' | 'given';
   /** Why the setting `sandbox: auto` found no isolation. Null in all other cases. */
   readonly whyTrusted: string | null;
-  /** Does what the first build would otherwise wait for. Never throws. Called once, when the server listens. */
+  /**
+   * Prepares in advance what the first build would otherwise wait for. Never throws. Called once, when the server
+   * listens.
+   */
   readonly warmUp?: () => Promise<void>;
 }
 
@@ -165,7 +169,7 @@ async function assertFolder(buildpacks: string): Promise<void> {
 }
 
 /**
- * Checks that no backup of the data folder contains the config vars that the operator keeps elsewhere.
+ * Refuses a folder of config vars from outside that is in the data folder, because each backup would contain it.
  *
  * @throws DeployError `BAD_SETTING` if the setting `config_vars_folder` names a folder in the data folder.
  */

@@ -58,7 +58,7 @@ export function readConfig(environment: NodeJS.ProcessEnv): Config {
 
 /**
  * Lists the names in the environment that look like settings but are unknown, each with the most similar setting, if
- * one is similar. Such a name is a typing error, or Kubernetes has set the variable for a Service of this name.
+ * one is similar. Such a name is a typing error, or a variable that Kubernetes sets for a Service named toolforge-push.
  */
 export function unknownSettings(environment: NodeJS.ProcessEnv): string[] {
   const known = [...Object.keys(settings).map(environmentName), 'TOOLFORGE_PUSH_CONFIG'];

@@ -57,7 +57,7 @@ export async function main(): Promise<void> {
       path: process.env['PATH'] ?? '/usr/bin:/bin',
       tell,
     });
-    // The signals are handled before the server has started, so a signal during the start also ends the server cleanly.
+    // Handle the signals before the server has started, so that a signal during the start also ends the server cleanly.
     const stop = (signal: NodeJS.Signals): void => {
       // Ignore a second signal. Ctrl-C may send the signal twice: once from the terminal, and once from npx.
       if (isStopping) return;
@@ -88,7 +88,10 @@ export async function main(): Promise<void> {
   }
 }
 
-/** Does nothing if a signal arrives and the start then fails, because `main` ends the process after such a start. */
+/**
+ * Takes the error of a start that fails after a signal, and does nothing, because `main` reports it and ends the
+ * process.
+ */
 function waitForTheFault(): void {}
 
 /**

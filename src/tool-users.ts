@@ -57,7 +57,7 @@ export async function giveToolsUsers(config: Config, environment: NodeJS.Process
 
 /**
  * Lets the users of tools read the artifacts that were built when tools had no users of their own. Other users of this
- * machine still cannot find them, because the folders above them do not become readable.
+ * machine still cannot reach the artifacts, because they may not enter the folders above.
  */
 export async function openArtifacts(data: string): Promise<void> {
   const folder = join(data, 'artifacts');

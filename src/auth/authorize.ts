@@ -15,9 +15,9 @@ const rank: readonly Action[] = ['read', 'deploy', 'manage'];
  * @param isFresh - True to check a person who already uses the right, for example in an open shell. The cache is then
  * not used, so that nobody continues because of an old answer. Other questions for the same person do not delay this
  * question.
- * @returns the tool as the directory knows it.
- * @throws DeployError `NO_ACCESS` for a missing tool, and in the same words for somebody else's tool; also for a tool
- * that the credential does not open. The rights to a preview are those to its tool. `TOOL_RENAMED` if the principal
+ * @returns the tool as the directory knows it. The maintainers of a tool have the same rights to its previews.
+ * @throws DeployError `NO_ACCESS` if there is no such tool, or if the principal does not maintain it, with the same
+ * message for both. Also `NO_ACCESS` if the credential is only for another tool. `TOOL_RENAMED` if the principal
  * maintains the tool under another name now. `TOKEN_SCOPE` if the deploy token does not allow the action.
  * `TOOL_DISABLED` if the tool is disabled and the action is not `read`. `DIRECTORY_UNAVAILABLE` or `DIRECTORY_BUSY` if
  * the directory gives no answer.
@@ -59,7 +59,7 @@ function opensAnother({ credential }: Principal, onlyTool: ToolName): DeployErro
   );
 }
 
-/** Returns the tool if the principal may do the action, otherwise the reason for the refusal. */
+/** Returns the tool if the principal may do the action, otherwise the error that refuses it. */
 function decide(found: DirectoryTool | null, { principal, tool, action }: Wish): DirectoryTool | DeployError {
   const { onlyTool } = principal;
   // For a preview, compare with the tool that the preview belongs to, because a credential of a tool also opens its

@@ -15,7 +15,10 @@ export interface TokenStore {
 
 export type TokenLogin =
   | { readonly kind: 'token'; readonly token: DeployToken }
-  /** The secret is right, but the token has expired. Only then may the client learn that it has expired. */
+  /**
+   * The secret is right, but the token has expired. A client with a wrong secret must not learn this: it gets
+   * `unknown`.
+   */
   | { readonly kind: 'expired'; readonly token: DeployToken }
   | { readonly kind: 'unknown' };
 

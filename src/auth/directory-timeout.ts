@@ -3,8 +3,8 @@ import { DeployError, systemCode } from '../core/errors.ts';
 /**
  * Asks the directory, for at most `limitMs`.
  *
- * @throws DeployError `DIRECTORY_UNAVAILABLE` if the time is over, the signal fires or a system call fails; other
- * errors of `ask`.
+ * @throws DeployError `DIRECTORY_UNAVAILABLE` if the time is over, the signal fires or a system call fails; every other
+ * error of `ask` unchanged.
  */
 export async function inTime<T>(
   signal: AbortSignal,

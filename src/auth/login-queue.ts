@@ -5,7 +5,7 @@ import { normalise } from './user-name.ts';
 
 /**
  * How many passwords or offered keys are checked at once. Two places are reserved for known logins, and two for the
- * others. So neither can keep the others out.
+ * others. So neither group can keep the other out.
  */
 const MAX_AT_ONCE = 8;
 const MAX_AT_ONCE_KNOWN = 6;
@@ -18,9 +18,9 @@ const MAX_WAITING_OF_ADDRESS = 50;
 const MAX_WAIT_MS = 20_000;
 const MAX_REMEMBERED = 10_000;
 /**
- * A check of a login that is not `isKnown` may take `MUCH_MS` of processor time or more. Its place then stays taken for
- * `REST` times this time, at most for `MAX_REST_MS`. Checking a key for a tool with thousands of maintainers in LDAP
- * takes so long.
+ * If the check of a login that is not `isKnown` takes at least this processor time, its place stays taken for `REST`
+ * times as long, at most for `MAX_REST_MS`. For example, checking a key for a tool with thousands of maintainers in
+ * LDAP takes so long.
  */
 const MUCH_MS = 50;
 const REST = 3;

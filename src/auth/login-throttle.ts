@@ -9,7 +9,7 @@ const FREE_TRIES = 5;
 const FREE_TRIES_OF_ADDRESS = 30;
 const LONGEST_WAIT_MS = 5 * 60_000;
 const LONGEST_WAIT_OF_ADDRESS_MS = 30_000;
-/** After this long without a failure, the failures are forgotten. */
+/** The failures of a name or address are forgotten after this long without another failure. */
 const FORGET_MS = 15 * 60_000;
 /** For this long after a login, its user name need not wait because of other people at the same address. */
 const KNOWN_MS = 7 * 24 * 3600_000;
@@ -39,9 +39,9 @@ interface Failures {
 export class LoginThrottle {
   readonly #pairs = new RecentMap<Failures>(MAX_ENTRIES);
   readonly #addresses = new RecentMap<Failures>(MAX_ENTRIES);
-  /** Until when a name is known at an address. */
+  /** For each name at an address (`pairKey`) that has logged in: until when it is known, by the clock `now`. */
   readonly #known = new RecentMap<number>(MAX_ENTRIES);
-  /** The same for each credential with which the name logged in. */
+  /** As `#known`, but for each credential with which the name has logged in there (`#proof`). */
   readonly #proven = new RecentMap<number>(MAX_ENTRIES);
   readonly #secret = randomBytes(32);
   readonly #now: () => number;

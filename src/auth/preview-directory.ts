@@ -121,6 +121,6 @@ function beingRenamed(name: ToolName): DeployError {
   return new DeployError(
     'TOOL_BUSY',
     `the tool ${name} is being renamed`,
-    'Nothing has changed. Try again in a minute. If this stays so, the log of the server says why.',
+    'Nothing has changed. Try again in a minute. If the tool is then still being renamed, tell the operators of this server: the log says why.',
   );
 }

@@ -19,7 +19,7 @@ const NAMES: Readonly<Record<string, string>> = {
   'ssh-rsa': 'RSA',
 };
 const RSA_BITS = { least: 2048, most: 16_384 } as const;
-/** RSA keys with longer exponents are refused, because their signatures are slow to check. ssh-keygen makes 17 bits. */
+/** RSA keys with longer exponents are refused, because their signatures are slow to check. ssh-keygen uses 17 bits. */
 const MAX_EXPONENT_BITS = 64;
 
 /** Whether this is an algorithm of FIDO hardware keys. This server cannot check their signatures. */

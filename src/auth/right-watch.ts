@@ -2,9 +2,9 @@ import { DeployError } from '../core/errors.ts';
 import { isUnanswered } from './directory-timeout.ts';
 
 /**
- * How often rights are checked again. Somebody who loses a right can use it for at most 30 s more, if the check does
- * not use the cache of the directory. Keys come from the cache, so a removed key can be used for up to
- * `ldap_cache_time` longer.
+ * How often rights are checked again. If the check does not use the cache of the directory, somebody who loses a right
+ * can use it for at most 30 s more. Keys come from the cache, so a removed key can be used for up to `ldap_cache_time`
+ * longer.
  */
 const AGAIN_MS = 20_000;
 const LIMIT_MS = 10_000;

@@ -149,7 +149,8 @@ async function complete({ argv, out, err }: Program): Promise<number> {
 }
 
 /**
- * The name of the command that a line asks to explain, as words. No words: all commands. Null: no help is asked for.
+ * The words of the name of the command that a line asks to explain. Empty if the line asks for the list of all
+ * commands. Null if the line does not ask for help.
  */
 function helpWords(argv: readonly string[]): readonly string[] | null {
   const [first] = argv;
@@ -201,7 +202,7 @@ async function administer({ argv, environment, input, out, err }: Program): Prom
   });
 }
 
-/** What a server leaves in its data folder. One of these names is enough to know that a server has started there. */
+/** Names in a data folder that only a server makes. If one of them is there, a server has started there before. */
 const TRACES = ['store.sqlite', 'repositories', 'releases', 'backups'];
 
 /** Makes the data folder for the first start of a server. @returns false if a server has already started on it. */
@@ -313,7 +314,7 @@ async function ask(socketPath: string, argv: readonly string[]): Promise<string>
   const status = await callControl({ socketPath, argv, input: null, out: note, err: note });
   const text = Buffer.concat(said).toString();
   if (status === 0) return text;
-  throw new DeployError('NOT_DONE', text.trim(), 'Read the log of the server for the reason.');
+  throw new DeployError('NOT_DONE', text.trim(), 'The log of the server may say more.');
 }
 
 function socketOf(dataFolder: string): string {

@@ -17,7 +17,7 @@ import { whileAllowed } from './while-allowed.ts';
 
 /** The exit status if the client has left. A shell reports this status for Ctrl-C. */
 const leftStatus = 130;
-/** The audit log keeps only so many characters of a command's words, because a command may have 64 kB. */
+/** The audit log keeps at most this many characters of a command's words, because a command may have 64 kB. */
 const MAX_NOTED_CHARACTERS = 2000;
 
 /**
@@ -101,8 +101,8 @@ async function runFound(line: CommandLine, command: Command, { words, typed }: R
 }
 
 /**
- * The input, until the signal fires. Otherwise somebody who has lost the right could end the input later, and the
- * command would act on this end.
+ * Yields the input. Throws when the signal fires, for example because the person has lost the right. Otherwise this
+ * person could end the input later, and the command would take the end as usual.
  */
 async function* inputUntil(
   input: AsyncIterable<Uint8Array>,
@@ -118,7 +118,7 @@ async function* inputUntil(
     }
   } finally {
     const ended = chunks.return?.();
-    // If the signal has fired, do not wait for `return`: it waits for the chunk that was asked for, which may never
+    // If the signal has fired, do not wait for `return`, because `return` waits for the next chunk, which may never
     // come.
     if (signal.aborted) ended?.catch(() => undefined);
     else await ended;

@@ -167,7 +167,9 @@ export function createHttpDoor(options: HttpDoorOptions): HttpDoor {
 /** For requests that take no place in RequestShares, or take it only after the login. */
 const FREE: Admitted = { kind: 'admitted', leave: () => {} };
 
-/** True for a health check or a page, because such an answer takes no work. */
+/**
+ * True for a health check or a page of this server. Such a request needs no place, because the answer takes no work.
+ */
 function isPage({ kind }: Route): boolean {
   return ['live', 'ready', 'health', 'landing', 'style'].includes(kind);
 }
@@ -176,7 +178,10 @@ function needsLogin({ kind }: Route): boolean {
   return ['command', 'git', 'advertisement'].includes(kind);
 }
 
-/** 200 header fields: Apache accepts 100. Each field takes memory, several times, until the tool has answered. */
+/**
+ * The maximum number of header fields of a request. Apache accepts 100. Several copies of each field stay in memory
+ * until the tool has answered.
+ */
 const MAX_FIELDS = 200;
 
 function hasTooManyFields({ rawHeaders }: IncomingMessage): boolean {

@@ -14,8 +14,8 @@ const WEIGHT_OF_PERSON = 0.1;
 const WEIGHT_OF_TOKEN = 0.05;
 
 /**
- * Either the request is admitted until `leave` is called, or it is refused with a sentence, and with status 503 or
- * `status`.
+ * An admitted request keeps its place until `leave` is called. A refused request is answered with `sentence`, and with
+ * `status`, by default 503.
  */
 export type Admitted =
   | { readonly kind: 'admitted'; readonly leave: () => void }

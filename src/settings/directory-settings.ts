@@ -32,7 +32,7 @@ export const directorySettings = {
   ldap_people: [
     text.min(1, 'not empty'),
     'ou=people,dc=wikimedia,dc=org',
-    'The LDAP entry directly below which the entries of people are.',
+    'The DN of the LDAP entry that has the entries of people directly below it.',
   ],
   ldap_people_filter: [
     text.min(1, 'not empty'),
@@ -40,14 +40,14 @@ export const directorySettings = {
     'The LDAP filter that selects people among the entries below `ldap_people`.',
   ],
   ldap_login_attribute: [
-    text.regex(/^[A-Za-z][-A-Za-z0-9]{0,63}$/, 'the name of an attribute, as uid'),
+    text.regex(/^[A-Za-z][-A-Za-z0-9]{0,63}$/, 'the name of an attribute, such as uid'),
     'uid',
     'The attribute that holds a person’s user name.',
   ],
   ldap_tools: [
     text.min(1, 'not empty'),
     'ou=servicegroups,dc=wikimedia,dc=org',
-    'The LDAP entry directly below which the groups of the tools are. The attribute `member` of a group lists the maintainers.',
+    'The DN of the LDAP entry that has the groups of the tools directly below it. The attribute `member` of a group lists the maintainers.',
   ],
   ldap_tools_filter: [
     text.min(1, 'not empty'),
@@ -62,12 +62,12 @@ export const directorySettings = {
   ldap_tool_accounts: [
     text,
     'ou=people,ou=servicegroups,dc=wikimedia,dc=org',
-    'The LDAP entry directly below which the tools’ own accounts are. If empty, tools have no accounts.',
+    'The DN of the LDAP entry that has the tools’ own accounts directly below it. If empty, tools have no accounts.',
   ],
   ldap_time: [
     seconds(1, 5),
     '5',
-    'Seconds within which LDAP must answer. This time is for all servers together that are tried.',
+    'Seconds within which LDAP must answer one question. If several servers are tried, they share this time.',
   ],
   ldap_cache_time: [
     seconds(0, 60),

@@ -11,11 +11,12 @@ import {
 
 const origin = text.regex(
   /^(https?:\/\/[^\s/]+)?\/?$/,
-  'an address without a path, as https://push.example.org',
+  'an address without a path, such as https://push.example.org',
 );
 
 /**
- * Settings for builds in a cluster, so if the setting `builder` is `kubernetes`. Such builds push images to a registry.
+ * Settings for builds in a cluster. They count only if the setting `builder` is `kubernetes`. Such builds push images
+ * to a registry.
  */
 export const kubernetesBuilderSettings = {
   build_namespace: [
@@ -36,7 +37,7 @@ export const kubernetesBuilderSettings = {
   registry: [
     text.regex(
       /^(|[A-Za-z0-9.-]+(:\d+)?(\/[a-z0-9._-]+)*)$/,
-      'a host, a port and a path, as registry.example.org/tools',
+      'a host and a path, such as registry.example.org/tools, if needed with a port after the host',
     ),
     '',
     'The image registry, and the path below which each tool has its repositories `tool-NAME/tool-NAME` and `tool-NAME/cache`.',

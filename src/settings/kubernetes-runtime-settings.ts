@@ -11,9 +11,9 @@ import {
 } from './setting-kinds.ts';
 
 const objectName = /^([a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?)?$/;
-const cores = (meaning: string) => text.regex(/^([1-9]\d*m|\d+(\.\d+)?)$/, `${meaning}, as 500m or 1`);
+const cores = (meaning: string) => text.regex(/^([1-9]\d*m|\d+(\.\d+)?)$/, `${meaning}, such as 500m or 1`);
 
-/** Settings for tools that run in a cluster, so if the setting `runtime` is `kubernetes`. */
+/** Settings for tools that run in a cluster. They count only if the setting `runtime` is `kubernetes`. */
 export const kubernetesRuntimeSettings = {
   tool_namespace_prefix: [
     text.regex(/^[a-z0-9]([-a-z0-9]{0,30})$/, 'lower-case letters, digits and -'),
@@ -23,7 +23,7 @@ export const kubernetesRuntimeSettings = {
   make_namespaces: [
     flag,
     'false',
-    'Whether the server makes the missing namespace of a tool, with Pod Security `restricted` and a NetworkPolicy. The server then needs rights in every namespace: docs/operating.md. `false`: the platform makes the namespaces.',
+    'Whether the server makes the namespace of a tool that has none, with Pod Security `restricted` and a NetworkPolicy. The server then needs rights in every namespace: docs/operating.md. `false`: the platform makes the namespaces.',
   ],
   ingress_namespace: [
     text.regex(/^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$/, 'the name of a namespace'),
@@ -51,7 +51,10 @@ export const kubernetesRuntimeSettings = {
     'The IngressClass of the tools’ Ingresses. If empty, the default class of the cluster.',
   ],
   ingress_url: [
-    text.regex(/^https?:\/\/TOOL\.DOMAIN(:\d{1,5})?\/$/, 'https://TOOL.DOMAIN/, http or with a port'),
+    text.regex(
+      /^https?:\/\/TOOL\.DOMAIN(:\d{1,5})?\/$/,
+      'https://TOOL.DOMAIN/ or http://TOOL.DOMAIN/, each with or without a port',
+    ),
     'https://TOOL.DOMAIN/',
     'The address at which people reach a tool through the ingress controller. TOOL stands for the name of the tool, DOMAIN for the setting `domain`.',
   ],
@@ -63,7 +66,7 @@ export const kubernetesRuntimeSettings = {
   ingress_tls_secret: [
     text.regex(
       /^((TOOL|[a-z0-9])([-.]?(TOOL|[a-z0-9]))*)?$/,
-      'the name of a Secret, with TOOL for that of the tool',
+      'the name of a Secret, with TOOL instead of the name of the tool',
     ),
     '',
     'Secret in the namespace of each tool with the certificate of its Ingress. TOOL stands for the tool’s name. If empty, the ingress controller uses its own certificate.',

@@ -61,7 +61,7 @@ export const serverSettings = {
     'The address at which people reach the HTTP server, `https://push.example.org`. If empty, the address in the setting `http`.',
   ],
   domain: [
-    text.regex(hostName, 'a host name alone, as tools.example.org'),
+    text.regex(hostName, 'only a host name, such as tools.example.org'),
     'localhost',
     'The domain of the tools: a tool answers at `TOOL.DOMAIN`.',
   ],
@@ -202,7 +202,7 @@ export const serverSettings = {
   preview_memory: [
     mebibytes(16, 1_048_576),
     '256',
-    'The maximum memory of one process of a preview, in MiB. It is never more than `run_memory`.',
+    'The maximum memory of one process of a preview, in MiB. A value above `run_memory` counts as `run_memory`.',
   ],
   concurrent_one_offs: [
     wholeNumber(1, 1000),

@@ -2,7 +2,7 @@ import { isIP } from 'node:net';
 import { resolve } from 'node:path';
 import { z } from 'zod';
 
-// Each kind checks and converts the value of a setting. Its error text follows the words "must be".
+// Each kind checks and converts the value of a setting. Its error text continues a message that ends in "must be".
 
 /** A setting: its kind, its default as text in the configuration file, and its description. */
 export type Setting = readonly [kind: z.ZodType, byDefault: string, meaning: string];
@@ -37,7 +37,7 @@ export const list = z.union(
   [z.string().transform((words) => words.split(/[\s,]+/).filter((item) => item !== '')), z.array(z.string())],
   { error: 'a list, or names with spaces between them' },
 );
-const hostPortMessage = 'host:port, as 127.0.0.1:8080 or [::1]:8080, the port at most 65535';
+const hostPortMessage = 'host:port, such as 127.0.0.1:8080 or [::1]:8080, with a port of at most 65535';
 export const hostPort = z.string({ error: hostPortMessage }).transform((address, context) => {
   const match = /^(?:\[([0-9a-fA-F:.]+)\]|([^\s:[\]]+)):(\d{1,5})$/.exec(address);
   const port = Number(match?.[3]);
@@ -53,12 +53,12 @@ export const publicHost = text.refine(
     const form = /^(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9]([-A-Za-z0-9._]*[A-Za-z0-9])?)(:\d{1,5})?$/;
     return address === '' || (form.test(address) && URL.canParse(`ssh://${address}`));
   },
-  { error: 'host:port, as push.example.org:22' },
+  { error: 'host:port, such as push.example.org:22' },
 );
 /** The public URL of the HTTP server. May be empty. */
 export const publicUrl = text.refine(
   (url) => url === '' || (/^https?:\/\/[^\s/?#@]+(\/[^\s?#]*)?$/.test(url) && URL.canParse(url)),
-  { error: 'an address as https://push.example.org' },
+  { error: 'an address such as https://push.example.org' },
 );
 /** A host and a port. An empty text gives null. */
 export const optionalHostPort = z.union([z.literal('').transform(() => null), hostPort], {
@@ -69,7 +69,7 @@ export const hostName = /^(?=.{1,253}$)[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9](
 /** A name that git-check-ref-format(1) accepts, made of characters that a shell need not quote. */
 export const branch = text.regex(
   /^(?!.*(\.\.|\/\/|\/\.|\.lock(\/|$)|[./]$))[A-Za-z0-9][-A-Za-z0-9._/]{0,99}$/,
-  'the name of a branch, as main',
+  'the name of a branch, such as main',
 );
 /** Networks in CIDR form (RFC 4632, RFC 4291). */
 export const networks = list.superRefine((items, context) => {

@@ -82,7 +82,8 @@ export class ServedConnection {
       const { principal } = this.#login;
       if (principal === null || this.#isClosing || this.#sessions >= MAX_SESSIONS) return reject();
       const session = accept();
-      if (largestPacketOf(session) < LEAST_PACKET_BYTES) return this.#cut('ssh client takes no packets');
+      if (largestPacketOf(session) < LEAST_PACKET_BYTES)
+        return this.#cut('ssh client asks for packets that are too small');
       this.#sessions += 1;
       // `once`, because a client may close the same session again and again.
       session.once('close', () => {

@@ -185,7 +185,8 @@ export class Login {
     const facts = { id: answer.id, login: shown(this.#name), address };
     const code = error instanceof DeployError ? error.code : null;
     if (code === 'DIRECTORY_BUSY') log.warn(facts, 'ssh login refused: too many people are logging in');
-    // The user directory logs this once in a while. Here it counts as a wrong key, so that the throttle limits the lines.
+    // Log nothing: the user directory logs an entry that is too large now and then. Count the login as a failure, so
+    // that the throttle limits these lines.
     else if (code === 'ENTRY_TOO_LARGE') this.#failures += 1;
     else logFailure(log, { error, message: code === null ? 'login broke' : 'login impossible', facts });
     this.#end(answer.message, answer.hint);

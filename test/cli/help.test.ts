@@ -58,7 +58,7 @@ test('over SSH, `help` lists the commands for maintainers, and shows each comman
   config export TOOL                          print all config vars with their values as a .env file
   config history TOOL                         list who changed which config vars, the newest first
   config share TOOL [NAME …]                  let new previews of a tool begin with the values of these config vars
-  config unshare TOOL NAME …                  give new previews of a tool no values of these config vars any more
+  config unshare TOOL NAME …                  stop giving new previews of a tool the values of these config vars
   token list TOOL                             list the deploy tokens of a tool, the newest first
   token create TOOL NAME                      make a deploy token: a password for machines, valid for one tool
   token revoke TOOL [NAME|ID]                 end a deploy token at once

@@ -30,9 +30,9 @@ repository  4096 MiB  repository_size
 });
 
 for (const [words, says] of [
-  ['memory=2', /the limit memory is a size with a unit, from 16Mi to 1048576Mi/i],
+  ['memory=2', /the limit memory must be a size with a unit, from 16Mi to 1048576Mi/i],
   ['memory=1Mi', /from 16Mi/],
-  ['builds=0', /the limit builds is a whole number from 1 to 100000/i],
+  ['builds=0', /the limit builds must be a whole number from 1 to 100000/i],
   ['builds=1.5', /whole number/],
   ['replicas=many', /whole number from 1 to 1000/],
   ['colour=red', /NAME is one of memory, builds, replicas, repository/],

@@ -331,7 +331,7 @@ test('with --since, --until or --grep, `logs` asks only for lines of that time o
   for (const wrong of ['yesterday', '2h30m', '2026-02-30', '2026-13-01', '1', '-1d', '9999999999d', '']) {
     const { status, err } = await desk.type(['logs', 'wikibot', `--since=${wrong}`]);
     assert.equal(status, 2, wrong);
-    assert.match(err, /--since is a time ago \(30m, 2h or 1d\) or a time in UTC/);
+    assert.match(err, /--since must be a time ago \(30m, 2h or 1d\) or a time in UTC/);
   }
   for (const words of [
     ['-f', '--until', '1h'],

@@ -52,12 +52,12 @@ for (const { name, argv, says } of [
   {
     name: 'a count that is not a number',
     argv: ['logs', 'wikibot', '-n', 's3cret'],
-    says: /-n is a whole number from 1 to 10000/,
+    says: /-n must be a whole number from 1 to 10000/,
   },
   {
     name: 'a count of zero',
     argv: ['releases', 'wikibot', '-n0'],
-    says: /-n is a whole number from 1 to 1000/,
+    says: /-n must be a whole number from 1 to 1000/,
   },
   { name: 'a count that is too high', argv: ['logs', 'wikibot', '-n', '10001'], says: /to 10000/ },
   {

@@ -67,7 +67,7 @@ for (const { name, line, change, status, says } of [
     line: ['create', 'wikibot', 'ci', '--days', '4000'],
     change: {},
     status: 2,
-    says: /--days is a whole number from 1 to 366/,
+    says: /--days must be a whole number from 1 to 366/,
   },
   {
     name: 'by a token (no token makes another)',

@@ -105,7 +105,7 @@ test('threat 204: a person with a too large LDAP entry gets the reason over SSH 
     const { exitCode, stderr } = await loudly(server, 'eve');
     assert.equal(exitCode, 255);
     assert.match(stderr, said);
-    assert.match(stderr, /Remove keys from it/);
+    assert.match(stderr, /Remove keys from the entry/);
   }
   const answer = await http('hello', 'eve', 'correct-horse');
   assert.equal(answer.status, 403);

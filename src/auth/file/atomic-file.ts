@@ -14,7 +14,7 @@ const LONGEST_EDIT_MS = 60_000;
  * written beside the file under a lock, made durable, and renamed. If `change` throws, or returns the same text, the
  * file does not change.
  *
- * @param ifMissing - The text to change if there is no file. Null: the file must exist.
+ * @param ifMissing - The text that `change` gets if there is no file. If null, a missing file is the error ENOENT.
  * @throws DeployError `FILE_BUSY` if another edit holds the lock for 5 s.
  */
 export async function editFile<T>(
@@ -105,8 +105,8 @@ async function lock(path: string): Promise<AsyncDisposable> {
 }
 
 /**
- * True if the lock is older than `LONGEST_EDIT_MS`. The process with the number in the lock is then not the one that
- * took the lock, for example after a restart of the machine.
+ * True if the lock is older than `LONGEST_EDIT_MS`, which no edit takes. A running process with the number in the lock
+ * is then another process, for example because the machine has restarted.
  */
 async function isLeft(path: string): Promise<boolean> {
   const since = await stat(path).catch(() => null);

@@ -20,9 +20,7 @@ export interface UserEntry {
   readonly uid: string;
   readonly password: PasswordHash | null;
   readonly keys: readonly PublicKey[];
-  /**
-   * Which lines among the user's keys in the file are unusable, and why. Logins with the other keys work.
-   */
+  /** For each line of the user's keys that cannot be used, the reason. The user can log in with the other keys. */
   readonly badKeys: readonly KeyProblem[];
   readonly isDisabled: boolean;
 }
@@ -63,9 +61,7 @@ const shape = z
   .strictObject({ users: z.map(name, user).nullish(), tools: z.map(toolKey, tool).nullish() })
   .nullable();
 
-/**
- * The last text that was parsed. A start, a login and a change often read the same text, and to parse it takes long.
- */
+/** The last text that was parsed. A start, a login and a change often read the same text, and parsing takes long. */
 let last: { readonly text: string; readonly data: DirectoryData } | null = null;
 
 /**
@@ -109,7 +105,7 @@ export function parseDirectory(text: string, lines = new LineCounter()): Documen
   // Take only the first line of the message, because later lines may quote the file, and with it a password's hash.
   if (error !== undefined) throw broken(lines.linePos(error.pos[0]).line, error.message.split('\n')[0] ?? '');
   visit(document, {
-    // Keep a name as it was written: `007` is not 7.
+    // Keep a name as it was written, because YAML reads `007` as the number 7.
     Scalar: (key, node) => {
       if (key !== 'value' && typeof node.value !== 'string' && node.source !== undefined)
         node.value = node.source;
@@ -123,7 +119,7 @@ export function parseDirectory(text: string, lines = new LineCounter()): Documen
   const seen = new Set<string>();
   for (const { key } of isMap(users) ? users.items : []) {
     const uid = userName(String(isScalar(key) ? key.value : key));
-    if (uid !== null && seen.has(uid)) throw broken(keyLine(key, lines), `the user ${uid} is there twice`);
+    if (uid !== null && seen.has(uid)) throw broken(keyLine(key, lines), `the user ${uid} is listed twice`);
     if (uid !== null) seen.add(uid);
   }
   return document;

@@ -32,7 +32,7 @@ const NEW_DIRECTORY = `${HEADER.replace(/^/gm, '#')}\n\nusers:\ntools:\n`;
 /** The error codes for a directory file that is missing, damaged or read-only. */
 const UNUSABLE: ReadonlySet<string> = new Set(['NO_DIRECTORY', 'DIRECTORY_BROKEN', 'DIRECTORY_FILE']);
 
-/** NIST SP 800-63B, 5.1.1.2: at least eight characters, of any kind. */
+/** The minimum length of a password. NIST SP 800-63B, 5.1.1.2, asks for eight characters of any kind. */
 const LEAST_CHARACTERS = 8;
 
 /** The result of `addUser`. */
@@ -71,8 +71,9 @@ export class DirectoryFile {
   #tookMs = 0;
 
   /**
-   * @param begin - Makes the folder of the file before the first start of a server. Returns false if a server has
-   * started there before: then a missing file was lost, and a new file would hide the loss.
+   * @param begin - Called by `addUser`. Makes the folder of the file if no server has started there yet, and returns
+   * true. Otherwise returns false: `addUser` then makes no file, because a new file would hide that the old file was
+   * lost.
    */
   constructor(path: string, begin: () => Promise<boolean> = async () => false) {
     this.#path = path;
@@ -242,8 +243,9 @@ export class DirectoryFile {
   }
 
   /**
-   * Changes the entry of a tool for a maintainer, who may not see the path or the lines of the file. A change blocks
-   * this process, so the next change waits three times as long as the last change took.
+   * Changes the entry of a tool for a maintainer. Errors do not show the path or the lines of the file, which a
+   * maintainer may not see. A change blocks this process, so the next change waits three times as long as the last
+   * change took.
    *
    * @throws DeployError `NO_TOOL` if the file lacks the tool; `FILE_BUSY` if too many changes of the tool wait;
    * `DIRECTORY_UNAVAILABLE` if the file cannot be read or changed.
@@ -348,7 +350,7 @@ export function checkedUser(name: string): string {
   throw refusal(
     'BAD_USER_NAME',
     `${JSON.stringify(name.slice(0, 80))} cannot be a user name`,
-    'Take letters, digits, dots, dashes and underscores, at most 64; git, tool.NAME and tools.NAME mean something else.',
+    'Use at most 64 letters, digits, dots, dashes and underscores. The names git, tool.NAME and tools.NAME are reserved.',
   );
 }
 
@@ -361,7 +363,7 @@ export function checkedTool(name: string): ToolName {
   throw refusal(
     'BAD_TOOL_NAME',
     `${JSON.stringify(name.slice(0, 80))} cannot be a tool name`,
-    'A tool name begins with a lower-case letter and continues with lower-case letters, digits, - and _, at most 63, with a letter or digit at the end.',
+    'A tool name has at most 63 lower-case letters, digits, - and _. It begins with a letter, and ends with a letter or digit.',
   );
 }
 
@@ -410,7 +412,7 @@ function remove(map: YAMLMap, key: string): void {
 function tooManyChanges(): DeployError {
   return refusal(
     'FILE_BUSY',
-    'other changes of the maintainers of this tool are waiting',
+    'too many other changes of the maintainers of this tool are waiting',
     'Nothing has changed. Try again in a moment.',
   );
 }

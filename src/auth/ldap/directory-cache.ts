@@ -10,7 +10,9 @@ import { normalise } from '../user-name.ts';
 import { countValues } from './values-read.ts';
 
 const MAX_REMEMBERED = 10_000;
-/** How many questions about tools run at once for one person. Otherwise one person could fill the queue for all. */
+/**
+ * At most this many questions about tools run at once for one person, so that one person cannot fill the queue of all.
+ */
 const MAX_AT_ONCE_OF_PERSON = 4;
 const MAX_WAITING_OF_PERSON = 100;
 /**
@@ -47,8 +49,8 @@ export interface CacheTimes {
 }
 
 /**
- * A cache in front of a slow Directory. It remembers people, tools and lists of tools for a while, but never that
- * nothing was found, so a new key counts at once. A remembered tool may lack a new maintainer, so `authorize` asks
+ * A cache in front of a slow Directory. It remembers people, tools and lists of tools for a while. It does not remember
+ * that nothing was found, so a new key works at once. A remembered tool may lack a new maintainer, so `authorize` asks
  * again with `isFresh` before it refuses. If several callers ask the same question on behalf of one person at a time,
  * the directory is asked once.
  */
@@ -61,7 +63,7 @@ export class CachedDirectory implements Directory {
   readonly #asked = new Map<string, Promise<unknown>>();
   readonly #turns = new KeyedConcurrencyLimit(MAX_AT_ONCE_OF_PERSON, {
     most: MAX_WAITING_OF_PERSON,
-    refusal: () => busy('too many questions about your tools are under way'),
+    refusal: () => busy('too many of your requests are waiting for the user directory'),
   });
 
   /** @param now - A clock in milliseconds that never goes back. */

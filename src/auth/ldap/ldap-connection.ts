@@ -72,8 +72,8 @@ export class LdapConnection {
    * pages. Meanwhile, nothing else may be asked on this connection, because OpenLDAP's server keeps the position of
    * only one paged search.
    *
-   * @throws the signal's reason; ResultCodeError if the LDAP server refuses the search; otherwise why the connection
-   * ended.
+   * @throws the signal's reason; ResultCodeError if the LDAP server refuses the search; otherwise the error that ended
+   * the connection.
    */
   async search(question: LdapQuestion, signal: AbortSignal): Promise<LdapEntry[]> {
     this.#usedAt = performance.now();

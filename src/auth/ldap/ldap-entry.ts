@@ -45,7 +45,10 @@ export class LdapEntry {
     return parts.length === 1 ? (parts[0]?.value ?? null) : null;
   }
 
-  /** The public keys of `sshPublicKey` in base64. Leaves out values that are not usable keys. Empty if too large. */
+  /**
+   * The public keys of `sshPublicKey` in base64. Leaves out values that are not usable keys. Empty if the entry is too
+   * large.
+   */
   keys(): Set<string> {
     if (this.isTooLarge) return new Set();
     const keys = this.values('sshPublicKey').map(readKeyLine);
@@ -79,8 +82,9 @@ const DAY_MS = 24 * 3600_000;
  * login shell such as `nologin`, or expired. An entry that is too large counts as disabled, because its values are not
  * known.
  *
- * A lock with the time of its beginning does not count. LDAP sets it after wrong passwords, so strangers could take away
- * the keys and rights of a person. It locks only the password, and LDAP refuses that itself.
+ * A lock that says when it began does not count, because LDAP sets such a lock after wrong passwords. If it counted, a
+ * stranger who guesses passwords could take away a person's keys and rights. LDAP itself refuses the password of a
+ * locked account.
  *
  * @see https://datatracker.ietf.org/doc/html/draft-behera-ldap-password-policy-11#section-5.3.3
  */
@@ -94,7 +98,7 @@ export function isLocked(entry: LdapEntry, now = Date.now()): boolean {
   );
 }
 
-/** True for `000001010000Z`, and for a text that is not a time. */
+/** True if `time` says that a lock lasts for good: `000001010000Z`, or a text that is not a time. */
 function isForGood(time: string): boolean {
   return time.startsWith('0000') || !/^\d{10,14}([.,]\d+)?(Z|[-+]\d{2,4})$/.test(time);
 }

@@ -1,9 +1,9 @@
 import type { Socket } from 'node:net';
 import { BerReader, BerWriter, ProtocolOperation } from 'ldapts';
 
-/** The most bytes of one entry of an answer. A group with 10,000 members has half of them. */
+/** The maximum size of one entry, in bytes. A group with 10,000 members has half of this size. */
 const MAX_ENTRY_BYTES = 1024 * 1024;
-/** The start of a message that is too long. It must have the name of the entry. */
+/** How many bytes are read of a message that is too long. The name of its entry must be in these bytes. */
 const HEAD_BYTES = 8192;
 /** The only attribute of an entry that was too long to read. No LDAP server has an attribute with this name. */
 export const TOO_LONG = 'toolforgePushTooLong';
@@ -38,10 +38,10 @@ export function readByMessages(socket: Socket): void {
 
 /** Divides a stream into LDAP messages (RFC 4511 section 4.1.1). */
 export class LdapMessages {
-  /** The bytes that have come of the next message. */
+  /** The bytes of the next message that have arrived. */
   #chunks: Buffer[] = [];
   #size = 0;
-  /** The next message is looked at when it has so many bytes. */
+  /** `read` examines the next message only when this many bytes of it have arrived. */
   #needed = 1;
   /** How many bytes of a message that is too long are still to come. */
   #dropped = 0;
@@ -79,7 +79,7 @@ export class LdapMessages {
 /** The length in bytes of the message at the start of `bytes`. Null if more bytes are needed to know it. */
 function lengthOf(bytes: Buffer): number | null {
   if (bytes[0] !== undefined && bytes[0] !== SEQUENCE)
-    throw new Error('The LDAP server sent something else.');
+    throw new Error('The LDAP server sent something that is not an LDAP message.');
   const [, first] = bytes;
   if (first === undefined) return null;
   if (first < 0x80) return 2 + first;
@@ -88,14 +88,17 @@ function lengthOf(bytes: Buffer): number | null {
   return bytes.length < 2 + digits ? null : 2 + digits + bytes.readUIntBE(2, digits);
 }
 
-/** Makes an entry with the name of the one whose message begins with `bytes`. */
+/**
+ * Makes the message of an entry that was too long, with only its name. `bytes` is the beginning of the long message.
+ */
 function withoutValues(bytes: Buffer, length: number): Buffer {
   const reader = new BerReader(bytes);
   reader.readSequence();
   const id = reader.readInt();
   const operation = reader.readSequence();
   const name = operation === ProtocolOperation.LDAP_RES_SEARCH_ENTRY ? reader.readString() : null;
-  if (id === null || name === null) throw new Error(`The LDAP server sent a message of ${length} bytes.`);
+  if (id === null || name === null)
+    throw new Error(`The LDAP server sent a message of ${length} bytes, which is too long.`);
   const writer = new BerWriter();
   writer.startSequence();
   writer.writeInt(id);

@@ -29,7 +29,7 @@ export class LdapPeople {
   readonly #baseKey: string;
   readonly #attributes: readonly string[];
   readonly #log: Log;
-  /** The distinguished names of people whose entries were too large, by user name. */
+  /** For each user name whose entry was too large: the `key` of its distinguished name. */
   readonly #tooLarge = new RecentMap<string>(MAX_TOO_LARGE);
 
   constructor(servers: LdapServers, settings: LdapSettings, log: Log) {
@@ -123,7 +123,7 @@ function tooLarge(uid: string): DeployError {
   return new DeployError(
     'ENTRY_TOO_LARGE',
     `the entry of ${uid} in the user directory (LDAP) is too large`,
-    `Remove keys from it, and try again after a minute. A person may have at most ${MAX_KEYS} keys.`,
+    `Remove keys from the entry, and try again after a minute. A person may have at most ${MAX_KEYS} keys.`,
   );
 }
 

@@ -36,7 +36,10 @@ export class LdapServers {
   });
   readonly #binds = new ConcurrencyLimit(BINDS.atOnce, { most: BINDS.waiting, refusal: tooManyLogins });
   readonly #attemptMs: number;
-  /** Until when each entry that was too large is remembered, by distinguished name. */
+  /**
+   * For each entry that was too large (the `key` of its name): until when, by `performance.now()`, it counts as too
+   * large.
+   */
   readonly #tooLarge = new RecentMap<number>(MAX_TOO_LARGE);
   #preferred = 0;
   #isClosed = false;
@@ -64,8 +67,8 @@ export class LdapServers {
   }
 
   /**
-   * Whether an entry was too large within the last minute. Then nobody should ask for it again, because already the
-   * answer keeps the server busy.
+   * Whether an entry was too large within the last minute. If so, callers must not ask LDAP for this entry, because
+   * reading the answer keeps the server busy.
    *
    * @param key - The `key` of the distinguished name, as `readDn` returns it.
    */

@@ -38,7 +38,7 @@ export type LdapConfig = Pick<Config, Extract<keyof Config, `ldap_${string}`>>;
  */
 export async function readLdapSettings(config: LdapConfig): Promise<LdapSettings> {
   if (config.ldap_servers.length === 0) {
-    throw bad('the setting ldap_servers is empty', 'Name a server, as ldaps://ldap.example.org.');
+    throw bad('the setting ldap_servers is empty', 'Name a server, for example ldaps://ldap.example.org.');
   }
   if (config.ldap_ca !== null) await readAuthorities(config.ldap_ca);
   return {
@@ -69,7 +69,7 @@ export async function readAccountPassword(passwordFile: string): Promise<string>
   // Refuse an empty password, because a bind with it succeeds, but as anonymous: RFC 4513 section 5.1.2.
   throw bad(
     `the file ${passwordFile} of the setting ldap_bind_password_file has an empty first line`,
-    'Write the password there.',
+    'Write the password into the first line of this file.',
   );
 }
 
@@ -79,7 +79,7 @@ async function readAccount(config: LdapConfig): Promise<LdapSettings['account']>
   if (dn === '' || passwordFile === null) {
     throw bad(
       'only one of the settings ldap_bind_dn and ldap_bind_password_file is set',
-      'Set both, or none to search anonymously.',
+      'Set both. To search anonymously, set neither.',
     );
   }
   await readAccountPassword(passwordFile);
@@ -92,8 +92,8 @@ function readServer(text: string, config: LdapConfig): LdapServer {
   const scheme = url?.protocol;
   if (url === null || !isBare || url.hostname === '' || (scheme !== 'ldap:' && scheme !== 'ldaps:')) {
     throw bad(
-      `the setting ldap_servers has ${JSON.stringify(text)}, which is no LDAP server`,
-      'Write ldaps://HOST, ldap://HOST or one of them with :PORT.',
+      `the setting ldap_servers has ${JSON.stringify(text)}, which is not the address of an LDAP server`,
+      'Write ldaps://HOST or ldap://HOST, with or without :PORT.',
     );
   }
   const host = url.hostname.replace(/^\[|\]$/g, '');
@@ -113,7 +113,7 @@ function readFilter(setting: string, text: string): Filter {
   } catch (cause) {
     throw bad(
       `the setting ${setting} is ${JSON.stringify(text)}, which is no LDAP filter`,
-      'Write one as (objectClass=posixAccount).',
+      'Write a filter such as (objectClass=posixAccount).',
       cause,
     );
   }
@@ -123,15 +123,15 @@ function checkedDn(setting: string, text: string): string {
   if (readDn(text) !== null) return text;
   throw bad(
     `the setting ${setting} is ${JSON.stringify(text)}, which is not a distinguished name`,
-    'Write one as ou=people,dc=example,dc=org.',
+    'Write a distinguished name such as ou=people,dc=example,dc=org.',
   );
 }
 
 /**
  * Reads the certificates of the authorities, for each connection, so that the file can change without a restart.
  *
- * @throws DeployError `BAD_SETTING` if the file cannot be read or has no certificate. With an empty text, TLS would
- * trust the authorities that Node.js trusts.
+ * @throws DeployError `BAD_SETTING` if the file cannot be read or has no certificate. An empty file must not pass,
+ * because TLS would then trust the authorities that Node.js trusts.
  */
 export async function readAuthorities(path: string): Promise<string> {
   const text = await readText('ldap_ca', path);
@@ -148,7 +148,7 @@ async function readText(setting: string, path: string): Promise<string> {
   } catch (cause) {
     throw bad(
       `the file ${path} of the setting ${setting} cannot be read (${systemCode(cause) ?? 'unknown error'})`,
-      'Check the path and the file’s mode.',
+      'Check the path, and whether the server may read the file.',
       cause,
     );
   }

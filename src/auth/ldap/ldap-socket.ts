@@ -59,7 +59,7 @@ async function secure(
   });
   socket.on('error', () => undefined);
   const ended = Promise.withResolvers<never>();
-  const onClose = () => ended.reject(new Error('The server closed the connection before TLS was there.'));
+  const onClose = () => ended.reject(new Error('The server closed the connection before TLS began.'));
   socket.once('close', onClose);
   try {
     await Promise.race([once(socket, 'secureConnect', { signal }), ended.promise]);
@@ -103,7 +103,8 @@ async function readAnswer(socket: Socket, signal: AbortSignal): Promise<Buffer> 
     socket.off('data', onData).off('close', onClose);
     signal.removeEventListener('abort', onAbort);
   }
-  if (bytes.length > lengthOf(bytes)) throw new Error('Something came behind the answer to StartTLS.');
+  if (bytes.length > lengthOf(bytes))
+    throw new Error('The server sent more bytes after its answer to StartTLS.');
   return bytes;
 }
 
@@ -122,7 +123,7 @@ function parseAnswer(bytes: Buffer): ExtendedResponse {
   const messageId = reader.readInt();
   const operation = reader.readSequence();
   if (messageId !== 1 || operation !== ProtocolOperation.LDAP_RES_EXTENSION) {
-    throw new Error('The server answers something else than was asked.');
+    throw new Error('The server did not answer the request for StartTLS, but sent another message.');
   }
   const response = new ExtendedResponse({ messageId });
   response.parse(reader, []);

@@ -111,7 +111,7 @@ export class LdapTools {
 
   /**
    * Removes the prefix, such as `tools.`, from the name of an entry. Null if the name has no such prefix, or if the
-   * rest is not a valid tool name. So no other text ever becomes a path.
+   * rest is not a valid tool name. So only a valid tool name can become part of a path.
    */
   #toolIn(text: string | null): ToolName | null {
     const { prefix } = this.#settings.tools;

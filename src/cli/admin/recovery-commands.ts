@@ -94,7 +94,7 @@ const restore: RecoveryCommand = {
   examples: ['restore toolforge-push.tar', 'restore store'],
   details: [
     'BACKUP is a file that backup has written. It is restored into an empty data folder, on this machine or another, while no server uses that folder. A damaged file changes nothing.',
-    'Restore only backups of your own: whoever made or changed the file controls the server, because its checksum proves only that it is whole.',
+    'Restore only a backup that you made and that nobody else could change. A changed file can take over the server: the checksum only shows that the file is complete.',
     'restore store and restore directory restore only this part: from FILE, or from the newest good copy in the folder backups of the data folder, where the server makes a copy every hour. The present store or user directory is set aside, not deleted.',
     'Stop the server before you restore the store. Its next start reads releases that are newer than the backup from their copies.',
   ],

@@ -21,7 +21,8 @@ export const completionCommand: CommandShape = {
 
 /** The script for a shell. @throws UsageError if there is no script for this shell. */
 export function completionScript(shell: string, commands: readonly CommandShape[]): string {
-  if (!Object.hasOwn(SHELLS, shell)) throw new UsageError('completion knows bash, zsh and fish.');
+  if (!Object.hasOwn(SHELLS, shell))
+    throw new UsageError('completion has a script only for bash, zsh and fish.');
   const listed = commands.filter(({ isAlias }) => isAlias !== true);
   return SHELLS[shell as keyof typeof SHELLS](listed.map(entryOf));
 }

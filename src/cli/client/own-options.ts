@@ -73,7 +73,7 @@ function lineOf(argv: readonly string[], parts: readonly Taken[]): OwnLine {
   const { local, remote, tool } = Object.assign({}, ...parts.map(({ values }) => values)) as Taken['values'];
   if (remote === true || remote === '') throw new UsageError('--remote needs the name of a git remote.');
   if (local !== undefined && remote !== undefined)
-    throw new UsageError('--local and --remote name two servers: use one of them.');
+    throw new UsageError('--local and --remote name different servers: use only one of the two flags.');
   const name = typeof tool === 'string' ? toolName(tool) : null;
   if (tool !== undefined && name === null)
     throw new UsageError(

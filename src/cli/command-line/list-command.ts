@@ -6,7 +6,7 @@ import type { Services, ToolCommand, ToolContext } from '../command.ts';
 import { countOf } from './parse-words.ts';
 import { columns, jsonItems, jsonOf } from './printing.ts';
 
-/** The most bytes of the items of one list, as JSON. */
+/** The maximum size of one list as JSON, in bytes. */
 const MAX_BYTES = 4 * 1024 * 1024;
 /** The most characters of a text in a table. `--json` has the whole text. */
 const MAX_CELL = 500;
@@ -31,10 +31,7 @@ export interface List<Item> extends Pick<ToolCommand, 'name' | 'summary' | 'deta
   readonly none?: (tool: ToolName) => string;
   readonly heads: readonly string[];
   readonly row: (item: Item) => readonly string[];
-  /**
-   * Returns lines that follow the table. `items` has one number for each item of the list, which `noted` has returned
-   * for that item.
-   */
+  /** Returns lines that follow the table. `items` has, for each item of the list, the number that `noted` returned. */
   readonly notes?: (items: readonly number[], context: ToolContext) => string;
   readonly noted?: (item: Item) => number;
   /** Returns the objects that the flag `--json` prints, one for each item of a piece. */

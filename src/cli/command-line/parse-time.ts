@@ -20,7 +20,7 @@ export function timeOf(flags: Words['flags'], name: string, now: number): string
   const isOf = !Number.isNaN(at) && date.getUTCFullYear() >= 1970 && date.getUTCFullYear() <= 9999;
   if (isOf) return date.toISOString();
   throw new UsageError(
-    `--${name} is a time ago (30m, 2h or 1d) or a time in UTC (2026-11-29 or 2026-11-29T18:30).`,
+    `--${name} must be a time ago (30m, 2h or 1d) or a time in UTC (2026-11-29 or 2026-11-29T18:30).`,
   );
 }
 

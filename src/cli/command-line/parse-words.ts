@@ -67,7 +67,10 @@ export function placeOfTool({ options }: Pick<CommandShape, 'options'>, words: r
   return at;
 }
 
-/** Says what is wrong with a flag. Uses the message of Node, which has names of flags but no values. */
+/**
+ * Says what is wrong with a flag. Takes only the name of the flag from the message of Node, because a value may be
+ * secret.
+ */
 function explain(error: unknown, command: CommandShape): string {
   const message = error instanceof Error ? error.message : '';
   const flag = /'(--?[^'\s,=]+)/.exec(message)?.[1] ?? 'A flag';
@@ -120,5 +123,7 @@ export function countOf(
   if (text === undefined) return range.byDefault;
   const value = typeof text === 'string' && /^\d{1,9}$/.test(text) ? Number(text) : Number.NaN;
   if (value >= range.min && value <= range.max) return value;
-  throw new UsageError(`${range.typed ?? `--${name}`} is a whole number from ${range.min} to ${range.max}.`);
+  throw new UsageError(
+    `${range.typed ?? `--${name}`} must be a whole number from ${range.min} to ${range.max}.`,
+  );
 }

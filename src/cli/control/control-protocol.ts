@@ -25,7 +25,7 @@ export function readRequest(firstLine: string): string[] | null {
  * standard input, and then half-closes the connection. The client gets frames (frames.ts), of which the last is `exit`.
  * The command's signal fires when the client has disconnected.
  *
- * Rejects if `run` rejects, but tells the client before.
+ * If `run` rejects, tells the client that the server has a fault, and then rejects with the same error.
  *
  * @param rest - The bytes that have already arrived after the first line.
  * @param heartbeatMs - How often an empty frame is sent, to notice that the client of a quiet command has left.
@@ -58,7 +58,7 @@ export async function serveControl(
     if (argv === null) {
       await err(
         warning(
-          'The server does not understand this client.',
+          'The server does not understand the request of this command.',
           'Use the same version of toolforge-push for the command and the server.',
         ),
       );

@@ -39,7 +39,7 @@ export class HeldOutput {
     if (response.destroyed) this.discard();
   }
 
-  /** True if no output of git has been held or sent. */
+  /** True if git has printed nothing yet: no output is held, and none was sent. */
   get isSilent(): boolean {
     return this.#heldBytes === 0 && !this.#response.headersSent;
   }

@@ -64,8 +64,8 @@ export class Advertisements {
 function tooManyQuestions(): DeployError {
   return new DeployError(
     'TOO_MANY_FETCHES',
-    'you, or this token, have too many clones, fetches and pushes that are starting',
-    'Wait until some of these requests have ended, and try again.',
+    'too many of your clones, fetches and pushes, or too many of this token, are starting at the moment',
+    'Wait until some of them have started, and try again.',
   );
 }
 
@@ -118,7 +118,7 @@ function nameOf(text: string): ToolName {
   throw new DeployError(
     'NO_ACCESS',
     `${JSON.stringify(text.slice(0, 80))} cannot be the name of a tool`,
-    'Names of tools have lower-case letters, digits, - and _. Check the address (git remote -v).',
+    'The name of a tool has only lower-case letters, digits, - and _. Check the address (git remote -v).',
   );
 }
 
@@ -128,7 +128,7 @@ function requireType({ request }: Exchange, service: GitService): void {
   if (request.headers['content-type']?.toLowerCase() === expected) return;
   throw new DeployError(
     'UNSUPPORTED_TYPE',
-    `this address takes ${expected}`,
+    `this address only takes requests with the Content-Type ${expected}`,
     'Use git to clone, fetch or push at this address.',
   );
 }

@@ -102,7 +102,7 @@ export class Connections {
       // its next request.
       if (hasSpoken || this.#options.isTls) socket.destroy();
       else {
-        socket.write(rawRefusal('Too many connections are open without a request.'));
+        socket.write(rawRefusal('This server has too many open connections that send no request.'));
         socket.destroySoon();
       }
       return true;

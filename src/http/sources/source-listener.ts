@@ -46,7 +46,7 @@ export function createSourceListener({ config, sources, log }: SourceListenerOpt
   const serve = async (exchange: Exchange): Promise<void> => {
     const { method = '', url = '' } = exchange.request;
     if (routeOf(method, url).kind === 'source') return await serveSource(exchange, sources);
-    answerText(exchange, 404, `There is nothing here but ${SOURCE_PATH}, for builds.\n`);
+    answerText(exchange, 404, `This port only serves ${SOURCE_PATH}, for builds.\n`);
   };
   const places = HTTP_LIMITS.connections;
   const connections = new Connections({ places, trustedProxies: new TrustedProxies([]), isTls: false });

@@ -7,7 +7,7 @@ const share: ToolCommand = {
   usage: 'TOOL [NAME …]',
   summary: 'let new previews of a tool begin with the values of these config vars',
   details: [
-    'A preview has config vars of its own. When it is made, it gets the values only of the config vars that are shared. A preview that exists already gets nothing.',
+    'A preview has config vars of its own. When a push makes the preview, it gets the values of the shared config vars. Sharing changes nothing in existing previews.',
     'Without NAME, lists the shared config vars.',
   ],
   isAfterTool: (word) => /^[A-Z_]/.test(word),
@@ -28,7 +28,7 @@ const share: ToolCommand = {
 const unshare: ToolCommand = {
   name: 'config unshare',
   usage: 'TOOL NAME …',
-  summary: 'give new previews of a tool no values of these config vars any more',
+  summary: 'stop giving new previews of a tool the values of these config vars',
   details: ['Existing previews keep the values that they got.'],
   isAfterTool: (word) => /^[A-Z_]/.test(word),
   examples: ['config unshare wikibot API_URL'],

@@ -5,8 +5,9 @@ const LIMIT_MS = 24 * 60 * 60 * 1000;
 
 /**
  * The command with which `backup` stops the running server from deleting and merging files. Prints `held` once the
- * server has stopped. When the input of the command ends, the server deletes and merges again, and the exit status is 0.
- * If a day passes or the client leaves first, it also deletes and merges again, but the exit status is 1.
+ * server has stopped. When the input of the command ends, the server deletes and merges again, and the exit status is
+ * 0. If a day has passed or the client disconnects before that, the server also deletes and merges again, but the exit
+ * status is 1.
  */
 export const holdCleanUpCommand: LoginCommand = {
   name: 'hold-clean-up',

@@ -18,7 +18,10 @@ interface Limit {
 
 const MIB = 2 ** 20;
 
-/** For each limit of `ToolLimits`: what it is called, its setting, and its range, which is that of the setting. */
+/**
+ * For each limit of `ToolLimits`: its name for people, the setting with its default, and its range, which is the range
+ * of the setting.
+ */
 const LIMITS: Readonly<Record<keyof ToolLimits, Limit>> = {
   memory: {
     what: 'memory of a process',
@@ -215,8 +218,8 @@ function parsed(name: keyof ToolLimits, text: string): number {
   throw new DeployError(
     'BAD_LIMIT',
     isBytes
-      ? `the limit ${name} is a size with a unit, from ${min / MIB}Mi to ${max / MIB}Mi`
-      : `the limit ${name} is a whole number from ${min} to ${max}`,
+      ? `the limit ${name} must be a size with a unit, from ${min / MIB}Mi to ${max / MIB}Mi`
+      : `the limit ${name} must be a whole number from ${min} to ${max}`,
     `For example: \`limit TOOL ${name}=${isBytes ? '2Gi' : '20'}\`. Nothing has changed.`,
   );
 }
@@ -235,7 +238,7 @@ export function ownLimitsInWords(own: Partial<ToolLimits>): { limits: string[]; 
 
 /**
  * The words of `limit` that set these limits, such as `memory=2048Mi`. A value above the range of its limit becomes the
- * highest of the range.
+ * maximum of this range.
  */
 export function wordsOfLimits(limits: Partial<ToolLimits>): string[] {
   return NAMES.filter((name) => limits[name] !== undefined).map((name) => {

@@ -53,7 +53,7 @@ export const runOneOffCommand: ToolCommand = {
   async run(context) {
     const { services, tool, args, flags, terminal, input, out, err, signal } = context;
     if (flags['list'] === true || flags['end'] !== undefined) return await listOrEnd(context);
-    if (flags['json'] === true) throw new UsageError('--json is for run --list.');
+    if (flags['json'] === true) throw new UsageError('--json needs --list.');
     if (args.length === 0) throw new UsageError('run needs COMMAND.');
     if (args[0]?.startsWith('-'))
       throw new UsageError('Flags of run come before the tool, as in run --list TOOL.');
@@ -100,7 +100,7 @@ async function listOrEnd({ services, tool, args, flags, out }: ToolContext): Pro
   const isBoth = flags['list'] === true && flags['end'] !== undefined;
   if (args.length > 0 || flags['detach'] === true || isBoth)
     throw new UsageError('--list and --end take no command and no other flag.');
-  if (flags['json'] === true && flags['list'] !== true) throw new UsageError('--json is for run --list.');
+  if (flags['json'] === true && flags['list'] !== true) throw new UsageError('--json needs --list.');
   if (flags['list'] === true) {
     const statuses = await services.runtime.status(tool);
     const oneOffs = statuses.filter(({ name }) => name.startsWith(`${ONE_OFF_TYPE}.`));

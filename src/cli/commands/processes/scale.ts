@@ -93,7 +93,7 @@ function readSize(size: string, typed: string): ProcessSize {
     (memory !== '' && memoryBytes === null) || (cpu !== '' && cpuCores === null) || more.length > 0;
   if (isWrong || (memoryBytes === null && cpuCores === null))
     throw new UsageError(
-      `“${typed}” has no size that can be read. Write the memory with a unit and the processor cores: web=2:512Mi, web=2:1Gi:500m, or web=2::500m.`,
+      `The size in “${typed}” is not valid. Write the memory with a unit, the processor cores, or both: web=2:512Mi, web=2:1Gi:500m, or web=2::500m.`,
     );
   if (memoryBytes !== null && memoryBytes < LEAST_MEMORY)
     throw new UsageError(

@@ -126,7 +126,7 @@ const resume: ToolCommand = {
   usage: 'TOOL NAME',
   summary: 'start runs of a paused scheduled process again when they are due',
   examples: ['schedule resume wikibot nightly'],
-  details: ['Runs that were due while the schedule was paused are not made up for.'],
+  details: ['Runs that were due while the schedule was paused are skipped.'],
   action: 'deploy',
   options: {},
   words: { min: 1, max: 1 },
