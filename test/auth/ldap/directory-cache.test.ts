@@ -268,7 +268,8 @@ test('threat 131: even if the server does much work for other people meanwhile, 
   const tools = Array.from({ length: 24 }, (_, index) => toolName(`tool${index}`) ?? assert.fail());
   const before = performance.now();
   await Promise.all(tools.map((tool) => directory.findTool(tool, signal, { by: 'bot' })));
-  // 24 times 20 ms of work, and five rests of 6 ms. If all work counted, each rest would take 220 ms.
+  // The work takes 24 times 20 ms. Four questions run at once, so the person waits five times, for 6 ms each. If the
+  // work for other people counted, each wait would take 220 ms.
   const tookMs = performance.now() - before;
   assert.ok(tookMs < 1000, `the questions took ${tookMs} ms`);
 });

@@ -23,14 +23,14 @@ interface Sample {
   readonly tool?: string;
   /** The process types that the build finds; `web` unless given. */
   readonly built?: readonly string[];
-  /** What runs: `web`, `worker=2`, `nightly@daily`, and `migrate=0` for a named command. */
+  /** The processes: `web`, `worker=2` for two, `nightly@daily` on a schedule, `migrate=0` for a named command. */
   readonly runs?: string;
   readonly service?: Readonly<Record<string, unknown>>;
   /** The settings of the processes other than web. */
   readonly settings?: Readonly<Record<string, unknown>>;
   readonly commands?: Readonly<Record<string, string>>;
   readonly variables?: Readonly<Record<string, string>>;
-  /** All sentences of the push. */
+  /** One pattern for each sentence that the push prints about the file. */
   readonly says?: readonly RegExp[];
   /** Matches the one sentence with which the file is refused. */
   readonly refused?: RegExp;

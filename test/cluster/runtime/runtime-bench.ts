@@ -22,15 +22,15 @@ export interface ClusterBench extends RuntimeBench {
   readonly config: KubernetesRuntimeOptions['config'];
   /** The prefix of the names of all namespaces, for example `rt-3f9a-`. */
   readonly prefix: string;
-  /** Starts another server. With the `folder` of an earlier server, this is the earlier server after a restart. */
+  /** Starts another server. On the data folder of an earlier server, it is like this server after a restart. */
   startAnother(folder: string): KubernetesRuntime;
 }
 
 export interface ClusterBenchOptions {
   readonly config?: Partial<KubernetesRuntimeOptions['config']>;
-  /** The connection to the cluster; the kubeconfig's if not set. */
+  /** The connection to the cluster. If not set, it comes from the kubeconfig. */
   readonly cluster?: Cluster;
-  /** If not set, errors go to standard output. */
+  /** The server's log. If not set, only errors are logged, to standard output. */
   readonly log?: Log;
 }
 

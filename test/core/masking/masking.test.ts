@@ -53,7 +53,7 @@ test('each line of a config var’s value of 4000 lines is masked', async () => 
   );
 });
 
-/** Sets of secrets that begin alike, and a line made like their beginnings. */
+/** In each case, secrets that all begin alike, and a line that repeats their beginning but contains none of them. */
 const ALIKE = [
   {
     name: 'long lines of one letter',
@@ -85,7 +85,7 @@ for (const { name, vars, line } of ALIKE) {
     const before = process.cpuUsage();
     for (let count = 0; count < 100; count++) assert.equal(mask(line), line);
     const perLineMs = process.cpuUsage(before).user / 1000 / 100;
-    // A line took 15 to 30 ms when each place in it was compared with each secret.
+    // If each position of the line is compared with each secret, a line takes 15 to 30 ms.
     assert.ok(perLineMs < 8, `${perLineMs} ms`);
   });
 }

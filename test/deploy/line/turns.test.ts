@@ -29,7 +29,7 @@ class Line {
     this.#turns = new Turns({ limit, run: (entry) => this.#run(entry), tellEveryMs });
   }
 
-  /** Returns the lines about a deployment's place from its log, without times. */
+  /** Returns what the log of a deployment says about its place in the queue, with `N s` in place of each time. */
   async told(id: string): Promise<string[]> {
     await setImmediate();
     const text = await readFile(this.#logs.path(nameOf(`tool-${id[0]}`), id), 'utf8');
@@ -49,7 +49,10 @@ class Line {
     this.#turns.leave(entry);
   }
 
-  /** Adds deployments. `a2` is the second deployment of the tool `tool-a`, by alice; `bob:a2` is by bob, and `token:a2` by a deploy token of alice. */
+  /**
+   * Adds deployments to the queue. `a2` is the second deployment of the tool `tool-a`, by alice. `bob:a2` is by bob, and
+   * `token:a2` by a deploy token of alice.
+   */
   enter(...ids: readonly string[]): void {
     for (const id of ids) this.#turns.enter(this.#entryOf(id, false));
   }
@@ -169,7 +172,7 @@ test('a waiting deployment prints its place in the queue and the reason, and pri
   const behind = 'the push b1 of tool-b, which began N s ago, comes first';
   const taken = 'all 2 turns are taken, the longest by another tool, for N s';
   assert.deepEqual(await line.told('a1'), []);
-  // People who have nothing running come before alice.
+  // First carol and then dave go before alice, because alice has a running deployment.
   const places = ['1st', '2nd', '3rd'];
   assert.deepEqual(
     await line.told('b2'),

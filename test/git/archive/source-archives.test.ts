@@ -18,8 +18,9 @@ import { ustarHeader } from './headers.ts';
 const folder = mkdtempSync(join(tmpdir(), 'source-archives-'));
 after(() => rmSync(folder, { recursive: true, force: true }));
 
-/** How often the free space was asked for, and after how many questions no space is left. */
+/** How often the server has checked the free disk space. */
 let asked = 0;
+/** The disk counts as full after this number of checks. */
 let fullAfter = Number.POSITIVE_INFINITY;
 let maxPackBytes = 2 ** 30;
 beforeEach(() => {
@@ -49,7 +50,7 @@ async function deploy(bytes: AsyncIterable<Uint8Array>, path = process.env['PATH
 
 const leftovers = () => readdirSync(join(folder, `${wikibot}.git`)).filter((name) => /^checkout-/.test(name));
 
-/** A zstd of 1 MiB that unpacks to 64 files of 1 MiB. Each begins in another way, so git makes a pack of 64 MiB. */
+/** Yields a compressed tar of about 1 MiB with 64 files of 1 MiB. The files differ, so git makes a pack of 64 MiB. */
 async function* repeated(): AsyncGenerator<Uint8Array> {
   // git makes no deltas of files that are larger than 1 MiB.
   const random = randomBytes(2 ** 20 + 512);

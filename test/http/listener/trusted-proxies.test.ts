@@ -8,7 +8,7 @@ import { until } from '../../support/server.ts';
 const silent = pino({ level: 'silent' });
 const failure = (code: string) => Object.assign(new Error(code), { code });
 
-/** Trusted proxies with one host name. `lookUp` looks the name up once, and `answer` is what the name service says. */
+/** Makes trusted proxies with one host name. `lookUp` looks it up once, and gets `answer` from a fake name service. */
 function aName() {
   const proxies = new TrustedProxies(['192.0.2.7', 'ingress-pods.kube-system.svc']);
   const lookUp = async (answer: readonly string[] | Error) => {

@@ -9,7 +9,7 @@ import { HeldConnections, requestTo } from './connections.ts';
 export const KINDS = ['tool', 'person', 'address'] as const;
 export type Kind = (typeof KINDS)[number];
 
-/** What the attacks need to know. */
+/** The server that is attacked, and what an attacker has there. */
 export interface Target {
   readonly httpPort: number;
   readonly sshPort: number;
@@ -20,14 +20,14 @@ export interface Target {
   readonly clientEnvironment: Readonly<Record<string, string>>;
   /** Tools of the hostile person with slow builds, each with a clone that has a remote `toolforge`. */
   readonly slow: readonly { readonly tool: string; readonly folder: string }[];
-  /** The attacks end by themselves after this time. */
+  /** The attacks end by themselves after this number of seconds. */
   readonly seconds: number;
 }
 
 /** Attacks until the abort signal fires. Calls `did` each time that the attack has done something. */
 type Attack = (target: Target, signal: AbortSignal, did: () => void) => Promise<void>;
 
-/** Each attacker process uses other addresses, because the server remembers wrong passwords for 15 minutes. */
+/** Each attacker process has addresses of its own, because the server remembers wrong passwords for 15 minutes. */
 const OWN = 1 + (process.pid % 250);
 const ADDRESS = `127.0.66.${OWN}`;
 

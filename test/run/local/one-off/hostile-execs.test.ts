@@ -125,7 +125,8 @@ describe('commands beside hostile processes', { concurrency: 4 }, () => {
 
   test('if a tool answers the server in place of the program that starts commands of `exec`, only commands of this tool fail', async () => {
     const { run, release, said } = await hostile('impostor', impostor);
-    // The impostor tells that the first command has begun, and then nothing; of the second one only endless nonsense.
+    // The impostor reports that the first command has begun, and then nothing more. For the second command, it
+    // sends endless nonsense.
     const gone = new AbortController();
     const first = startOneOff(bench.runtime, release, ['true'], {
       ...{ beside: 'worker.1', signal: gone.signal, input: new Keyboard().keys },
@@ -151,7 +152,7 @@ describe('commands beside hostile processes', { concurrency: 4 }, () => {
       (await bench.runtime.status(release.tool)).some(({ name }) => name === 'run.1'),
       false,
     );
-    // The other tests have commands of their own, which end.
+    // Folders of commands of other tests, which run at the same time, disappear when these commands end.
     await until(async () => {
       const runs = await readdir(folder);
       const left = await Promise.all(runs.map((name) => readdir(join(folder, name, 'exec')).catch(() => [])));
