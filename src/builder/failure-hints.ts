@@ -29,8 +29,8 @@ const NETWORK =
 const SSH =
   /cannot run ssh\b|Host key verification failed|Permission denied \(publickey|ssh: (?:command )?not found|\bspawn ssh\b/;
 /**
- * What npm prints last if it cannot fetch a repository that package.json names as `OWNER/NAME`. npm tries SSH only after
- * HTTPS has failed.
+ * What npm prints last if it cannot fetch a repository that package.json names as `OWNER/NAME`. npm tries SSH only
+ * after HTTPS has failed.
  */
 const NPM_GIT =
   /npm (?:error|ERR!) command git .{0,80}ls-remote ssh:\/\/git@([\w.-]+\/[\w.-]+\/[\w.-]{1,100})/;

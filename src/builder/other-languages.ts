@@ -72,7 +72,7 @@ const SITE_GENERATORS: readonly (readonly [generator: string, file: RegExp])[] =
 const MAX_FILES = 1000;
 
 /**
- * The language of a source that no buildpack recognises. Null if no file shows one of the languages above.
+ * The language of a source that no buildpack recognises. Null if no file shows a language of `OTHER_LANGUAGES`.
  *
  * @param files - The names at the top of the source.
  */

@@ -57,8 +57,8 @@ const STAMP = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\S*$/;
  *
  * @param room - Awaited before more of the log is read. So a reader that cannot write the lines as fast as they come
  * makes the container wait.
- * @throws DeployError if the API refuses to read the pod. If it refuses to read the log, this tries again until the signal
- * fires.
+ * @throws DeployError if the API refuses to read the pod. If it refuses to read the log, this tries again until the
+ * signal fires.
  */
 export async function followContainerLog(
   cluster: Cluster,

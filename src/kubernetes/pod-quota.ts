@@ -50,7 +50,7 @@ function limitsPods({ status }: V1ResourceQuota): boolean {
   return NAMES.some((name) => status?.hard?.[name] !== undefined);
 }
 
-/** The refusal that the cluster would give if it was asked for all these pods at once. Null if they fit. */
+/** Returns the refusal that the cluster would give if it were asked for all `pods` at once. Null if all of them fit. */
 function countRefusal(quota: V1ResourceQuota, pods: number): DeployError | null {
   if (hasScope(quota)) return null;
   const { metadata, status } = quota;

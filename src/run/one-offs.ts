@@ -49,7 +49,8 @@ export class OneOffs {
    *
    * @throws DeployError `TOO_MANY_ONE_OFFS` if all places are taken; `SHUTTING_DOWN` if this server is being stopped;
    * `ARTIFACT_UNUSABLE` if the artifact cannot run with the present settings; `ONE_OFF_FAILED` if the command was not
-   * started within `one_off_time`, or if the tool was ended or renamed before; the error of `start`.
+   * started within `one_off_time`, or if the tool was ended or renamed before the command started; the error of
+   * `start`.
    */
   async run(oneOff: OneOff, start: RunOneOff): Promise<OneOffEnd> {
     const { one_off_time, run_memory } = this.#config;

@@ -15,9 +15,9 @@ export interface RollOut {
   /** Fires when somebody cancels the deployment, and at shutdown. Has no effect after `beforeSwitch` has returned. */
   readonly signal: AbortSignal;
   /**
-   * Called when all new processes are healthy, before they get requests. The only exception is `scale` in a cluster: there,
-   * each new process gets requests as soon as this process is healthy. If `beforeSwitch` throws, the runtime stops the new
-   * processes, and the old processes continue.
+   * Called when all new processes are healthy, before they get requests. The only exception is `scale` in a cluster:
+   * there, each new process gets requests as soon as this process is healthy. If `beforeSwitch` throws, the runtime
+   * stops the new processes, and the old processes continue.
    */
   readonly beforeSwitch: () => Promise<void>;
   /**

@@ -25,7 +25,8 @@ export function mostMemory({ mostMemoryBytes }: Release, runMemory: number): num
 }
 
 /**
- * Returns warnings: if the tool asks for more memory than its processes get, and if it asks for cpu on this machine.
+ * Returns a warning if the tool asks for more memory than its processes get, and a warning if it asks for cpu, which
+ * has no effect on this machine.
  */
 export function unfulfilled(release: Release, runMemory: number): string[] {
   const types = typesThat(release, ({ cpuCores }) => cpuCores !== undefined);

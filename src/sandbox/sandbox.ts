@@ -87,8 +87,8 @@ export interface Exit {
 /**
  * Why the server ended a process for its disk use. The process passed a limit, all processes of its tool together made
  * too many files or wrote too many bytes, or the disk was nearly full. `open-files`: the process held so many files
- * open that its deleted files could not be found. `moving`: it moved files and folders all the time, so that they could not
- * be measured.
+ * open that its deleted files could not be found. `moving`: it moved files and folders all the time, so that they could
+ * not be measured.
  */
 export type DiskEnd =
   | {

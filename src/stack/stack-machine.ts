@@ -15,7 +15,10 @@ const NEEDED = {
   tar: 'tar',
   unshare: 'util-linux',
 };
-/** If the user is not root, these programs are needed too: they make user namespaces. Each with its Debian package. */
+/**
+ * Programs that make user namespaces, each with the Debian package that contains it. A user who is not root needs these
+ * too.
+ */
 const NEEDED_BY_USERS = { newuidmap: 'uidmap', newgidmap: 'uidmap' };
 
 /**

@@ -8,7 +8,7 @@ export interface BuildFolders {
   readonly artifact: string;
   readonly workspace: string;
   readonly layers: string;
-  /** What the server reads of the layers. See `makeOutline`. */
+  /** The folder with the parts of the layers that the server itself reads. See `makeOutline`. */
   readonly outline: string;
   /** Files that only the build needs. Deleted when the build has ended. */
   readonly scratch: string;

@@ -91,8 +91,8 @@ export class LocalBuilder implements Builder {
 
   /**
    * Returns no builds, because local builds are child processes of the server and end when the server ends. The first
-   * call also deletes the copies in the folder `shared` that no artifact uses, because an interrupted build may have left
-   * some.
+   * call also deletes the copies in the folder `shared` that no artifact uses, because an interrupted build may have
+   * left some.
    */
   async resumable(): Promise<ReadonlySet<string>> {
     this.#swept ??= this.#sharedFiles

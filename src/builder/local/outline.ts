@@ -56,8 +56,9 @@ export async function makeOutline(
 }
 
 /**
- * Returns what `launchEnvironment` does, but reads the outline of the artifact. An artifact of an earlier version of
- * this server gets its outline here, at its first start since then, so before any of its processes runs.
+ * Returns what `launchEnvironment` does, but reads the outline of the artifact. An artifact that an early version of
+ * this server built has no outline. It gets its outline here, when a process of it is started for the first time since
+ * the upgrade, so before any of its processes runs.
  */
 export async function environmentFromOutline(options: LaunchOptions): Promise<Record<string, string>> {
   const folders = foldersOf(dirname(options.layersFolder));

@@ -40,7 +40,10 @@ function localPath(url: string | undefined): string | null {
   return url?.startsWith('file:///') && URL.canParse(url) ? fileURLToPath(url) : null;
 }
 
-/** Copies a list and the archives in its folder that it names, unless they are copied already. Returns their folder. */
+/**
+ * Copies a list, and those archives in its folder that the list names, unless they are copied already. Returns the
+ * folder with the copies.
+ */
 async function copyOf(list: string, data: string): Promise<string> {
   const folder = join(data, 'pythons');
   await makeFolder(folder, 0o755);

@@ -74,9 +74,9 @@ export class SharedFiles {
    * Replaces each file of a finished layer by a hard link to the server's one copy of that file in `shared`. Makes this
    * copy if it does not exist yet. A file stays as it is if it has more than `MAX_FILE_BYTES` or has holes. It also
    * stays if it needs a new copy and the disk is nearly full. Once the layers of the build have more than `MAX_ENTRIES`
-   * files and folders, this layer and all later ones stay as they are. If `shared` is full, a new copy replaces one of
-   * the tool with the most copies. If no tool has clearly more copies than the tool of this layer, the file stays as it
-   * is. Call this only when no process can change the layer any more.
+   * files and folders, this layer and all later ones stay as they are. If `shared` is full, a new copy takes the place
+   * of a copy that is counted to the tool with the most copies. If no tool has clearly more copies than the tool of
+   * this layer, the file stays as it is. Call this only when no process can change the layer any more.
    *
    * @param options - `toolNumber`: the number of the tool to which new copies are counted. `earlier`: the folder of
    *   this layer in an earlier artifact, if `saysSame` is true for the two layers, otherwise null. A file that
@@ -118,8 +118,8 @@ export class SharedFiles {
   /**
    * Deletes the copies to which no artifact has a link any more, and unfinished copies that are older than an hour.
    * Makes the server the owner of all other copies, because earlier versions of the server made a tool the owner of
-   * some. Runs a program, because processes of tools can hold the locks of the copies. Does nothing if `shared` does not
-   * exist.
+   * some. Runs a program, because processes of tools can hold the locks of the copies. Does nothing if `shared` does
+   * not exist.
    *
    * @throws Error if the program cannot be started, or takes too long.
    */

@@ -4,7 +4,7 @@ import { assertRunnable, requestedProcesses } from './components.ts';
 import type { PreparedSource } from './prepared-source.ts';
 
 /**
- * Says what a source asks for before its build: the processes of its files, with the precedence that a build uses.
+ * Says, without a build, what a source asks for: the processes of its files, with the precedence that a build uses.
  *
  * @throws DeployError `TOO_MANY_PROCESSES` or `COMMANDS_TOO_LONG`, as the build would: see `assertRunnable`.
  */

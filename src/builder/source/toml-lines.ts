@@ -2,8 +2,8 @@ import { stringify, TomlDate } from 'smol-toml';
 
 /**
  * Returns the TOML lines `key = value` of a table. The tables and arrays in it are written inline, so the text is about
- * as long as the text that was parsed. smol-toml would write the path of keys again for each table in an array. A hostile
- * text of 63 kB would then become 330 MB long.
+ * as long as the text that was parsed. smol-toml would write the path of keys again for each table in an array. A
+ * hostile text of 63 kB would then become 330 MB long.
  *
  * @see https://toml.io/en/v1.0.0#inline-table
  */

@@ -94,9 +94,9 @@ export async function untilScriptPasses(check: ScriptCheck): Promise<Readiness> 
 
 /**
  * Waits until the mark exists. This server does not look for the mark itself, but starts a program that does. The
- * reason: a tool can keep the folder of the mark locked for minutes. While the folder is locked, a program that looks for
- * a name in it waits in the kernel, and cannot be ended. If four threads of this server waited there, the server could do
- * nothing else with files.
+ * reason: a tool can keep the folder of the mark locked for minutes. While the folder is locked, a program that looks
+ * for a name in it waits in the kernel, and cannot be ended. If four threads of this server waited there, the server
+ * could do nothing else with files.
  */
 async function untilMarked(mark: string, timeoutMs: number, over: AbortSignal): Promise<Readiness> {
   const seconds = String(Math.ceil(timeoutMs / 1000) + 1);

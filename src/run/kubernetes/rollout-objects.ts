@@ -60,7 +60,9 @@ export async function ensureNamespace(
   for (const one of policies) await applyObject(cluster, one, { signal });
 }
 
-/** The namespace of a tool, and the objects in it that all rollouts share. Has only what this server is to set. */
+/**
+ * The namespace of a tool, and the objects in it that all rollouts share. Has only the fields that this server sets.
+ */
 export interface NamespaceObjects {
   /**
    * The namespace to create. Null if the namespace exists, if this server may not list namespaces, or if the setting

@@ -76,8 +76,8 @@ export class LogFollower implements Disposable {
   }
 
   /**
-   * Reserves memory for old lines, until `begin`. Call this before the old lines are read, because many readers may read
-   * old lines at once.
+   * Reserves memory for old lines, until `begin`. Call this before the old lines are read, because many readers may
+   * read old lines at once.
    *
    * @param most - The most characters to reserve.
    * @returns how many characters the old lines may have together, as `charactersOf` counts them.
@@ -89,7 +89,8 @@ export class LogFollower implements Disposable {
   }
 
   /**
-   * Adds the old lines with which the reader begins. If they need more memory than is reserved, the oldest are left out.
+   * Adds the old lines with which the reader begins. If they need more memory than is reserved, the oldest are left
+   * out.
    */
   begin(past: readonly LogLine[]): void {
     let left = this.#reserved ?? this.reserve(Number.POSITIVE_INFINITY);

@@ -44,7 +44,9 @@ const MOST_ABOVE = 20;
 /** Matches errors about a shared library that is missing, and captures its name. */
 const NO_LIBRARY =
   /loading shared libraries: (\S+):|\b(lib[\w.+-]+\.so[\w.]*): cannot open shared object file|cannot load library '(lib[^']+)'/;
-/** Debian packages of shared libraries that packages of Python and Node.js often load, by the beginning of their names. */
+/**
+ * Debian packages of shared libraries that packages of Python and Node.js often load, by the beginning of their names.
+ */
 const LIBRARIES: readonly (readonly [library: string, packages: string])[] = [
   ['libGL.so', 'libgl1 and libglib2.0-0t64'],
   ['libglib-2.0', 'libglib2.0-0t64'],
@@ -304,8 +306,8 @@ function moduleHint(module: string): string {
 }
 
 /**
- * Returns the variable in the last of these lines that reads a variable of the environment. Undefined if no line reads
- * one.
+ * Finds the last of these lines that reads a variable of the environment, and returns this variable. Undefined if no
+ * line reads one.
  */
 function variableIn(lines: readonly string[]): string | undefined {
   return lines
@@ -315,8 +317,7 @@ function variableIn(lines: readonly string[]): string | undefined {
 }
 
 /**
- * Returns what the first group of the pattern that takes part in the match has captured. Undefined if the text does not
- * match.
+ * Returns the text of the first group of the pattern that has captured any. Undefined if the pattern does not match.
  */
 function firstGroup(pattern: RegExp, text: string): string | undefined {
   return pattern

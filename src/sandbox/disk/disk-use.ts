@@ -29,8 +29,8 @@ const ENTRIES = `find "$@" -xdev -depth -printf '%d %H\\n' | awk '
  * Several folders are first measured together, for at most `TOGETHER_SECONDS`. If that takes longer, or if there is one
  * folder only, each is measured alone, for at most `ALONE_SECONDS`. Without these limits, one tool could hold up the
  * measurement for all tools: a program that looks for a name in a folder must wait while another program renames files
- * there. A tool can hold the lock of a folder for minutes, so each measurement lasts at most `LOW_SECONDS` once the disk
- * is nearly full. `AT_ONCE` measurements of single folders begin at once, and the next ones a moment later.
+ * there. A tool can hold the lock of a folder for minutes, so each measurement lasts at most `LOW_SECONDS` once the
+ * disk is nearly full. `AT_ONCE` measurements of single folders begin at once, and the next ones a moment later.
  */
 const [TOGETHER_SECONDS, ALONE_SECONDS, LOW_SECONDS, AT_ONCE] = [10, 20, 2, 16];
 const TOGETHER = `seconds=$1 measure=$2; shift 2
@@ -54,9 +54,11 @@ export async function diskUse(folder: string, signal: AbortSignal): Promise<Disk
 
 /** What a measurement of several folders found, and what it cost. */
 export interface FolderUses {
-  /** The bytes on disk by the path of the folder. Null if only entries were measured. */
+  /** For each folder, by its path: how many bytes it has on the disk. Null if only entries were measured. */
   readonly bytes: ReadonlyMap<string, number> | null;
-  /** The files and folders, with the folder itself, by its path. Null if only bytes were measured. */
+  /**
+   * For each folder, by its path: how many files and folders it has, itself included. Null if only bytes were measured.
+   */
   readonly entries: ReadonlyMap<string, number> | null;
   /** The processor time of the measurement, in milliseconds. */
   readonly processorMs: number;

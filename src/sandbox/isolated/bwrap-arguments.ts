@@ -130,9 +130,9 @@ function network(publish: SandboxCommand['publish'], hostFiles: HostFiles): stri
 }
 
 /**
- * A part of a shell script that closes all descriptors but 0 to 2. pasta leaves one open: the socket that listens at the
- * published port. This socket belongs to the network of this machine. A tool could disconnect it (connect(2), AF_UNSPEC)
- * and then use it to reach this machine, and to listen on the machine's ports.
+ * A part of a shell script that closes all descriptors but 0 to 2. pasta leaves one open: the socket that listens at
+ * the published port. This socket belongs to the network of this machine. A tool could disconnect it (connect(2),
+ * AF_UNSPEC) and then use it to reach this machine, and to listen on the machine's ports.
  *
  * Some shells cannot close a descriptor of two digits. If such a descriptor is open, the sandbox does not start.
  */

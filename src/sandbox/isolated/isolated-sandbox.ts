@@ -164,8 +164,8 @@ export class IsolatedSandbox implements Sandbox {
       // After a SIGKILL, wait: the kernel ends the processes in the sandbox a moment later.
       await untilGone(wrappers, 5000);
       // If pasta fails or is killed between fork and exec, the process that should become bwrap waits for ever and
-      // holds the output open. So end it. Do this only if needed: to find the process takes about 40 ms, because all
-      // processes of the machine are read.
+      // holds the output open. So end that process. Do this only if needed: to find the process takes about 40 ms,
+      // because all processes of the machine are read.
       if (exit.code !== 0 && !cgroup.isEmpty()) await endMarked(PROCESS_VARIABLE, processId);
       const isOutOfMemory = isOverMemory || cgroup.isOutOfMemory();
       const isToolOutOfMemory = isToolOverMemory || cgroup.isToolOutOfMemory();

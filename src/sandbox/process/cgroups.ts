@@ -38,7 +38,10 @@ const WRAPPERS = 8;
 const PART_OF_IDS = 1 / 8;
 /** A tool may have this many process ids even if `PART_OF_IDS` gives it fewer, but at most half of all ids. */
 const LEAST_IDS = 512;
-/** All commands of one tool together may have this part of the memory, or as much as one of them may have alone. */
+/**
+ * All commands of one tool together may have this part of the memory, or as much as one of them may have alone if that
+ * is more.
+ */
 const PART_OF_MEMORY = 1 / 2;
 
 /**

@@ -24,8 +24,8 @@ const [LOCK_BYTES, SOCKET_BYTES] = [256, 1024];
  */
 const SEARCH_SECONDS = 5;
 /**
- * How long a look waits for the search in one sandbox, in milliseconds. A tool can make reading slow, because some files
- * of /proc wait for locks of the process. A sandbox with two slow searches in a row must end.
+ * How long a look waits for the search in one sandbox, in milliseconds. A tool can make reading slow, because some
+ * files of /proc wait for locks of the process. A sandbox with two slow searches in a row must end.
  */
 const WAIT_MS = 5000;
 /** If listing the processes takes longer than this, the machine is busy, so that slow searches prove nothing. */
@@ -35,7 +35,9 @@ const AT_ONCE = 8;
 
 interface Watched {
   readonly onOver: () => void;
-  /** The search that runs in this sandbox, if one does. Its result is true if the sandbox has more than `MOST_BYTES`. */
+  /**
+   * The search that runs in this sandbox, if one does. Its result is true if the sandbox has more than `MOST_BYTES`.
+   */
   search: Promise<boolean> | null;
   slowInARow: number;
 }
@@ -96,7 +98,10 @@ export class KernelMemoryWatch {
   }
 }
 
-/** Memory of the kernel that it cannot drop. If /proc cannot be read, because no file descriptor is left, 0. */
+/**
+ * Returns how many bytes of memory the kernel uses and cannot drop. 0 if /proc cannot be read, because no file
+ * descriptor is left.
+ */
 async function bytesOfKernel(): Promise<number> {
   const text = await readFile('/proc/meminfo', 'utf8').catch(() => '');
   const found = [...text.matchAll(/^(?:SUnreclaim|VmallocUsed): +(\d+)/gm)];
@@ -119,7 +124,7 @@ printf '%s\\0' /proc/[0-9]*/status $leaderless | xargs -0 grep -hsE '^(Pid|PPid)
     for (one in family) print one family[one]
   }'`;
 
-/** Returns the ids of the descendants of each of these processes. */
+/** Returns, for each of the processes `pids`, the ids of its descendants. */
 async function familiesOf(pids: readonly number[]): Promise<Map<number, string[]>> {
   const output = await outputOfShell(FAMILIES, pids.map(String));
   const lines = (output ?? '').split('\n').filter(Boolean);

@@ -21,7 +21,10 @@ const AT_ONCE = 8;
  * result for its own processes take many seconds, and the results for other tools must not wait for that.
  */
 const EXACT_MS = 1000;
-/** All processes of one tool together may have this part of the machine's memory, or as much as one of them alone. */
+/**
+ * All processes of one tool together may have this part of the machine's memory, or as much as one of them may have
+ * alone if that is more.
+ */
 const PART_OF_MACHINE = 1 / 2;
 
 interface Watched {

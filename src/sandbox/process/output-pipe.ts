@@ -23,8 +23,8 @@ export interface OutputPipe {
  *
  * This server does not read from the pipe itself. While a program writes to a pipe, the kernel locks the pipe and reads
  * the memory of the program. A tool can make that last for minutes: its memory can be a file that the kernel must read
- * from the disk, and its other processes can use all processors. Until the kernel unlocks the pipe, a reader waits, even
- * if its descriptor does not block. So `cat` reads, and this server gets the output through a socket, which has no
+ * from the disk, and its other processes can use all processors. Until the kernel unlocks the pipe, a reader waits,
+ * even if its descriptor does not block. So `cat` reads, and this server gets the output through a socket, which has no
  * such lock.
  */
 export function openPipe(folder: string): OutputPipe {

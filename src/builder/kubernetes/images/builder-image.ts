@@ -14,7 +14,7 @@ const freshMs = 60_000;
 
 /**
  * Looks up the builder image in its registry. An answer of the registry is used again for a minute. After that, the
- * registry is asked again. Only if the registry does not answer, the old answer is used.
+ * registry is asked again. If the registry then does not answer, its old answer is used.
  *
  * @see https://github.com/buildpacks/spec/blob/main/platform.md#build-image
  */

@@ -9,7 +9,9 @@ export const PHASES = ['fetch', 'build', 'export'] as const;
 export type Phase = (typeof PHASES)[number];
 /** The steps of a rebase, which runs no code of a tool. */
 const REBASE_PHASES: readonly Phase[] = ['export'];
-/** The steps of an inspection (`Builder.inspect`), which builds nothing: its container `build` only detects buildpacks. */
+/**
+ * The steps of an inspection (`Builder.inspect`), which builds nothing: its container `build` only detects buildpacks.
+ */
 const INSPECTION_PHASES: readonly Phase[] = ['fetch', 'build'];
 
 export function phasesOf(job: Pick<BuildJob, 'rebaseOf' | 'isInspection'>): readonly Phase[] {

@@ -132,7 +132,7 @@ class TakenOutput {
       const shown = outputs[stream].pass(bytes);
       if (!hasSize && outputs.output.hasBegun) {
         hasSize = true;
-        // The script has set the size that the client's terminal had at the start. Set its present size.
+        // The script has set the size that the client's terminal had at the start. Set the size that it has now.
         if (terminal !== null) await this.#attachment.resize(terminal.size);
       }
       if (shown.length > 0) await this.#oneOff[stream](shown);

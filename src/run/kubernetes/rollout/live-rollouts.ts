@@ -192,8 +192,8 @@ export class LiveRollouts {
       await switchTraffic(parts, rollout, parts.closing);
       if (parts.isInMaintenance?.(tool) === true) {
         const page = maintenanceDeployment({ ...rollout, toolNumber, config: parts.config });
-        // If this fails, only log the failure: visitors still see the page of the earlier release. If that page does not
-        // exist, `Drift` makes the Deployment of the page later.
+        // If this fails, only log the failure: visitors still see the page of the earlier release. If that page does
+        // not exist, `Drift` makes the Deployment of the page later.
         await applyObject(parts.cluster, page, { signal: parts.closing }).catch((error: unknown) =>
           logFailure(log, { error, message: 'cannot renew the page about maintenance', facts: { tool } }),
         );

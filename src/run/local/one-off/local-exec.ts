@@ -124,7 +124,7 @@ class LocalExec {
     const { input, output, errors, terminal, signal } = this.#oneOff;
     const { pipes } = this.#parts;
     terminal?.onResize((size) => pipes.resize(size));
-    // The agent's script has set the size that the client's terminal had at the start. Set its present size.
+    // The agent's script has set the size that the client's terminal had at the start. Set the size that it has now.
     if (terminal !== null) pipes.resize(terminal.size);
     // The input is not awaited, because a command may end before it has read its input.
     void feed(input, pipes.input);

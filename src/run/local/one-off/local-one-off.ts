@@ -117,7 +117,8 @@ class LocalOneOff {
     const ended = new AbortController();
     void this.#endWith(signal, ended.signal);
     terminal?.onResize((size) => this.#pipes.resize(size));
-    // The size of the client's terminal may have changed since the command was created. So set its present size.
+    // The size of the client's terminal may have changed since the command was created. So set the size that it has
+    // now.
     if (terminal !== null) this.#pipes.resize(terminal.size);
     const words = this.#watchWrapping();
     const exit = await this.#process.exited;

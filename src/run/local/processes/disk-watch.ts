@@ -53,7 +53,9 @@ const MAX_LOST_PART = 0.1;
  * because it can then always end a process.
  */
 const STOPPED_MS = 30_000;
-/** The shortest time between two measurements for which sandboxes are stopped because of `#lostBytes`, in milliseconds. */
+/**
+ * The shortest time between two measurements for which sandboxes are stopped because of `#lostBytes`, in milliseconds.
+ */
 const LOST_MS = 10 * 60_000;
 /**
  * The pause after a check lasts at least this many times as long as the processor time of the check, unless the disk
@@ -162,8 +164,8 @@ export class DiskWatch {
     const { room, log } = this.#options;
     this.#isLooking = true;
     const pauseMs = (): number => watchPauseMs([...this.#watched.values()].map(({ startedAt }) => startedAt));
-    // To measure a folder, the server looks at each of its files. This takes at most a twentieth of a processor, or more
-    // if the disk fills quickly or is nearly full.
+    // To measure a folder, the server looks at each of its files. This takes at most a twentieth of a processor, or
+    // more if the disk fills quickly or is nearly full.
     const pace = new DiskPace({ room, pauseMs, rest: REST });
     let costMs = 0;
     while (this.#watched.size > 0) {
@@ -294,8 +296,8 @@ export class DiskWatch {
 
   /**
    * Makes room on a disk that has been nearly full for `lowMs` milliseconds: ends the process with the largest folder
-   * that grows fast. If no folder grows fast, ends processes whose folders the last check could not measure (`#missed`).
-   * If there are none, ends processes that may hide deleted files from this server (`#endSecretive`).
+   * that grows fast. If no folder grows fast, ends processes whose folders the last check could not measure
+   * (`#missed`). If there are none, ends processes that may hide deleted files from this server (`#endSecretive`).
    */
   #makeRoom(measure: 'bytes' | 'entries', lowMs: number): void {
     const [largest] = this.#growing('fast', measure);
@@ -328,8 +330,8 @@ export class DiskWatch {
   }
 
   /**
-   * Ends the processes of the tool that hides most, for example by moving its files all the time. If no tool hides much,
-   * ends the process with the largest folder that grows slowly, for example by a log.
+   * Ends the processes of the tool that hides most, for example by moving its files all the time. If no tool hides
+   * much, ends the process with the largest folder that grows slowly, for example by a log.
    */
   async #endMoving(measure: 'bytes' | 'entries', lowMs: number): Promise<void> {
     const slow = this.#growing('slowly', measure)

@@ -176,7 +176,10 @@ async function startIn(
   return { process, port, mark, agent, over: over.signal, lastLines: () => output.lastLines(), finished };
 }
 
-/** Returns the process with a watch that kills it if it writes too much to disk. Its exit then gives this reason. */
+/**
+ * Returns the process with a watch that kills it if it writes too much to disk. The exit of the process then gives this
+ * reason.
+ */
 export function withinDisk(
   process: SandboxProcess,
   { folder, toolNumber }: RunFolders,
@@ -195,7 +198,8 @@ export function withinDisk(
 }
 
 /**
- * The texts that no push may show, by the names that are shown instead. No config var can be named `replica.my.cnf`.
+ * The texts that no push may show. The key of each is the name that is shown instead: of a config var, or
+ * `replica.my.cnf`, which no config var can have as its name.
  */
 function secretsOf({ release }: Start, { variables }: RunFolders): Record<string, string> {
   const password = variables['TOOL_REPLICA_PASSWORD'];

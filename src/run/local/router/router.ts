@@ -163,7 +163,9 @@ export class Router {
     setTimeout(() => this.#only(forwarding, again), pause);
   }
 
-  /** Does a step of a request that nobody waits for. If the step throws, only the connection of this request ends. */
+  /**
+   * Runs a step of a request for whose end no code waits. If the step throws, only the connection of this request ends.
+   */
   #only({ tool, response }: Pick<Forwarding, 'tool' | 'response'>, step: () => void): void {
     try {
       step();
@@ -241,8 +243,8 @@ export class Router {
     // Strip these fields before the server sets its own, because a client can remove any field by naming it in
     // Connection.
     stripHopByHop(request.headers);
-    // The field Expect asks this server, not the tool. If the request has a body, this server has already answered “100
-    // Continue”.
+    // The field Expect is for this server, not for the tool. If the request has a body, this server has already
+    // answered “100 Continue”.
     delete request.headers.expect;
     keepPlainNames(request.headers);
     setForwarded(request, this.#options.trustedProxies);
