@@ -24,7 +24,10 @@ export function toolName(text: string): ToolName | null {
   return TOOL_NAME.test(text) ? (text as ToolName) : null;
 }
 
-/** The text as a full commit id, or null if it is not one. Zeros alone are not one: for git, they mean "no commit". */
+/**
+ * The text as a full commit id, or null if it is not one. Only zeros are no commit id, because git writes them for "no
+ * commit".
+ */
 export function commitId(text: string): CommitId | null {
   return COMMIT_ID.test(text) && !/^0+$/.test(text) ? (text as CommitId) : null;
 }

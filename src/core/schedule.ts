@@ -20,7 +20,10 @@ interface Field {
   readonly name: string;
   readonly min: number;
   readonly max: number;
-  /** Names that stand for numbers, such as `jan`. The first one stands for `min`. Empty if the field has no names. */
+  /**
+   * Names that stand for numbers, such as `jan`. The first name stands for the number `min`, the second for `min + 1`.
+   * Empty if the field has no names.
+   */
   readonly words: readonly string[];
 }
 

@@ -132,8 +132,8 @@ export class DeploymentLogs {
 
   /**
    * Deletes each log of a tool that, counted from the newest, is beyond `MAX_LOGS` or `MAX_LOG_BYTES`, or that ended
-   * more than `days` ago. Keeps open logs, the logs for which `mayGo` returns false, and the newest log unless it is
-   * too old.
+   * more than `days` ago. Keeps open logs and the logs for which `mayGo` returns false. Keeps the newest log, unless it
+   * is too old.
    *
    * @param mayGo - True if the log of this deployment may be deleted. Called only for logs beyond these limits.
    * @param now - The present time, in milliseconds since 1970. 0 if no log may be deleted because of its age.

@@ -407,8 +407,8 @@ function previewOfPush({ tool, branchRef }: ParkedPush): ToolName {
 }
 
 /**
- * Returns the store as it would be after `addPreview`, for the methods that a dry run calls. Changes nothing. The
- * preview has the number of its tool, because only `addPreview` gives it one of its own.
+ * Returns the store as it would be after `addPreview`, for the methods that a dry run calls. Changes nothing. Here, the
+ * preview has the number of its tool, because only `addPreview` gives a preview a number of its own.
  */
 function withPreview(
   store: Store,

@@ -47,7 +47,7 @@ export async function packedSubject(
 
 /**
  * For each folder: the names of the packs that it had at the last call of `headOfNewestPack`. If packs have been added
- * since then, that function looks only at those.
+ * since then, `headOfNewestPack` looks only at the added packs.
  */
 const knownPacks = new Map<string, ReadonlySet<string>>();
 

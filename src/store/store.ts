@@ -280,8 +280,8 @@ export interface Store {
    */
   dropOldRows(tool: ToolName, now: number): void;
   /**
-   * Copies a release that will go live at the time `at` (in milliseconds since 1970), unless an intact copy exists. The
-   * copy is then on the disk. Call this before `goLive`. `failRelease` deletes the copy.
+   * Copies a release that will go live at the time `at` (in milliseconds since 1970), unless an intact copy exists.
+   * Resolves when the copy is on the disk. Call this before `goLive`. `failRelease` deletes the copy.
    *
    * @throws DeployError `STORE_FULL` if the disk cannot be written.
    */

@@ -31,7 +31,7 @@ async function removeByProgram(paths: readonly string[]): Promise<void> {
   const options = { env: PATH, extendEnv: false, stdin: 'ignore' } as const;
   const removed = await execa('rm', ['-rf', '--', ...paths], { ...options, stderr: 'ignore', reject: false });
   if (removed.exitCode === 0) return;
-  // chmod would follow a link that is one of its arguments.
+  // Give chmod only folders, because it would follow a symbolic link among its arguments.
   const folders: string[] = [];
   for (const path of paths) if (await isFolder(path)) folders.push(path);
   await execa('chmod', ['-R', 'u+rwX', '--', ...folders], { ...options, stderr: 'ignore', reject: false });

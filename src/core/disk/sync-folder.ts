@@ -7,7 +7,7 @@ export async function syncFolder(folder: string): Promise<void> {
   await handle.sync();
 }
 
-/** Does the same as `syncFolder`, but nothing else in this process runs meanwhile. */
+/** Does the same as `syncFolder`, but blocks this process until it has finished. */
 export function syncFolderSync(folder: string): void {
   const handle = openSync(folder, 'r');
   try {

@@ -3,8 +3,8 @@ import { dirname } from 'node:path';
 import { syncFolderSync } from './sync-folder.ts';
 
 /**
- * Replaces a file by a new one with mode 0600, which is then on the disk. After a crash, the file is the old one or the
- * new one.
+ * Replaces a file by a new file with mode 0600. When this function returns, the new file is on the disk. After a crash,
+ * the path has either the whole old file or the whole new file.
  */
 export function writeDurably(path: string, text: string): void {
   const draft = `${path}.new`;

@@ -12,8 +12,8 @@ const USUAL_MS = 1;
 /** A key that owes no more than this does not wait, because a garbage collection alone may have caused the debt. */
 const FREE_MS = 10;
 /**
- * If a key used less than this beyond its allowance, the server trusts the clock and does not measure its processor
- * time. Another program that had got the processor meanwhile would have kept the processor for longer.
+ * If a key used less than this beyond its allowance by the clock, the server charges this time, and does not measure
+ * processor time. If another program had got the processor meanwhile, the time by the clock would be longer.
  */
 const SLICE_MS = 1;
 /** No piece of work is charged more than this. A piece that takes longer includes a garbage collection. */

@@ -1,8 +1,11 @@
 import { usedMs } from './reading-time.ts';
 
-/** The part of the server's time for the requests of one network, and for those of all networks that have to wait. */
+/**
+ * The part of the server's time for the requests of one network, and the part for all networks together that have to
+ * wait.
+ */
 const [PART, PART_OF_ALL] = [0.3, 0.5];
-/** So many requests of a network may begin at once, and then one in each step (`#stepMs`). */
+/** How many requests of a network may begin at once. After that, one more may begin in each step (`#stepMs`). */
 const BURST = 500;
 /** A request counts as at least `LEAST_MS` and at most `MOST_MS` milliseconds of the server's time. */
 const [LEAST_MS, MOST_MS] = [0.05, 1];

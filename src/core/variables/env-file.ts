@@ -169,7 +169,7 @@ class EnvFile {
 
 /**
  * Writes config vars as a .env file, which `parseEnvFile` reads back exactly. A POSIX shell reads the same values,
- * unless one has a carriage return.
+ * unless a value has a carriage return.
  */
 export function formatEnvFile(vars: Readonly<Record<string, string>>): string {
   return Object.entries(vars)

@@ -18,7 +18,7 @@ export interface ScalePlan {
   readonly changes: Replicas;
   /** The sizes to store, only given for a tool that is stopped. Absent if the sizes stay the same. */
   readonly sizes?: Sizes;
-  /** The process type whose processes are replaced by new ones. Absent if none are. */
+  /** The process type whose processes are replaced by new ones. Absent if no process is replaced. */
   readonly renewed?: string;
 }
 

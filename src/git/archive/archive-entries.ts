@@ -127,7 +127,7 @@ class SeenPaths {
     this.#limits = limits;
   }
 
-  /** @returns null if no file or link has this path. `ups` is as for `addFile`. */
+  /** @returns null if no file or link has this path. Otherwise, the `bytes` and the `ups` that `addFile` got. */
   file(path: string): { readonly bytes: number; readonly ups: number | null } | null {
     const key = keyOf(path);
     const bytes = this.#files.get(key);

@@ -17,12 +17,12 @@ export class ArchiveWork {
   #sinceMs: number | null = null;
   #turnMs = performance.now();
 
-  /** @param key - The archives of one key share its time. */
+  /** @param key - All archives with the same key, such as a tool, share one part of the server's time. */
   constructor(key: string) {
     this.#key = key;
   }
 
-  /** Waits for something, whose time does not count. */
+  /** Waits for a promise. The time of this wait does not count as work. */
   async without<Result>(waiting: Promise<Result>): Promise<Result> {
     if (this.#sinceMs === null) return await waiting;
     this.pause();
@@ -43,7 +43,7 @@ export class ArchiveWork {
     this.#sinceMs ??= performance.now();
   }
 
-  /** If much work was done, waits for the next turn. */
+  /** Waits for the next turn if the work or the time of this turn is used up. */
   async turn(): Promise<void> {
     const now = performance.now();
     const doneMs = this.#doneMs + (this.#sinceMs === null ? 0 : now - this.#sinceMs);

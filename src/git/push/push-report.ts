@@ -82,7 +82,11 @@ function outcomeStatus(fate: Fate, other: string, { outcome, hasOptions }: Repor
       // does not read options of report-status-v2.
       return hasOptions
         ? { ref, reason: null, options: instead }
-        : { ref, reason: `accepted as ${outcome.id}`, options: [] };
+        : {
+            ref,
+            reason: `accepted as deployment ${outcome.id}; the branch moves when the commit is live`,
+            options: [],
+          };
     case 'would-pass':
       return hasOptions
         ? { ref, reason: null, options: instead }

@@ -51,7 +51,7 @@ export function judgeRefs(input: PolicyInput): Fate[] {
     if (!isWork(fate) || fate === first) return fate;
     const reason =
       fate.kind === 'deploy'
-        ? 'only one branch deploys in a push'
+        ? 'one push can deploy only one branch; push this branch by itself'
         : 'the end of a preview needs a push of its own';
     return { kind: 'refuse', command: fate.command, reason };
   });

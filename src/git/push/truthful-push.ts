@@ -107,7 +107,8 @@ export interface PushContext {
 }
 
 /**
- * How many refs of one push the audit log lists. An accepted push has more only if the setting `push_refs` was raised.
+ * How many refs of one push the audit log lists. An accepted push has more refs only if the setting `push_refs` was
+ * raised.
  */
 const MAX_NOTED = 500;
 /** How many refused refs of one push the audit log lists, because a client could fill the log with such refs. */

@@ -144,8 +144,8 @@ export type MissingTags = 'pushed meanwhile' | 'git failed';
 /**
  * Makes the refs of the releases and then the tags, and deletes the temporary refs of `copyObjects`.
  *
- * @returns why no tag could be made: somebody pushed a tag whose name conflicts with one of them, or git failed, which
- * is logged. Null if all tags were made.
+ * @returns why no tag could be made: somebody pushed a tag whose name conflicts with an imported tag, or git failed,
+ * which is logged. Null if all tags were made.
  */
 export async function makeRefs(
   repositories: Repositories,

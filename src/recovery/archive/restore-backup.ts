@@ -202,7 +202,7 @@ async function assertWhole(config: Config, file: string) {
   return storedTools(facts);
 }
 
-/** Checks the keys folder. @throws DeployError `OTHER_KEYS` if it has a secrets.key that is not that of the backup. */
+/** Checks the keys folder. @throws DeployError `OTHER_KEYS` if its secrets.key differs from the one in the backup. */
 async function assertKeysFit(restored: string, keys: string): Promise<void> {
   const present = secretsKeyId(keys);
   if (!existsSync(join(keys, 'secrets.key')) || present === secretsKeyId(restored)) return;

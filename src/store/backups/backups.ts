@@ -11,7 +11,7 @@ import { readStoreFacts } from '../store-facts.ts';
 
 const HOUR_MS = 60 * 60 * 1000;
 const MINUTE_MS = 60 * 1000;
-/** 25 hourly backups cover one day, including both ends. */
+/** How many backups are kept of the store, and how many of the user directory. 25 hourly backups cover 24 hours. */
 const MAX_BACKUPS = 25;
 
 export type BackedUp = 'store' | 'directory';
@@ -70,7 +70,7 @@ export class Backups {
         const facts = readStoreFacts(path);
         if (facts.state === 'whole' && facts.tools.length > 0) return path;
       } catch (error) {
-        // Continue, because an older backup may be good. Throw this error only if none is.
+        // Continue, because an older backup may be good. Throw this error only if no backup is good.
         unreadable ??= error;
       }
     }

@@ -51,7 +51,7 @@ export class ReleaseCopies {
   }
 
   /**
-   * Writes a copy of a release. The copy is then on the disk. The server does other work while it waits for the disk.
+   * Writes a copy of a release. Resolves when the copy is on the disk. Meanwhile, the server does other work.
    *
    * @throws DeployError `STORE_FULL` if the disk cannot be written.
    */

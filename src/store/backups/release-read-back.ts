@@ -65,8 +65,8 @@ export class ReadBack {
   }
 
   /**
-   * Of the tool's releases that went live, copies those of the newest 100 that have no copy. Replaces a torn copy only
-   * if it is that of the newest of these releases.
+   * Copies each of the tool's newest 100 releases that went live, unless the release has a copy. Replaces a torn copy
+   * only for the newest of these releases.
    */
   async copyAll(tool: ToolName): Promise<void> {
     const copied = new Set(this.copies.versions(tool));

@@ -150,7 +150,7 @@ for (const { name, refs, options, expected } of [
   {
     name: 'a push that deploys main can neither make nor end a preview',
     refs: [['refs/heads/preview/y', zeroId], ['refs/heads/main'], ['refs/heads/preview/x']],
-    expected: [/needs a push of its own/, /^deploy$/, /only one branch deploys/],
+    expected: [/needs a push of its own/, /^deploy$/, /only one branch/],
   },
   {
     name: 'an atomic push cannot end a preview',
@@ -263,8 +263,8 @@ test('threat 49: if a push names a branch three times, the first of the three re
   const fates = judge([['refs/heads/main', a], ['refs/heads/main'], ['refs/heads/main', 'c'.repeat(40)]]);
   assert.deepEqual(fates, [
     'deploy',
-    'only one branch deploys in a push',
-    'only one branch deploys in a push',
+    'one push can deploy only one branch; push this branch by itself',
+    'one push can deploy only one branch; push this branch by itself',
   ]);
 });
 
