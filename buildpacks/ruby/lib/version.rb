@@ -14,7 +14,7 @@ def from_gemfile
     next unless line =~ /^\s*ruby[\s(]+(.*)/
     rest = $1.sub(/\s#.*/, "")
     place = "Gemfile line #{number}"
-    abort "error\t#{place} asks for #{$1}, which is not available here: this server has only the usual Ruby" if rest =~ /engine:?\s*(?:=>)?\s*["'](?!ruby["'])(\w+)/
+    abort "error\t#{place} asks for #{$1}, which is not available here: this server has only the usual Ruby." if rest =~ /engine:?\s*(?:=>)?\s*["'](?!ruby["'])(\w+)/
     other = rest[/["']([^"']*(?:ruby-version|tool-versions)[^"']*)["']/, 1]
     return from_version_file(other) if other
     range = rest.sub(/,?\s*\w+:.*|,?\s*:\w+\s*=>.*/, "").scan(/["']([^"']+)["']/).flatten
