@@ -21,8 +21,9 @@ export interface ClaimOptions {
  * Makes sure that this is the only server of the installation before the server opens anything. Only a server in a pod
  * with `runtime: kubernetes` needs a claim. Elsewhere the lock of the data folder is enough, so the claim is null.
  *
- * @throws DeployError `BAD_CLUSTER` if the kubeconfig is wrong; `NOT_FIRST` or `ANOTHER_SERVER` if another server may
- * or does run; `NO_LEASE` if the cluster does not let this server make a claim.
+ * @throws DeployError `BAD_CLUSTER` if the kubeconfig is wrong; `NOT_FIRST` if the pod is not the first of its
+ * StatefulSet; `ANOTHER_SERVER` if another server runs; `NO_LEASE` if the cluster does not let this server make a
+ * claim.
  */
 export async function claimInstallation({ config, log, onLost }: ClaimOptions): Promise<Claim | null> {
   if (config.runtime !== 'kubernetes') return null;

@@ -31,7 +31,7 @@ const operator: Principal = {
 };
 
 /**
- * Makes the doors, which are the ways into the server: SSH, HTTP, the socket in the data folder, and a port from which
+ * Makes the doors, by which clients reach the server: SSH, HTTP, the socket in the data folder, and a port from which
  * builds in a cluster fetch their source files.
  *
  * @throws DeployError if a setting of a door is wrong.

@@ -54,11 +54,12 @@ interface Waiting {
  * 3. Among addresses that never had a check, the newest goes first. If more such addresses come than can be served, the
  * oldest most likely guess passwords. Serving the oldest first would make everybody wait.
  *
- * So guesses from many addresses slow each other down, and a first login from another address goes ahead of guesses.
+ * So guesses from many addresses slow each other down, and the first login of a person from a new address goes ahead of
+ * these guesses.
  *
  * If too many logins wait, the newest login of the address with the most waiting logins is refused. If each address has
- * one, the login whose turn would come last is refused. If a single address has too many waiting logins, its newest
- * login is refused. Known logins are refused only if they are at least half of all that wait.
+ * only one waiting login, the login whose turn would come last is refused. If a single address has too many waiting
+ * logins, its newest login is refused. Known logins are refused only if they are at least half of all that wait.
  */
 export class LoginQueue {
   #waiting: Waiting[] = [];

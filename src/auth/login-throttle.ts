@@ -3,7 +3,7 @@ import { networkOf } from '../core/network/ip-address.ts';
 import { RecentMap } from './recent-map.ts';
 import { normalise } from './user-name.ts';
 
-/** How many failures of one user name from one address cause no wait. */
+/** So many failures of one user name from one address cause no wait. Each further failure causes one. */
 const FREE_TRIES = 5;
 /** How many failures from one address, of all names together, cause no wait. Many people may share an address (NAT). */
 const FREE_TRIES_OF_ADDRESS = 30;
@@ -11,7 +11,7 @@ const LONGEST_WAIT_MS = 5 * 60_000;
 const LONGEST_WAIT_OF_ADDRESS_MS = 30_000;
 /** The failures of a name or address are forgotten after this long without another failure. */
 const FORGET_MS = 15 * 60_000;
-/** For this long after a login, its user name need not wait because of other people at the same address. */
+/** After a login, the failures of other people at the same address cause this user name no wait for so long. */
 const KNOWN_MS = 7 * 24 * 3600_000;
 const MAX_ENTRIES = 10_000;
 /**

@@ -21,7 +21,7 @@ export interface Maintainers {
   removeMaintainer(tool: ToolName, user: string): Promise<void>;
 }
 
-/** Refuses every change, and says which LDAP group has the maintainers. */
+/** Returns `Maintainers` for LDAP: refuses every change, and says which LDAP group has the maintainers of the tool. */
 export function maintainersInLdap({
   ldap_tools,
   ldap_tool_prefix,

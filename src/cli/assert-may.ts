@@ -4,8 +4,9 @@ import type { Action } from '../core/types.ts';
 import type { CommandContext } from './command.ts';
 
 /**
- * Checks that the person may do the action to the tool. The operator may do everything to every tool that the store has,
- * even if the directory no longer has the tool, because somebody must be able to stop its processes.
+ * Checks that the person may do the action to the tool. The operator may do everything to every tool that the store
+ * has. This includes a tool that is no longer in the user directory, because somebody must be able to stop its
+ * processes.
  *
  * @param isFresh - True to ask the user directory itself and not its cache.
  * @throws DeployError `NO_ACCESS` if the person does not maintain the tool, or there is no such tool; `TOOL_RENAMED`

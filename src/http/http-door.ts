@@ -188,7 +188,7 @@ function hasTooManyFields({ rawHeaders }: IncomingMessage): boolean {
   return rawHeaders.length > 2 * MAX_FIELDS;
 }
 
-/** Whether two programs could read different hosts from the request (RFC 9112 sections 3.2 and 3.2.2). */
+/** True if a proxy could read another host from the request than this server (RFC 9112 sections 3.2 and 3.2.2). */
 function hasTwoHosts({ rawHeaders, headers, url = '' }: IncomingMessage): boolean {
   const ofTarget = /^[a-z][-+.a-z0-9]*:\/\/([^/?#]*)/i.exec(url)?.[1];
   if (ofTarget !== undefined && ofTarget.toLowerCase() !== headers.host?.toLowerCase()) return true;

@@ -22,7 +22,10 @@ export interface AdmissionLimits {
 const STEPS = ['silent', 'introduced', 'exchanged'] as const;
 export type Step = (typeof STEPS)[number];
 
-/** One person may hold a tenth of the free places, so that the last places remain for people with few connections. */
+/**
+ * A person gets another place only while they hold less than a tenth of the free places. So the last places remain for
+ * people with few connections.
+ */
 const WEIGHT_OF_PERSON = 0.1;
 
 /**

@@ -12,8 +12,8 @@ import { Login, type LoginOptions } from './ssh-login.ts';
 const MAX_SESSIONS = 10;
 /**
  * How many received bytes of one session may wait because the server has not read them yet. If there are more, the
- * server ends the connection. ssh2 does not enforce its window, which is 2 MiB. The answers of the whole connection
- * that wait because the client does not read them have the same limit.
+ * server ends the connection. ssh2 does not enforce its window, which is 2 MiB. The same limit applies to the bytes of
+ * all answers on one connection that wait because the client does not read them.
  */
 const MAX_UNREAD_BYTES = 8 * 1024 * 1024;
 /**
@@ -83,7 +83,7 @@ export class ServedConnection {
       if (principal === null || this.#isClosing || this.#sessions >= MAX_SESSIONS) return reject();
       const session = accept();
       if (largestPacketOf(session) < LEAST_PACKET_BYTES)
-        return this.#cut('ssh client asks for packets that are too small');
+        return this.#cut('ssh connection ended: the client asks for packets that are too small');
       this.#sessions += 1;
       // `once`, because a client may close the same session again and again.
       session.once('close', () => {
@@ -185,7 +185,8 @@ export class ServedConnection {
     const now = performance.now();
     this.#exchangedAt = [...this.#exchangedAt.filter((at) => now - at < MINUTE_MS), now];
     const most = this.#login.principal === null ? 0 : MAX_EXCHANGES_A_MINUTE;
-    if (this.#exchangedAt.length > most) this.#cut('ssh client exchanges keys again and again');
+    if (this.#exchangedAt.length > most)
+      this.#cut('ssh connection ended: the client exchanges keys too often');
   }
 
   #checkFlood(): void {
@@ -195,7 +196,7 @@ export class ServedConnection {
       unread.reduce((sum, bytes) => sum + bytes, 0) > MAX_UNREAD_BYTES_OF_ALL ||
       this.#socket.writableLength > MAX_UNREAD_BYTES;
     if (!isFlood) return;
-    this.#cut('ssh client floods');
+    this.#cut('ssh connection ended: too many unread bytes are waiting');
   }
 
   #cut(why: string): void {

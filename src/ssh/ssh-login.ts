@@ -188,7 +188,12 @@ export class Login {
     // Log nothing: the user directory logs an entry that is too large now and then. Count the login as a failure, so
     // that the throttle limits these lines.
     else if (code === 'ENTRY_TOO_LARGE') this.#failures += 1;
-    else logFailure(log, { error, message: code === null ? 'login broke' : 'login impossible', facts });
+    else
+      logFailure(log, {
+        error,
+        message: code === null ? 'ssh login failed: fault of the server' : 'ssh login could not be checked',
+        facts,
+      });
     this.#end(answer.message, answer.hint);
   }
 

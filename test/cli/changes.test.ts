@@ -329,7 +329,7 @@ test('`config list` names the changes of config vars that the live release does 
   assert.deepEqual(await desk.type(['config', 'wikibot']), {
     status: 0,
     out: 'A\nC\n',
-    err: ' !     B removed, C added, A changed since v1: the next push, redeploy or config command makes this live.\n',
+    err: ' !     B removed, C added, A changed since v1, but not live yet: the next push, redeploy or config command makes this live.\n',
   });
   assert.deepEqual(JSON.parse((await desk.type(['config', 'wikibot', '--json'])).out), [
     { name: 'A' },

@@ -237,7 +237,7 @@ test('a fetch over SSH ends if its client disconnects', async () => {
   const channel = await exec(client, "git-upload-pack '/hello.git'");
   await new Promise((resolve) => channel.once('data', resolve));
   (client as unknown as { _sock: { destroy(): void } })._sock.destroy();
-  const line = await bench.waitForLog('git ended without its client');
+  const line = await bench.waitForLog('git ended after its client had disconnected');
   assert.equal(line['status'], null);
 });
 

@@ -213,7 +213,7 @@ test('threat 6: if the user directory fails, nobody can log in over SSH, and no 
   assert.equal(gone.code, 128);
   assert.match(gone.stderr, /The user directory cannot be read just now\./);
   assert.doesNotMatch(gone.stderr, /Permission denied/);
-  await bench.waitForLog('login impossible');
+  await bench.waitForLog('ssh login could not be checked');
 });
 
 test('threat 6: an SSH login that is refused because too many other logins wait gets this reason, and the server’s log has no alarm', async () => {

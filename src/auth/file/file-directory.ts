@@ -40,7 +40,8 @@ export class FileDirectory implements Directory {
       if (wanted.kind === 'person') return uid === wanted.uid;
       return wanted.kind === 'anyone' || (tools.get(wanted.tool)?.maintainers.has(uid) ?? false);
     });
-    // If several people have the key, and the login name (git, or that of a tool) fits more than one, refuse the key.
+    // If several people have this key, and the login name (`git`, or that of a tool) fits more than one of them, refuse
+    // the key.
     const [uid, ...others] = candidates;
     if (uid === undefined || others.length > 0 || !users.has(uid)) return null;
     return { uid, onlyTool: null };

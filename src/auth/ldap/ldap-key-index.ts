@@ -24,8 +24,8 @@ const LEAST_AGE_MS = 5000;
 
 /**
  * Finds the owners of a key, for logins as `git`. No LDAP filter can find a key, because `sshPublicKey` is an octet
- * string that contains a comment and has no substring rule. So from time to time all entries with keys are listed, once
- * for all logins that wait.
+ * string that contains a comment and has no substring rule. So this class keeps a list of all keys, and makes the list
+ * again when an unknown key is offered or the list is old. All logins that wait share one search.
  */
 export class LdapKeyIndex {
   readonly #people: LdapPeople;

@@ -67,7 +67,7 @@ const exportTool: TransferCommand = {
       const to =
         draft === null
           ? stdout
-          : // `open` fails at once if the file cannot be made.
+          : // Call `open` first, because it fails at once if the file cannot be made.
             (await open(draft, 'wx', 0o600)).createWriteStream({ flush: true });
       // Ignore an error between two writes, which would end this process without a listener. The next write throws the
       // error.

@@ -20,7 +20,9 @@ export interface HttpCall {
   readonly err: (bytes: Uint8Array) => Promise<void>;
 }
 
-/** At most this many bytes are shown of an answer that does not come from the command. */
+/**
+ * If an answer does not come from the command, such as the page of a proxy, at most this many bytes of it are shown.
+ */
 const MAX_SHOWN_BYTES = 4096;
 
 /**

@@ -63,7 +63,7 @@ function fileWord(words: readonly string[]): string | null {
   return file === undefined || file === '-' ? null : file;
 }
 
-/** Passes the bytes of the source on. `readError` returns the error that ended the source, or null. */
+/** `input` yields the bytes of the source. `readError` returns the error that ended the source, or null. */
 function noting(source: AsyncIterable<Uint8Array>): Pick<WithInput, 'input' | 'readError'> {
   let failure: unknown = null;
   async function* input() {

@@ -12,7 +12,7 @@ const MAX_WORDS_BYTES = 24 * 1024;
  * and newlines; DeployError `TOO_LONG` if the words have more than `MAX_WORDS_BYTES`.
  */
 export function checkProgram(words: readonly string[]): void {
-  // Refuse control characters, because no terminal shows them, and a NUL would end the word: execve(2).
+  // Refuse control characters: no terminal shows them, and execve(2) would take a NUL for the end of the word.
   if (words.some((word) => /(?![\t\n])\p{Cc}|\ufffd/u.test(word))) {
     throw new UsageError('A word of the command contains a control character or is not UTF-8.');
   }

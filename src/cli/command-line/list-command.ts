@@ -8,12 +8,12 @@ import { columns, jsonItems, jsonOf } from './printing.ts';
 
 /** The maximum size of one list as JSON, in bytes. */
 const MAX_BYTES = 4 * 1024 * 1024;
-/** The most characters of a text in a table. `--json` has the whole text. */
+/** The maximum number of characters of one cell of a table. `--json` has the whole text. */
 const MAX_CELL = 500;
 
 /**
- * A list is in memory until it is sent. So each person has at most two lists at once, and each deploy token at most
- * one. Further lists wait.
+ * A list is in memory until it is sent. So at most two lists of each person are printed at once, and at most one of
+ * each deploy token. Further lists wait.
  */
 export const lists = new PersonLimit({ ofPerson: 2, ofToken: 1 });
 

@@ -5,8 +5,9 @@ import { callControl } from './control-client.ts';
 /**
  * Stops the running server from deleting and merging files until the returned function is called.
  *
- * @returns null if no server runs. Otherwise a function that lets the server delete and merge files again. That
- * function throws DeployError `SERVER_GONE` if the server has ended, or `NOT_HELD` if the hold has ended after a day.
+ * @returns null if no server runs. Otherwise a function to call when the backup has ended: the server then deletes and
+ * merges files again. That function throws DeployError `SERVER_GONE` if the server has ended, or `NOT_HELD` if the hold
+ * has ended after a day.
  * @throws DeployError `NOT_THE_OPERATOR` if the server runs as another user; `NOT_HELD` if the server answers something
  * unknown, for example because it has another version; `SERVER_GONE` if the server ends before it answers.
  */

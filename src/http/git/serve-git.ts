@@ -50,7 +50,7 @@ export class Advertisements {
   });
 
   /**
-   * Does the work, or waits for a place.
+   * Does the work as soon as both the credential and the person have a free place.
    *
    * @throws DeployError `TOO_MANY_FETCHES` if too many wait; the signal's reason if the signal fires before the work
    * has begun.

@@ -118,7 +118,7 @@ function report(git: GitSession, child: GitProcess, status: number | null): stri
   const answer = answerTo(new Error('git failed'));
   const isClientGone = git.client.gone.aborted;
   const facts = { id: answer.id, tool: git.tool, uid: git.principal.uid, status, stderr: child.stderr() };
-  if (isClientGone) git.log.info(facts, 'git ended without its client');
+  if (isClientGone) git.log.info(facts, 'git ended after its client had disconnected');
   else git.log.warn(facts, 'git failed');
   return asWarning(answer);
 }

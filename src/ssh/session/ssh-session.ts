@@ -44,7 +44,7 @@ export interface SessionServices {
 export interface SessionContext extends SessionServices {
   readonly principal: Principal;
   readonly connection: { readonly client: Connection; readonly socket: Socket };
-  /** Fires when the server is being stopped, and the time that running sessions had to end is over. */
+  /** Fires during a stop of the server, when running sessions have had their time to end. */
   readonly signal: AbortSignal;
   /** Drops a client that reads nothing: ends its connection, or only this session if other sessions run. */
   readonly drop: (client: ClientStreams, why: string) => void;

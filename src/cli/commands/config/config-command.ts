@@ -20,7 +20,7 @@ import { configSharing } from './config-share.ts';
 import { configure, configVarsOf, NO_RESTART, NO_RESTART_DETAIL } from './configure.ts';
 
 const anyNumber = 1000;
-/** How many changes of config vars are read from the store in one piece. */
+/** How many changes of config vars `config history` reads from the store at a time. */
 const PIECE = 20;
 
 const list: ToolCommand = {
@@ -198,7 +198,7 @@ function notYetLive({ services, tool }: ToolContext): string | null {
   const changes = changesInWords(changedNames(live.configVars, services.store.configVars(tool)));
   if (changes === null) return null;
   return warning(
-    `${changes} since v${live.version}: the next push, redeploy or config command makes this live.`,
+    `${changes} since v${live.version}, but not live yet: the next push, redeploy or config command makes this live.`,
   );
 }
 

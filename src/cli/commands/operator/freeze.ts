@@ -25,7 +25,7 @@ const freeze: LoginCommand = {
     const { services, out, typed } = context;
     const { tool, rest } = await toolOrAll(context);
     const reason = oneLine(rest.join(' ')).trim();
-    if (reason === '') throw new UsageError('freeze needs a REASON, which pushers see.');
+    if (reason === '') throw new UsageError('freeze needs a REASON. Everybody who is refused sees it.');
     if (reason.length > MAX_REASON)
       throw new UsageError(
         `The REASON has ${reason.length} characters, but at most ${MAX_REASON} are allowed.`,

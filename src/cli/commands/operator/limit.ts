@@ -126,7 +126,7 @@ export const quotaCommand: ToolCommand = {
 interface Row {
   readonly name: string;
   readonly used: number;
-  /** What the processes that are ending still use. Null in a row that is not about processes. */
+  /** How much the processes that are ending still use, in `unit`. Null in a row that is not about processes. */
   readonly ending: number | null;
   readonly duringRollout: number | null;
   readonly limit: number | null;

@@ -8,7 +8,7 @@ export const maintenanceCommands: readonly ToolCommand[] = [
     examples: ['maintenance on wikibot'],
     details: [
       'Visitors get status 503 and the file maintenance.html of the live release, at its top or in public, or else a plain page.',
-      'The page must be one file. Health checks still reach the tool. The mode lasts over deployments and restarts.',
+      'Visitors get no other file, so the page must contain its images and styles. Health checks still reach the tool. The mode lasts over deployments and restarts.',
     ],
     action: 'deploy',
     options: {},

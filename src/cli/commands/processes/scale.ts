@@ -15,7 +15,10 @@ import { followTicket } from '../../follow-ticket.ts';
 const MAX_TYPES = 100;
 /** The highest value that the setting max_replicas can have. */
 const MAX_PROCESSES = 1000;
-/** The least memory of a process, in bytes. No interpreter starts in less, so a smaller size must lack its unit. */
+/**
+ * The least memory that `scale` accepts for a process, in bytes. No interpreter starts with less, so a person who asks
+ * for less has forgotten the unit.
+ */
 const LEAST_MEMORY = 16 * 2 ** 20;
 
 export const scaleCommand: ToolCommand = {

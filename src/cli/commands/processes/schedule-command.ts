@@ -12,7 +12,7 @@ import { ago, columns, iso, json, oneLineOfLog } from '../../command-line/printi
 import { UsageError } from '../../command-line/usage-error.ts';
 import { assertMayReadOutput } from './logs.ts';
 
-/** The most lines of one run that `schedule output` prints. */
+/** The maximum number of lines that `schedule output` prints. */
 const MAX_LINES = 10_000;
 /** How long after the end of a process its last lines may still reach the log. */
 const LATE_MS = 1500;
