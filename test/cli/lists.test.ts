@@ -564,7 +564,7 @@ test('threat 63: the audit log has no value that somebody typed after the name o
   );
 });
 
-test('long lists for many readers at once do not block other work of the server', async () => {
+test('thirty simultaneous `deployments` commands with 300 rows each do not block other work of the server', async () => {
   using desk = new Desk();
   desk.maintain(wikibot, 'alice');
   for (let count = 0; count < 300; count += 1)

@@ -361,7 +361,7 @@ export function storeContract(name: string, make: () => StoreUnderTest): void {
       assert.deepEqual(store.release(wikibot, 1), { ...added, state: 'created', promotedTo: null });
     });
 
-    test('a release keeps the names of the releases that promotions made of it', () => {
+    test('a release lists the releases of other tools that promotions have made from it, such as “other v3”', () => {
       store.addDeployment(deploymentOf('d1'));
       store.addRelease(releaseOf('d1'));
       store.notePromotion(wikibot, 1, 'other v3');
@@ -370,7 +370,7 @@ export function storeContract(name: string, make: () => StoreUnderTest): void {
       assert.equal(store.release(wikibot, 1)?.promotedTo, 'other v3, other v4');
     });
 
-    test('after a rename, what releases and deployments say about promotions has the new name of the tool', () => {
+    test('after the rename of a tool, releases and deployments of other tools that mention it because of a promotion have its new name', () => {
       const [oldName, newName] = ['other', 'renamed'] as [typeof wikibot, typeof wikibot];
       store.addDeployment(deploymentOf('d1', { kind: 'promote', message: 'Promote v7 of other' }));
       store.addDeployment(deploymentOf('d2', { kind: 'push', message: 'Promote v7 of other' }));
@@ -394,7 +394,7 @@ export function storeContract(name: string, make: () => StoreUnderTest): void {
       assert.deepEqual(store.releases(wikibot, 10), [{ ...listed, state: 'created', promotedTo: null }]);
     });
 
-    test('versions of a tool only increase, and none is used twice', () => {
+    test('the version numbers of the releases of a tool only increase, and no number is used twice', () => {
       store.addDeployment(deploymentOf('d1'));
       store.addDeployment(deploymentOf('d2', { tool: otherTool }));
       assert.equal(store.addRelease(releaseOf('d1')).version, 1);
@@ -405,7 +405,7 @@ export function storeContract(name: string, make: () => StoreUnderTest): void {
       assert.equal(store.addRelease(releaseOf('d2', { tool: otherTool })).version, 1);
     });
 
-    test('a release that cannot be written uses no version', () => {
+    test('if a release cannot be written, the next release gets its version number', () => {
       store.addDeployment(deploymentOf('d1'));
       assert.throws(() => store.addRelease(releaseOf('no such deployment')));
       assert.equal(store.addRelease(releaseOf('d1')).version, 1);

@@ -218,7 +218,7 @@ test('threat 83: opening a store on a read-only disk fails with STORE_FULL', { s
   assert.match(all, /^STORE_FULL .*read-only/);
 });
 
-test('threat 87: if the store could not record a first release as live and the power then failed, the copy of this release does not make it live', {
+test('threat 87: if a first release was copied, but the store could not record it as live before the power failed, the next start does not make it live', {
   skip: SmallDisk.whyNot,
 }, async () => {
   using disk = new SmallDisk({ mebibytes: 32, entries: 1000 });

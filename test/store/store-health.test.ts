@@ -50,7 +50,7 @@ for (const { what, command } of [
   });
 }
 
-test('a thousand health checks at once test the store only once', () => {
+test('a thousand health checks in the same moment make each of the two tests of the store only once', () => {
   let count = 0;
   const check = () => {
     count += 1;

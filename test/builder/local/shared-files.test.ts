@@ -187,7 +187,7 @@ test('threat 60: all layers of a build share at most 20,000 files and 1 GiB, and
   assert.equal((await stat(join(layer, 'e'))).nlink, 1);
 });
 
-test('threat 60: if one tool has filled the folder of shared files, new files of other tools replace files of this tool in it', async () => {
+test('threat 60: if one tool has filled the folder of shared files, a new file of another tool takes the place of one of this tool’s files', async () => {
   await using data = await Data.make();
   const shared = new SharedFiles(data.folder, 12);
   const filesOf = (name: string, count: number) =>

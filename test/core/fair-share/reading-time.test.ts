@@ -62,7 +62,7 @@ test('a single read of a client’s input that takes 8 ms is not counted, becaus
   assert.equal(time.waitMs('one'), 0);
 });
 
-test('many small messages from a client in one round of the event loop count together', async () => {
+test('the times to read many small messages of a client in one round of the event loop are added up, so the client must wait', async () => {
   const time = new ReadingTime(() => performance.now() * 1e6);
   for (let message = 0; message < 2_000; message++) time.spend('one', { spentMs: 0.03, bytes: 1, begun: 0 });
   assert.ok(time.waitMs('one') > 100);

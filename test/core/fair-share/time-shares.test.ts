@@ -18,7 +18,7 @@ async function work(shares: TimeShares, name: string, ms: number, signal: AbortS
   return count * ms;
 }
 
-test('background work that may take 25 % of the time takes less than 35 %, and starts at once if no other background work came before', async () => {
+test('background work with a share of 25 % takes less than 35 % of the time, and a first piece of work starts immediately', async () => {
   const shares = new TimeShares({ part: 0.25, sliceMs: 4 });
   let isDone = false;
   const first = shares.run('one', () => {
@@ -32,7 +32,7 @@ test('background work that may take 25 % of the time takes less than 35 %, and s
   assert.ok(worked < 350, `${worked} of 1000 ms`);
 });
 
-test('if other programs have the processor during background work, only the processor time of the work itself counts for its share', async () => {
+test('time in which other programs have the processor during background work does not count for the share of this work', async () => {
   const shares = new TimeShares({ part: 0.25, sliceMs: 4 });
   const startedAt = performance.now();
   // The program sleeps here instead of working, as if others had the processor.

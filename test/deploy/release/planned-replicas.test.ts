@@ -23,7 +23,7 @@ const artifact: Artifact = {
   service: { healthCheckPath: null },
 };
 
-test('threat 60: if more named commands are scaled than process_types allows, the rest do not run, and a warning says so', () => {
+test('threat 60: if the stored numbers would keep more process types running than process_types allows, the surplus commands do not run, and a warning says so', () => {
   const stored: Replicas = Object.fromEntries(types(30, 'command', 0).map(({ type }) => [type, 2]));
   const store = {
     replicas: () => stored,
@@ -46,7 +46,7 @@ test('threat 60: if more named commands are scaled than process_types allows, th
   assert.match(told.join(''), /28 commands do not run, because at most 5 process types.*\(process_types\)/);
 });
 
-test('a new command that does not start by itself changes no number of processes', () => {
+test('the description of a change in the numbers of processes leaves out a new process type that has 0 processes', () => {
   assert.equal(replicaChanges({ web: 1 }, { web: 1, migrate: 0 }), 'no change');
   assert.equal(replicaChanges({ web: 1 }, { web: 2, migrate: 0, listen: 1 }), 'web 1 → 2, listen 0 → 1');
 });

@@ -18,7 +18,7 @@ before(async () => {
 });
 after(async () => server[Symbol.asyncDispose]());
 
-test('a tool can write a database, a log and its own files in its folder, and each process starts with the files of the build', {
+test('a tool can change files in its folder, such as a database and a log; after a restart, the folder has the files of the build again', {
   skip: noOverlay,
 }, async () => {
   const tool = 'python-own-folder';

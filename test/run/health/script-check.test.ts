@@ -99,7 +99,7 @@ test('a web process can have a health check script instead of a path; PORT is th
   assert.equal(oneOff.text, '8080\n');
 });
 
-test('threat 175: not the server but a child process looks for the mark, because a process can hold the lock of its folder for minutes', async () => {
+test('threat 175: a child process, not the server, looks for the file by which a process reports its health, because the process can lock the folder for minutes', async () => {
   const folder = await mkdtemp(join(tmpdir(), 'mark-'));
   const mark = join(folder, 'mark');
   const lookers = () => childrenOf(process.pid).filter((pid) => argumentsOf(pid).includes(mark));

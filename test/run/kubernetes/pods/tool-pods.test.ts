@@ -47,7 +47,7 @@ test('threat 72: a pod that carries the labels of another tool’s rollout does 
   }
 });
 
-test('pods of a preview a--b count only in the namespace of b, and pods of a tool a--b only in its own; until the server knows which it is, both count', async () => {
+test('pods of a preview a--b count only in the namespace of b, and pods of a tool a--b only in its own; until the server knows whether a--b is a preview or a tool, pods in both namespaces count', async () => {
   const items = [
     podOf('preview', 'tool-wikibot', 'fix--wikibot'),
     podOf('stray', 'tool-fix--wikibot', 'fix--wikibot'),

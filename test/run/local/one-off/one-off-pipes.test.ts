@@ -72,7 +72,7 @@ test('if the folder of a one-off command cannot be given to the tool, the comman
   }
 });
 
-test('threat 150: not the server but child processes open the pipes of a command, and these child processes end with the command', async () => {
+test('threat 150: child processes, not the server itself, open the pipes of a command, and they end with the command', async () => {
   const parent = await mkdtemp(join(tmpdir(), 'pipes-'));
   try {
     const pipes = await OneOffPipes.make(parent, 1, { own: async () => {} } as unknown as Sandbox);

@@ -34,7 +34,7 @@ test('threat 210: scheduled runs start one after the other with rests, and a too
   assert.ok(last - first > 6 * 70, `seven starts took ${last - first} ms`);
 });
 
-test('threat 210: a start that never ends, or fails, does not hold up the next one', async () => {
+test('threat 210: if the start of a scheduled run never ends, or fails, the next start is not held up', async () => {
   assert.ok(many !== undefined && few !== undefined);
   const turns = new StartTurns(StartTurns.RUNS);
   void turns.run(many, () => new Promise(() => {}));

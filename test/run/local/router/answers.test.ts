@@ -82,7 +82,7 @@ describe('What tools answer', { concurrency: 1 }, () => {
     ['204 and then has a body', ' 204 No\r\nContent-Length: 4\r\n\r\nbody'],
     ['200 and then breaks off', ' 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nnonsense\r\n'],
   ] as const) {
-    test(`threat 120: a request for a WebSocket that a tool answers ${name} gets no second answer`, async () => {
+    test(`threat 120: if a tool answers a request for a WebSocket with ${name}, the client gets only one answer`, async () => {
       const fields = 'Connection: Upgrade\r\nUpgrade: websocket\r\n';
       const answer = await text(open(`/${hex(`HTTP/1.1${rest}`)}`, fields));
       assert.deepEqual(answer.match(/HTTP\/1\.1 \d+/g), [`HTTP/1.1 ${rest.slice(1, 4)}`]);
@@ -180,7 +180,7 @@ describe('What tools answer', { concurrency: 1 }, () => {
     assert.doesNotMatch(answer, /set-cookie|x-accel/i);
   });
 
-  test('a request that the router sends to a tool again and again causes no warning of Node.js', async (t) => {
+  test('if the router must send a request to a tool again and again, Node.js prints no warning', async (t) => {
     const warnings: Error[] = [];
     const onWarning = (warning: Error) => warnings.push(warning);
     process.on('warning', onWarning);
@@ -193,7 +193,7 @@ describe('What tools answer', { concurrency: 1 }, () => {
     ['a Content-Length', 'HTTP/1.1 200 OK\r\nTrailer: X-Sum\r\nContent-Length: 2\r\n\r\nok'],
     ['no body', 'HTTP/1.1 204 No\r\nTrailer: X-Sum\r\n\r\n'],
   ] as const) {
-    test(`threat 23: an answer that announces trailers and has ${name} harms no other tool`, async () => {
+    test(`threat 23: if a tool’s answer announces trailers and has ${name}, other tools still answer`, async () => {
       assert.match(await text(open(`/${hex(head)}`)), /^HTTP\/1\.1 20[04] /);
       assert.equal((await bench.request('plain' as ToolName, '/')).body, 'plain');
     });
