@@ -142,8 +142,8 @@ export interface Artifact {
   readonly reference: string;
   readonly processes: readonly Process[];
   /**
-   * The buildpacks that took part, in order. Each has the version of the runtime that it installed, or else its own:
-   * `toolforge/python 3.11.2`.
+   * The buildpacks that took part, in order. Each text has the name of the buildpack and the version of the runtime
+   * that it installed, or else the version of the buildpack: `toolforge/python 3.11.2`.
    */
   readonly buildpacks: readonly string[];
   readonly service: ServiceSettings;

@@ -68,7 +68,7 @@ async function subjectOf(repositories: Repositories, tool: ToolName, id: CommitI
   // `git show` would walk the whole tree of a root commit. For a tag object, `git log` prints the id of the tagged
   // commit; for a tree or a blob, it prints nothing. git cuts the subject, because it may be as large as a push.
   const text = await repositories.git(tool, ['log', '--max-count=1', '--format=%H%n%<(400,trunc)%s', id]);
-  // Characters without a width are not cut, and there can be a hundred megabytes of them.
+  // git does not count characters without a width, so the subject may still have a hundred megabytes. So cut it here.
   const [commit, subject = ''] = text.slice(0, MAX_SUBJECT).split('\n');
   return commit === id ? subject.trimEnd() : null;
 }

@@ -100,7 +100,8 @@ export async function finishRenaming(config: Pick<Config, 'data' | 'directory'>,
   if (isDone) {
     moveFolders(data, renaming);
     await renameInDirectory(config, renaming);
-    // A process that still ran under the old name may have made the tool's old folders again after they had moved.
+    // A process that still ran under the old name may have made the tool's old folders again after they had moved. So
+    // delete these folders.
     if (named(renaming.from) === undefined) clearFolders(data, renaming.from);
   }
   endRenaming(data);

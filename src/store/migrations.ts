@@ -130,7 +130,7 @@ CREATE INDEX config_changes_of_tool ON config_changes (tool, sequence);
 
 /**
  * The crashes of live processes, one row for each process of a release, and the maintenance mode of tools. A crash has
- * no reference to `releases`, so that a crash that is recorded late never fails.
+ * no foreign key to `releases`, so that a crash can be recorded even if the store has deleted its release.
  */
 const runningTools = `
 ALTER TABLE tools ADD COLUMN is_in_maintenance INTEGER NOT NULL DEFAULT 0;

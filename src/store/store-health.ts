@@ -31,7 +31,8 @@ export class StoreHealth {
     if (startedAt >= this.#nextReadAt) {
       const before = process.threadCpuUsage();
       this.#damage = complaintOf(() => this.#store.assertWhole());
-      // Count processor time. By the clock, one slow reading on a busy machine would postpone the next for minutes.
+      // Measure processor time, not the time by the clock. Otherwise, a check that is slow only because the machine is
+      // busy would postpone the next check for minutes.
       const { user, system } = process.threadCpuUsage(before);
       const tookMs = (user + system) / 1000;
       this.#nextReadAt = startedAt + Math.max(READ_PAUSE_MS, tookMs / READ_PART);

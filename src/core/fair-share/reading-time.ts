@@ -46,7 +46,10 @@ export class ReadingTime {
   #roundFromMs: number | null = null;
   /** The processor time that this program had used at the moment `atMs`, the start of this round or an earlier one. */
   #sample = { atMs: 0, usedMs: 0 };
-  /** The milliseconds of work that a key would have paid off until now if it had always owed time. */
+  /**
+   * A clock for debts. For each millisecond that passes, it advances by `#pace()`, the milliseconds of debt that a key
+   * pays in this time.
+   */
   #clockMs = 0;
   #wentAt = performance.now();
   /**

@@ -100,8 +100,8 @@ export class TimeShares {
   }
 
   /**
-   * Whether work may still begin at once in this round of the event loop. The clock decides, for the same reason as in
-   * `#serve`.
+   * Whether work may still begin at once in this round of the event loop. The clock decides, because on a busy machine
+   * the debt alone would allow work for too long.
    */
   #isInSlice(): boolean {
     const now = performance.now();

@@ -7,14 +7,17 @@ const SPACE = /[ \t]*/y;
 const BLANK = /[ \t\n]*/y;
 /** A file with more comments is refused, because reading them would take too long. */
 const MAX_COMMENTS = 10_000;
-/** The most characters between two quotes. An escape of two characters may stand for each byte of the value. */
+/**
+ * The most characters between two quotes. Twice the limit of a value, because each byte of the value may be written as
+ * an escape of two characters.
+ */
 const MAX_RAW = 2 * MAX_CONFIG_VAR_BYTES;
 const EXPORT = /export[ \t]+/y;
 /** What may follow a closing quote on its line. */
 const REST = /[ \t]*(?:#[^\n]*)?(?=\n|$)/y;
 /**
- * For a character after a backslash, what the two stand for between double quotes. A backslash before any other
- * character stays as it is.
+ * For a character after a backslash: the text that both together stand for between double quotes. A backslash before
+ * any other character stays as it is.
  */
 const ESCAPES: Readonly<Record<string, string>> = {
   n: '\n',

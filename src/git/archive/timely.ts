@@ -9,7 +9,7 @@ const WHOLE_MS = 60 * 60_000;
 const SEND_IT = 'Send it on standard input: tar cz . | ssh … deploy TOOL. Nothing was deployed.';
 
 /**
- * Yields what a client sends.
+ * Yields what a client sends, within two time limits: for each pause, and for everything.
  *
  * @param hint - What to do if the client takes too long. By default, the hint for `deploy`.
  * @throws DeployError `ARCHIVE_STALLED` if the client takes too long; the signal's reason.
@@ -30,7 +30,7 @@ export async function* timely(
       yield next.value;
     }
   } finally {
-    // This is not awaited, because the client may never send what `next` waits for.
+    // Do not await this call, because the client may never send what `next` waits for.
     iterator.return?.().catch(() => undefined);
   }
 }

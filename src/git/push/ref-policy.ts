@@ -39,7 +39,7 @@ export function judgeRefs(input: PolicyInput): Fate[] {
   const fates = list.commands.map((command) => judge(command, input, isAtomic));
   const isWork = ({ kind }: Fate) => kind === 'deploy' || kind === 'end-preview';
   const first = fates.find(({ kind }) => kind === 'deploy') ?? fates.find(isWork);
-  // The tags of an atomic push that deploys wait for its deployment.
+  // The tags of an atomic push that deploys wait for its deployment. So refuse such tags if too many wait already.
   const isFull = isAtomic && first?.kind === 'deploy' && mostParked !== null;
   const single = fates.map((fate): Fate => {
     if (isFull && fate.kind === 'store')

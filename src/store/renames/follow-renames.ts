@@ -12,7 +12,7 @@ import { addNotes, noteKey, type RenameNote } from './rename-notes.ts';
  * Gives the tools of a store their present names. The store then knows all renames, and `renames.json` has them. The
  * caller holds the lock of the data folder, and has checked that the plan has no conflict.
  *
- * @param notes - The renames that the store knows.
+ * @param notes - The renames that the store knows before this call.
  */
 export function followRenames(
   data: string,
