@@ -135,7 +135,10 @@ function notedWords(words: readonly string[]): { words: readonly string[]; more?
   return end < 0 ? { words } : { words: words.slice(0, end), more: words.length - end };
 }
 
-/** True for `config list --show-values`. The audit log keeps this command, although it changes nothing. */
+/**
+ * True for `config list --show-values`. The audit log keeps this command although the command changes nothing, because
+ * it shows secrets.
+ */
 function isShowingSecrets(flags: Words['flags']): boolean {
   return flags['show-values'] === true;
 }

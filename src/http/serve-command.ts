@@ -27,12 +27,12 @@ const WRONG_USAGE = 2;
  * Runs one command line for a logged-in user. The first line of the body is the command line, the rest is standard
  * input. Output is plain text, sent as it comes.
  *
- * A failure before any output sets the HTTP status. Otherwise, the HTTP/1.1 trailer `Toolforge-Exit-Status` has the
- * exit status. If the status is not 0, the text also ends with it.
+ * If the command fails before any output, the HTTP status says so. Otherwise, the status is 200, and the HTTP/1.1
+ * trailer `Toolforge-Exit-Status` has the exit status. If the status is not 0, the text also ends with it.
  *
  * The program `toolforge-push` names `FRAMES_TYPE` in its header `Accept`. Its line is JSON, as over the local socket,
- * so that a word may have any character. Its answer has status 200 and consists of frames, so that the two outputs and
- * the exit status stay apart.
+ * so that a word may have any character. Its answer has status 200 and consists of frames, which keep standard output,
+ * error output and the exit status apart.
  */
 export async function serveCommand(
   exchange: Exchange,

@@ -5,7 +5,10 @@ import { join } from 'node:path';
 export const STARTED_BY = 'TOOLFORGE_PUSH_STARTED_BY';
 let startedBy: string | null = null;
 
-/** Records who started this process, which is root only in a user namespace. */
+/**
+ * Records the name of the user who started this process, if the process is root in a user namespace but not on the
+ * machine.
+ */
 export function setStartedBy(user: string): void {
   startedBy = user;
 }

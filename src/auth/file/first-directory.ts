@@ -18,14 +18,14 @@ export interface FirstDirectory {
 export interface FirstDirectoryMade {
   readonly uid: string;
   readonly keys: number;
-  /** For each line of a .pub file that the new file does not get as a key, a message that says why. */
+  /** For each line of a .pub file that is not a usable key, and so is not in the new file: a message that says why. */
   readonly leftOut: readonly string[];
 }
 
 /**
  * Makes the directory file of a first start, mode 0600.
  *
- * @returns null if the file exists already. It is then not changed.
+ * @returns null if the file exists already. The existing file stays unchanged.
  * @throws DeployError `BAD_USER_NAME` or `BAD_TOOL_NAME` if a name is not allowed.
  */
 export async function createFirstDirectory(first: FirstDirectory): Promise<FirstDirectoryMade | null> {

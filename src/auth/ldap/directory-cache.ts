@@ -23,9 +23,9 @@ const MAX_WAITING_OF_PERSON = 100;
 const REST = 11;
 const MAX_REST_MS = 1000;
 /**
- * The measured processor time of a question also contains work for other people. So a question counts as at most this
- * many milliseconds for each LDAP value that it reads. Really, reading one value takes about 0.02 ms: a maintainer with
- * one key has three values and takes 0.05 ms.
+ * The processor time that is measured during a question includes work for other people. So a question counts as at most
+ * this many milliseconds for each LDAP value that it reads. In fact, one value takes about 0.02 ms: a maintainer with
+ * one key has three values, which take 0.05 ms.
  */
 const MAX_MS_OF_VALUE = 0.1;
 
@@ -51,8 +51,8 @@ export interface CacheTimes {
 /**
  * A cache in front of a slow Directory. It remembers people, tools and lists of tools for a while. It does not remember
  * that nothing was found, so a new key works at once. A remembered tool may lack a new maintainer, so `authorize` asks
- * again with `isFresh` before it refuses. If several callers ask the same question on behalf of one person at a time,
- * the directory is asked once.
+ * again with `isFresh` before it refuses. If several callers ask the same question for the same person at the same
+ * time, the directory is asked once.
  */
 export class CachedDirectory implements Directory {
   readonly #directory: Directory;

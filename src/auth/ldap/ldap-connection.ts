@@ -69,8 +69,8 @@ export class LdapConnection {
 
   /**
    * Returns all entries that match. References to other servers are not followed. With `isListing`, the entries come in
-   * pages. Meanwhile, nothing else may be asked on this connection, because OpenLDAP's server keeps the position of
-   * only one paged search.
+   * pages. Until the last page has come, the caller may start no other search on this connection, because OpenLDAP's
+   * server keeps the position of only one paged search.
    *
    * @throws the signal's reason; ResultCodeError if the LDAP server refuses the search; otherwise the error that ended
    * the connection.

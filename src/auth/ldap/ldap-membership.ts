@@ -4,7 +4,10 @@ import { type ReadDn, readDn } from './ldap-dn.ts';
 import type { LdapPeople, LdapPerson } from './ldap-people.ts';
 import type { LdapTool, LdapTools } from './ldap-tools.ts';
 
-/** A member of a tool may be a tool with members of its own, and so on. At most this many such steps are followed. */
+/**
+ * A member of a tool may be another tool, which has members of its own, and so on. At most this many such steps are
+ * followed.
+ */
 const MAX_STEPS = 8;
 /** The maintainers of one tool are searched among the members of at most this many tools. */
 const MAX_TOOLS = 500;

@@ -13,9 +13,9 @@ const SET = 0x31;
 const OCTETS = 0x04;
 
 /**
- * Makes the socket hand on whole LDAP messages, each by itself, for two reasons. ldapts calls itself for each message of
- * a chunk, so thousands of tiny messages in one chunk would overflow the stack, and this error would end the server. And
- * ldapts copies all earlier chunks of a message for each further chunk, so a long message would keep the server busy.
+ * Makes the socket hand on whole LDAP messages, each by itself, for two reasons. ldapts calls itself for each message
+ * of a chunk, so thousands of tiny messages in one chunk would overflow the stack and end the server. And ldapts copies
+ * all earlier chunks of a message for each further chunk, so a long message would keep the server busy.
  *
  * An entry of more than `MAX_ENTRY_BYTES` is not read. ldapts gets an entry with the same name instead, which has only
  * the attribute `TOO_LONG`.

@@ -112,7 +112,7 @@ function unchanged({ services, tool, typed }: ToolContext, version: number | nul
     : `Nothing has changed: v${version} of ${tool} is live with exactly these files. To build them again: ${typed(`redeploy ${tool}`)}\n`;
 }
 
-/** Passes the output of a deployment on. A reader that takes nothing does not hold the deployment up. */
+/** Passes the output of a deployment on to the client. If the client stops reading, the deployment continues. */
 class Reader implements Disposable {
   readonly #context: ToolContext;
   /** The place among the followers of logs. Undefined before the first output; null if no place was free. */

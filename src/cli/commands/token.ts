@@ -135,7 +135,8 @@ export function tokensOf(
 }
 
 /**
- * The token with this id, or the only one with this name: of the tool, or else of its previews.
+ * Returns the token whose id is `named`, otherwise the only token whose name is `named`. Tokens of the previews of the
+ * tool count only if the tool itself has no token of this name.
  *
  * @throws DeployError `NO_TOKEN` if there is no such token; `WHICH_TOKEN` if several have this name.
  */

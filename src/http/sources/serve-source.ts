@@ -10,8 +10,8 @@ export interface Sources {
 
 /**
  * Answers with the source of one build as a tar archive, if the request has the build's token in `Authorization:
- * Bearer`. All wrong requests get the same answer. If making the archive fails, closes the connection, so that the
- * client does not take a part for the whole.
+ * Bearer`. All wrong requests get the same answer. If the archive cannot be completed, closes the connection, so that
+ * the client does not take a part for the whole archive.
  */
 export async function serveSource(exchange: Exchange, sources: Sources): Promise<void> {
   const { request, response, signal } = exchange;

@@ -10,18 +10,18 @@ export function hasNativeCiphers(): boolean {
 }
 
 /**
- * Returns the algorithms that this server offers: no SHA-1, no CBC, no compression. Other key exchanges cost 5 to 14
- * times as much CPU and block the server, so strangers must not choose them. ssh2 adds strict key exchange by itself
- * (Terrapin, CVE-2023-48795). The client's order decides, so without native ciphers the server offers only ciphers that
- * Node computes fast.
+ * Returns the algorithms that this server offers: no SHA-1, no CBC, no compression. All other key exchanges are left
+ * out: they cost 5 to 14 times as much CPU and block the server, so strangers must not choose them. ssh2 adds strict
+ * key exchange by itself (Terrapin, CVE-2023-48795). Without native ciphers, the server offers only ciphers that Node
+ * computes fast, because the client chooses among the ciphers on offer.
  */
 export function algorithms(isNative: boolean): Algorithms {
   return {
     kex: [
       'curve25519-sha256',
       'curve25519-sha256@libssh.org',
-      // This exchange is for clients without curve25519. Clients with longer curves must support it too (RFC 5656
-      // section 10.1).
+      // This exchange is for clients without curve25519. A client that supports longer NIST curves must support this
+      // curve too (RFC 5656 section 10.1).
       'ecdh-sha2-nistp256',
     ],
     cipher: isNative

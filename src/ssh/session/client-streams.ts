@@ -42,8 +42,8 @@ export class ClientStreams {
    */
   isSilenceStall = false;
   /**
-   * True if the client's terminal is in raw mode. Then texts of this server get CR LF line ends. The bytes of a process
-   * already have them.
+   * True if the client's terminal is in raw mode. Then texts of this server get CR LF line ends. The output of a
+   * process has such line ends already.
    */
   isTerminal = false;
 

@@ -10,7 +10,10 @@ export const NO_RESTART = { 'no-restart': { type: 'boolean' } } as const;
 export const NO_RESTART_DETAIL =
   '--no-restart: only stores the change. The next push, redeploy or config command makes it live, but a restart does not.';
 
-/** Reads the config vars of the tool. That takes milliseconds if they are large, so `outputTime` limits it. */
+/**
+ * Reads the config vars of the tool in a turn of `outputTime`, because reading large values blocks the server for
+ * milliseconds.
+ */
 export async function configVarsOf({ services, tool }: ToolContext): Promise<Record<string, string>> {
   return await outputTime.run(tool, () => services.store.configVars(tool));
 }

@@ -28,7 +28,8 @@ export const execCommand: ToolCommand = {
     'Exit status: that of COMMAND; 126 if it cannot be started, 127 if it does not exist. 1 if exec is refused, 2 if the command line is wrong.',
   action: 'deploy',
   // The audit log keeps the process and the program, but not its arguments, because people type passwords there. If the
-  // person has forgotten the process, the first word is the program, and the second is an argument.
+  // first word is no name of a process, the person has forgotten the process: then the first word is the program, and
+  // only this word is kept.
   audited: (args) => {
     const words = withoutDashes(args);
     const kept = PROCESS_NAME.test(words[0] ?? '') ? 2 : 1;

@@ -86,7 +86,8 @@ const MAX_COLUMNS = 100;
 
 /**
  * Formats a table of processes. If a row would be too wide, the details of all processes follow in lines below the
- * table, each line once. Two pods of one process may have the same detail while one replaces the other.
+ * table. Equal lines appear once, because while a pod replaces another pod of the same process, both may have the same
+ * detail.
  *
  * @param row - Returns the row of a process. The row includes the detail unless that is null.
  */
