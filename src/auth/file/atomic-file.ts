@@ -113,7 +113,10 @@ async function isLeft(path: string): Promise<boolean> {
   return since !== null && Date.now() - since.mtimeMs > LONGEST_EDIT_MS;
 }
 
-/** Moves the lock of a dead process away. If several processes try, one succeeds, and the others find no lock. */
+/**
+ * Moves the lock of a dead process away. If several processes try, only one of them moves the lock, and the others find
+ * none.
+ */
 async function breakLock(path: string, holder: number): Promise<void> {
   const aside = `${path}.${randomBytes(6).toString('hex')}.dead`;
   try {

@@ -14,7 +14,7 @@ const MAX_TOOLS = 500;
 
 /**
  * Finds the maintainers of a tool. If another tool is a member of the tool, the other tool's maintainers count too,
- * unless the other tool is disabled. Cycles are followed only once.
+ * unless the other tool is disabled. If tools are members of each other, each tool is still followed only once.
  */
 export class LdapMembership {
   readonly #people: LdapPeople;

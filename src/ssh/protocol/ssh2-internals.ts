@@ -95,7 +95,7 @@ export function largestPacketOf(session: Session): number {
 
 /**
  * Answers the client that has closed a session without a command, and forgets the session. ssh2 does this only for
- * sessions with a command, and keeps the others in memory until the connection ends.
+ * sessions with a command, and keeps all other sessions in memory until the connection ends.
  */
 export function closeUnused(client: Connection, session: Session): void {
   const { _channel: channel, _chanInfo: ends } = session as unknown as {

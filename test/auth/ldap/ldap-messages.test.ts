@@ -50,6 +50,6 @@ for (const sizes of [[1], [3, 1, 70_000], [65_536], [5_000_000]]) {
 
 test('threat 204: a message that is too long and is not an entry, or is not LDAP, ends the connection', () => {
   assert.throws(() => read(message(1, 0x65, '', 2_000_000), [65_536]), /a message of 2\d{6} bytes/);
-  assert.throws(() => read(Buffer.from('HTTP/1.1 400'), [4]), /something else/);
+  assert.throws(() => read(Buffer.from('HTTP/1.1 400'), [4]), /not an LDAP message/);
   assert.throws(() => read(Buffer.from('3080', 'hex'), [1]), /without a valid length/);
 });

@@ -119,7 +119,7 @@ async function deploy(
   const higher = wordsOfLimits(higherLimits(now, manifest.limits));
   if (higher.length > 0)
     await out(
-      `${tool} had higher limits on the other server. They do not count here. To give it these limits: ${context.typed(`limit ${tool} ${higher.join(' ')}`)}\n`,
+      `${tool} had higher limits on the other server than it has here. To give it the higher limits: ${context.typed(`limit ${tool} ${higher.join(' ')}`)}\n`,
     );
   if (missingTags !== null)
     await out(
