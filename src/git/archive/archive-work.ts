@@ -7,13 +7,13 @@ const WORK_MS = 3;
 const READ_MS = 10;
 
 /**
- * Counts the time of the work for the headers of one archive, from `resume` to `pause`. Between two waits, nothing else
- * runs in this process, so no other work is counted.
+ * Counts the processor time of this thread that the headers of one archive take, from `resume` to `pause`. Between two
+ * waits, nothing else runs in this thread, so no other work is counted.
  */
 export class ArchiveWork {
   readonly #key: string;
   #doneMs = 0;
-  /** When the work began to be counted. Null while it is not counted. */
+  /** The processor time of this thread when the work began to be counted. Null while it is not counted. */
   #sinceMs: number | null = null;
   #turnMs = performance.now();
 
@@ -35,24 +35,30 @@ export class ArchiveWork {
 
   pause(): void {
     if (this.#sinceMs === null) return;
-    this.#doneMs += performance.now() - this.#sinceMs;
+    this.#doneMs += usedMs() - this.#sinceMs;
     this.#sinceMs = null;
   }
 
   resume(): void {
-    this.#sinceMs ??= performance.now();
+    this.#sinceMs ??= usedMs();
   }
 
   /** Waits for the next turn if the work or the time of this turn is used up. */
   async turn(): Promise<void> {
-    const now = performance.now();
-    const doneMs = this.#doneMs + (this.#sinceMs === null ? 0 : now - this.#sinceMs);
+    const used = usedMs();
+    const doneMs = this.#doneMs + (this.#sinceMs === null ? 0 : used - this.#sinceMs);
     if (doneMs >= WORK_MS) {
       this.#doneMs = 0;
-      if (this.#sinceMs !== null) this.#sinceMs = now;
+      if (this.#sinceMs !== null) this.#sinceMs = used;
       await this.without(archiveTime.pay(this.#key, doneMs));
-    } else if (now - this.#turnMs < READ_MS) return;
+    } else if (performance.now() - this.#turnMs < READ_MS) return;
     else await this.without(setImmediate());
     this.#turnMs = performance.now();
   }
+}
+
+/** The processor time that this thread has used, in milliseconds. */
+function usedMs(): number {
+  const { user, system } = process.threadCpuUsage();
+  return (user + system) / 1000;
 }

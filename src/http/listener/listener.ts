@@ -152,7 +152,8 @@ export function createListener(options: ListenerOptions): Listener {
     listen: ({ host, port }) =>
       new Promise((resolve, reject) => {
         server.once('error', (cause) => reject(cannotListen(options.door ?? 'HTTP', { host, port }, cause)));
-        server.listen({ host, port }, () => {
+        // Node's own 511 waiting connections are few: all addresses share them while the server is busy.
+        server.listen({ host, port, backlog: 4096 }, () => {
           for (const file of files) {
             watchFile(file, { interval: limits.tlsCheckMs, persistent: false }, reload);
           }

@@ -10,6 +10,9 @@ const LINK = /<[^<>]*>(?:[^,"]|"[^"]*")*/g;
  */
 const PLAIN_LINK = /^<[^<>\s]*>(?:\s*;\s*[^;=",\s]+(?:=(?:"[^;"\s]*"|[^;=",\s]*))?)*$/;
 
+/** So many links of one interim answer are passed on. Each takes time of the main thread. */
+const MAX_LINKS = 50;
+
 /**
  * Matches fields that may not be trailers, because they frame or route a message, or control how the message is used
  * (RFC 9110 section 6.5.1).
@@ -25,9 +28,12 @@ const NO_TRAILER =
  */
 export function passEarlyHints(outgoing: ClientRequest, response: ServerResponse): void {
   outgoing.on('information', ({ statusCode, headers }) => {
-    const links = (String(headers['link'] ?? '').match(LINK) ?? [])
-      .map((link) => link.trim())
-      .filter((link) => PLAIN_LINK.test(link));
+    const links = String(headers['link'] ?? '')
+      .matchAll(LINK)
+      .take(MAX_LINKS)
+      .map(([link]) => link.trim())
+      .filter((link) => PLAIN_LINK.test(link))
+      .toArray();
     if (statusCode !== 103 || links.length === 0) return;
     if (response.req.httpVersion !== '1.1' || response.headersSent || response.destroyed) return;
     try {

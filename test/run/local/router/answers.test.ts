@@ -155,6 +155,14 @@ describe('What tools answer', { concurrency: 1 }, () => {
     });
   }
 
+  test('of the links of one 103 Early Hints of a tool, the first 50 reach the client', async () => {
+    const links = Array.from({ length: 60 }, (_, index) => `</${index}>; rel=preload`).join(', ');
+    const hints = hex(`HTTP/1.1 103 Early Hints\r\nLink: ${links}\r\n\r\n`);
+    const seen = await text(open(`/${hints}${hex('HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok')}`));
+    assert.equal(seen.match(/<\/\d+>/g)?.length, 50);
+    assert.match(seen, /<\/49>/);
+  });
+
   test('early hints that cannot be passed on do not stop the tool’s answer, and harm no other tool', async () => {
     const hints = hex('HTTP/1.1 103 Early Hints\r\nLink: </a\u00e9>; \u00ff "; x\r\n\r\n');
     const answer = await text(open(`/${hints}${hex('HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok')}`));
