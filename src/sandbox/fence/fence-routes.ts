@@ -43,6 +43,13 @@ const udpRoute = (network: string) => `route add local ${network} dev ${DEVICE} 
  */
 const NO_NEIGHBOURS = `link set dev ${DEVICE} arp off`;
 
+/**
+ * How many bytes of kernel memory one socket may keep for options and lists (`net.core.optmem_max`). The default of new
+ * kernels is 128 KiB, which no control group counts. If the kernel has only one number for all network namespaces, it is
+ * smaller, and a sandbox does not change it.
+ */
+const OPTION_BYTES = 8192;
+
 /** The last line of each route file, a comment. If the file lacks it, somebody has emptied or cut the file. */
 const LAST_LINE = '# end';
 
@@ -58,6 +65,7 @@ export const SET_ROUTES = `${CHOOSE_FILE}
   echo 'the ports of a sandbox cannot be set, because /proc/sys is read-only' >&2
   exit 1
 }
+{ echo ${OPTION_BYTES} >/proc/sys/net/core/optmem_max; } 2>/dev/null
 {
   # If the file cannot be read to its last line, ip must fail: it stops at an unknown line.
   line=

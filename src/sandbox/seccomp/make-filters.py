@@ -60,10 +60,35 @@ FICLONE, FICLONERANGE, FIDEDUPERANGE = 0x40049409, 0x4020940D, 0xC0189436
 # number differs in one bit. Both commands fail with the error of a kernel without leases.
 F_SETLEASE, F_SETDELEG = 1024, 1040
 
+# The kernel tells a program of each use of a folder for which the program has asked (dnotify). The folders of /usr are
+# the same in all sandboxes, so each program that starts anywhere would wait while thousands are told. F_NOTIFY fails
+# with the error of a kernel without dnotify. Its successor, inotify, has limits.
+F_NOTIFY = 1026
+
 # A lock of an open file (OFD, fcntl_locking(2)) stays while the file waits in a socket, where the server cannot count
 # the locks. The commands F_OFD_GETLK, F_OFD_SETLK and F_OFD_SETLKW fail with the error of a kernel without such locks,
-# so that programs fall back to locks of the process. The number 39 belongs to no command.
-OFD_LOCKS = range(36, 40)
+# so that programs fall back to locks of the process.
+OFD_LOCKS = range(36, 39)
+
+# The machine has one limit for the memory of all compiled filters (net.core.bpf_jit_limit). If it is reached, no sandbox
+# can start, because each has this filter. So a program cannot load filters: into the kernel by seccomp, as on a kernel
+# without seccomp filters, or into a socket. The socket options have the numbers of SO_ATTACH_FILTER, SO_ATTACH_BPF,
+# SO_ATTACH_REUSEPORT_CBPF and SO_ATTACH_REUSEPORT_EBPF.
+PR_SET_SECCOMP = 22
+SECCOMP_SET_MODE_STRICT, SECCOMP_SET_MODE_FILTER = 0, 1
+SOL_SOCKET, FILTERS = 1, {26, 50, 51, 52}
+
+# Socket options that fail as if the kernel lacked them, by their levels. They keep memory of the kernel that nobody
+# counts: IPV6_2292PKTOPTIONS whatever a program gives, TCP_MD5SIG, TCP_MD5SIG_EXT and TCP_AO_ADD_KEY keys of routers, and
+# the others lists of senders for groups of multicast (IP_BLOCK_SOURCE, IP_ADD_SOURCE_MEMBERSHIP, IP_MSFILTER,
+# MCAST_BLOCK_SOURCE, MCAST_JOIN_SOURCE_GROUP and MCAST_MSFILTER). kernel-memory.ts counts the groups.
+IPPROTO_IP, IPPROTO_TCP, IPPROTO_IPV6 = 0, 6, 41
+MISSING_OPTIONS = {
+    SOL_SOCKET: FILTERS,
+    IPPROTO_IP: {38, 39, 41, 43, 46, 48},
+    IPPROTO_TCP: {14, 32, 38},
+    IPPROTO_IPV6: {6, 43, 46, 48},
+}
 
 # These system calls fail as on a kernel that lacks them. The whole machine shares one number of contexts for
 # asynchronous input and output (fs.aio-max-nr), so one tool could take all. Programs fall back to threads. A rule of
@@ -79,7 +104,7 @@ MISSING = {
 PRIORITIES = {"ioprio_set", "sched_setattr", "sched_setparam", "sched_setscheduler", "setpriority"}
 
 # System calls that are allowed only with some arguments.
-ONLY_SOME = {"clone", "clone3", "close_range", "fcntl", "ioctl", "prctl", "socket", "socketpair"}
+ONLY_SOME = {"clone", "clone3", "close_range", "fcntl", "ioctl", "prctl", "seccomp", "setsockopt", "socket", "socketpair"}
 
 AF_UNIX, AF_INET, AF_INET6, AF_NETLINK = 1, 2, 10, 16
 # The list of addresses (getifaddrs) and `ip` need only this protocol. By the other protocols of netlink, a program can
@@ -114,19 +139,28 @@ def make(architecture, name_in_list):
         made.add_rule(ERRNO(errno.EPERM), "clone", Arg(0, MASKED_EQ, flag, flag))
     made.add_rule(ALLOW, "close_range", Arg(2, MASKED_EQ, CLOSE_RANGE_UNSHARE, 0))
     made.add_rule(ERRNO(errno.EPERM), "close_range", Arg(2, MASKED_EQ, CLOSE_RANGE_UNSHARE, CLOSE_RANGE_UNSHARE))
-    # Allow each option of prctl that differs from PR_SET_DUMPABLE in at least one bit.
-    for bit in [1 << place for place in range(32)]:
-        made.add_rule(ALLOW, "prctl", Arg(0, MASKED_EQ, bit, ~PR_SET_DUMPABLE & bit))
-    made.add_rule(ERRNO(0), "prctl", Arg(0, MASKED_EQ, NUMBER, PR_SET_DUMPABLE), Arg(1, EQ, 0))
-    made.add_rule(ALLOW, "prctl", Arg(0, MASKED_EQ, NUMBER, PR_SET_DUMPABLE), Arg(1, NE, 0))
-    # Allow each command of fcntl that differs from F_SETLEASE and F_SETDELEG in a bit that those two share, and from
-    # OFD_LOCKS in a bit that those four share. The bit of F_SETLEASE divides the commands into two halves: in one are
-    # F_SETLEASE and F_SETDELEG, in the other OFD_LOCKS.
-    for half, refused_command, differing in ((F_SETLEASE, F_SETLEASE, F_SETLEASE ^ F_SETDELEG), (0, OFD_LOCKS[0], 3)):
-        for bit in [1 << place for place in range(32) if not (F_SETLEASE | differing) & 1 << place]:
-            made.add_rule(ALLOW, "fcntl", Arg(1, MASKED_EQ, F_SETLEASE | bit, half | ~refused_command & bit))
-    for command in (F_SETLEASE, F_SETDELEG, *OFD_LOCKS):
-        made.add_rule(ERRNO(errno.EINVAL), "fcntl", Arg(1, MASKED_EQ, NUMBER, command))
+    for option in others(PR_SET_DUMPABLE, PR_SET_SECCOMP):
+        made.add_rule(ALLOW, "prctl", Arg(0, *option))
+    made.add_rule(ERRNO(0), "prctl", Arg(0, *only(PR_SET_DUMPABLE)), Arg(1, EQ, 0))
+    made.add_rule(ALLOW, "prctl", Arg(0, *only(PR_SET_DUMPABLE)), Arg(1, NE, 0))
+    made.add_rule(ERRNO(errno.EINVAL), "prctl", Arg(0, *only(PR_SET_SECCOMP)))
+    refused_operations = SECCOMP_SET_MODE_STRICT, SECCOMP_SET_MODE_FILTER
+    for operation in others(*refused_operations):
+        made.add_rule(ALLOW, "seccomp", Arg(0, *operation))
+    for operation in refused_operations:
+        made.add_rule(ERRNO(errno.EINVAL), "seccomp", Arg(0, *only(operation)))
+    refused_commands = F_SETLEASE, F_SETDELEG, F_NOTIFY, *OFD_LOCKS
+    for command in others(*refused_commands):
+        made.add_rule(ALLOW, "fcntl", Arg(1, *command))
+    for command in refused_commands:
+        made.add_rule(ERRNO(errno.EINVAL), "fcntl", Arg(1, *only(command)))
+    for level in others(*MISSING_OPTIONS):
+        made.add_rule(ALLOW, "setsockopt", Arg(1, *level))
+    for level, options in MISSING_OPTIONS.items():
+        for option in others(*options):
+            made.add_rule(ALLOW, "setsockopt", Arg(1, *only(level)), Arg(2, *option))
+        for option in options:
+            made.add_rule(ERRNO(errno.ENOPROTOOPT), "setsockopt", Arg(1, *only(level)), Arg(2, *only(option)))
     # Allow each request of ioctl whose kind differs from that of Btrfs in at least one bit.
     for bit in [1 << place for place in range(16) if KIND & 1 << place]:
         made.add_rule(ALLOW, "ioctl", Arg(1, MASKED_EQ, bit, ~BTRFS & bit))
@@ -141,6 +175,23 @@ def make(architecture, name_in_list):
     made.add_rule(ALLOW, "socket", Arg(0, EQ, AF_NETLINK), Arg(2, EQ, NETLINK_ROUTE))
     made.add_rule(ALLOW, "socketpair", Arg(0, EQ, AF_UNIX))
     return made
+
+
+def only(number):
+    """The condition that the low 32 bits of an argument are this number. The kernel ignores the high ones."""
+    return MASKED_EQ, NUMBER, number
+
+
+def others(*numbers):
+    """Conditions, of which exactly one is true if the low 32 bits of an argument are none of these numbers."""
+    conditions, prefixes = [], {0}
+    for place in reversed(range(32)):
+        mask = NUMBER >> place << place
+        wanted = {number & mask for number in numbers}
+        halves = {prefix | bit << place for prefix in prefixes for bit in (0, 1)}
+        conditions += [(MASKED_EQ, mask, half) for half in sorted(halves - wanted)]
+        prefixes = wanted
+    return conditions
 
 
 def listed():

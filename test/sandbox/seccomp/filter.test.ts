@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { chown, mkdir, mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { join, resolve } from 'node:path';
+import { dirname, join, resolve } from 'node:path';
 import { test } from 'node:test';
 import { execa } from 'execa';
 import { copyFilter } from '../../../src/sandbox/seccomp/filter.ts';
@@ -128,6 +128,146 @@ print('same' if priority() == before else [before, priority()])
 print(subprocess.run(['nice', '-n', '9', 'ionice', '-c', '3', 'chrt', '-i', '0', 'echo', 'started'], capture_output=True, text=True).stdout)`;
   const { output } = await runIn(sandbox, ['python3', '-c', script]);
   assert.equal(output, 'same\nstarted\n\n');
+});
+
+/** Python functions that make system calls and print the errors. The numbers of options are those of Linux. */
+const CALLS = `
+import ctypes, errno, os, socket, struct
+libc = ctypes.CDLL(None, use_errno=True)
+def tried(name, call, *given):
+    given = [ctypes.c_ulong(one) if isinstance(one, int) else one for one in given]
+    ctypes.set_errno(0)
+    result = call(*given)
+    print(name, 'allowed' if result >= 0 else errno.errorcode[ctypes.get_errno()])
+def option(name, kind, level, number, value, family=socket.AF_INET6):
+    with socket.socket(family, kind) as s:
+        tried(name, libc.setsockopt, s.fileno(), level, number, value, len(value))
+HIGH = 0xffffffff00000000
+`;
+const REFUSED = [
+  {
+    name: 'threat 230: a program in a sandbox cannot ask to be told of uses of a folder (dnotify), so that nobody waits for thousands of such messages',
+    program: `
+folder = os.open('/usr', os.O_RDONLY)
+for command in (1026, HIGH | 1026): tried('notify', libc.fcntl, folder, command, 0x8000003f)
+tried('flags', libc.fcntl, folder, 1, 0)
+tried('duplicate', libc.fcntl, folder, 1030, 0)`,
+    output: 'notify EINVAL\nnotify EINVAL\nflags allowed\nduplicate allowed\n',
+  },
+  {
+    name: 'threat 231: a program in a sandbox cannot load filters into sockets or the kernel, until no other sandbox can load its own',
+    program: `
+one = ctypes.create_string_buffer(struct.pack('HBBI', 6, 0, 0, 0x7fff0000))
+program = struct.pack('HxxxxxxP', 1, ctypes.addressof(one))
+for number in (26, 50, 51, 52, HIGH | 26):
+    option('filter of a socket', socket.SOCK_DGRAM, 1, number, program)
+option('filter of a Unix socket', socket.SOCK_DGRAM, 1, 26, program, socket.AF_UNIX)
+option('no filter', socket.SOCK_DGRAM, 1, 27, struct.pack('i', 0))
+seccomp = 317 if os.uname().machine == 'x86_64' else 277
+tried('no new privileges', libc.prctl, 38, 1, 0, 0, 0)
+tried('filter', libc.prctl, 22, 2, program, 0, 0)
+tried('filter', libc.prctl, HIGH | 22, 2, program, 0, 0)
+tried('filter', libc.syscall, seccomp, 1, 0, program)
+tried('filter', libc.syscall, seccomp, HIGH | 1, 0, program)
+tried('is there a filter', libc.prctl, 21, 0, 0, 0, 0)`,
+    output: `${'filter of a socket ENOPROTOOPT\n'.repeat(5)}filter of a Unix socket ENOPROTOOPT\nno filter ENOENT\nno new privileges allowed\n${'filter EINVAL\n'.repeat(4)}is there a filter allowed\n`,
+  },
+  {
+    name: 'threat 232: a program in a sandbox cannot keep memory of the kernel in the options of its sockets',
+    program: `
+kept = struct.pack('Lii', 65536, 0, 0).ljust(65536, b'x')
+for kind in (socket.SOCK_DGRAM, socket.SOCK_STREAM):
+    option('kept', kind, 41, 6, kept)
+    option('kept', kind, HIGH | 41, HIGH | 6, kept)
+key = struct.pack('HHI120xBBHIi80s', socket.AF_INET, 0, 1, 0, 0, 80, 0, 0, b'x' * 80)
+for number in (14, 32, 38): option('key', socket.SOCK_STREAM, 6, number, key, socket.AF_INET)
+group, sender = socket.inet_aton('225.0.0.1'), socket.inet_aton('10.0.0.1')
+loopback = socket.inet_aton('127.0.0.1')
+option('sender', socket.SOCK_DGRAM, 0, 39, group + loopback + sender, socket.AF_INET)
+address = lambda family, text: struct.pack('HHI', family, 0, 0) + socket.inet_pton(family, text)
+both = lambda *addresses: struct.pack('L', 1) + b''.join(one.ljust(128, bytes(1)) for one in addresses)
+option('sender', socket.SOCK_DGRAM, 41, 46, both(address(10, 'ff02::7'), address(10, 'fd00::7')))
+for level in (0, 41):
+    for number in (43, 46, 48): option('sender', socket.SOCK_DGRAM, level, number, bytes(300))
+option('group', socket.SOCK_DGRAM, 0, 35, group + loopback, socket.AF_INET)
+option('group', socket.SOCK_DGRAM, 41, 20, socket.inet_pton(10, 'ff02::7') + struct.pack('i', 1))`,
+    output: `${'kept ENOPROTOOPT\n'.repeat(4)}${'key ENOPROTOOPT\n'.repeat(3)}${'sender ENOPROTOOPT\n'.repeat(8)}group allowed\ngroup allowed\n`,
+  },
+];
+
+for (const { name, program, output } of REFUSED) {
+  test(name, async () => {
+    await using data = await dataFolder();
+    const sandbox = await sandboxIn(data.path, 'isolated');
+    const exit = await runIn(sandbox, ['/usr/bin/python3', '-c', CALLS + program]);
+    assert.equal(exit.output, output);
+  });
+}
+
+test('threat 232: a socket of a sandbox keeps at most 8 KiB of kernel memory for options, and the limit of this machine stays', async (context) => {
+  const file = '/proc/sys/net/core/optmem_max';
+  const before = await readFile(file, 'utf8');
+  await using data = await dataFolder();
+  const sandbox = await sandboxIn(data.path, 'isolated');
+  const { output } = await runIn(sandbox, [
+    'sh',
+    '-c',
+    `[ ! -e ${file} ] || cat ${file}; echo 9999 >${file}`,
+  ]);
+  assert.equal(await readFile(file, 'utf8'), before);
+  if (!/^\d/.test(output)) return context.skip('this kernel has one limit for all network namespaces');
+  assert.match(output, /^8192\n.*(Permission denied|Read-only file system)/);
+});
+
+test('ordinary programs work behind the seccomp filter: servers, options of sockets, locks', async () => {
+  await using data = await dataFolder();
+  const sandbox = await sandboxIn(data.path, 'isolated');
+  const web = `
+const server = require('node:http').createServer((_, response) => response.end('node'));
+server.listen(0, '::', async () => {
+  console.log(await (await fetch('http://127.0.0.1:' + server.address().port)).text());
+  process.exit();
+});`;
+  const script = `
+import asyncio, fcntl, socket, sqlite3, subprocess, sys, threading
+from socket import IPPROTO_IP, IPPROTO_IPV6, IPPROTO_TCP, SOL_SOCKET
+s = socket.socket(socket.AF_INET6, socket.SOCK_STREAM)
+for name in ('SO_REUSEADDR', 'SO_REUSEPORT', 'SO_KEEPALIVE', 'SO_RCVBUF', 'SO_SNDBUF', 'SO_BROADCAST', 'SO_RCVLOWAT'):
+    s.setsockopt(SOL_SOCKET, getattr(socket, name), 1)
+s.settimeout(5)
+for name in ('IPV6_V6ONLY', 'IPV6_RECVPKTINFO', 'IPV6_UNICAST_HOPS', 'IPV6_TCLASS'):
+    s.setsockopt(IPPROTO_IPV6, getattr(socket, name), 1)
+for name in ('TCP_NODELAY', 'TCP_KEEPIDLE', 'TCP_KEEPCNT', 'TCP_CORK', 'TCP_DEFER_ACCEPT', 'TCP_USER_TIMEOUT', 'TCP_FASTOPEN'):
+    s.setsockopt(IPPROTO_TCP, getattr(socket, name), 1)
+s.setsockopt(IPPROTO_TCP, socket.TCP_CONGESTION, b'reno')
+for name in ('IP_TOS', 'IP_TTL', 'IP_MULTICAST_TTL'):
+    socket.socket(socket.AF_INET, socket.SOCK_DGRAM).setsockopt(IPPROTO_IP, getattr(socket, name), 1)
+one, other = socket.socketpair()
+one.setsockopt(SOL_SOCKET, socket.SO_PASSCRED, 1)
+socket.send_fds(one, [b'x'], [0] * 250)
+print('options', socket.getaddrinfo('localhost', 80)[0][4][1], len(socket.recv_fds(other, 1, 250)[1]))
+async def serve():
+    async def answer(_, writer):
+        writer.write(b'asyncio')
+        writer.close()
+    server = await asyncio.start_server(answer, 'localhost', 0)
+    reader, _ = await asyncio.open_connection(*server.sockets[0].getsockname()[:2])
+    print((await reader.read()).decode())
+asyncio.run(serve())
+database = sqlite3.connect('/tmp/database')
+database.execute('pragma journal_mode = wal')
+database.executescript('create table t (x); insert into t values (1)')
+print('sqlite', database.execute('select * from t').fetchall())
+with open('/tmp/locked', 'w+') as file:
+    for kind in (fcntl.LOCK_SH, fcntl.LOCK_EX, fcntl.LOCK_UN):
+        fcntl.flock(file, kind)
+        fcntl.lockf(file, kind)
+print('locks')
+print(subprocess.run([sys.argv[1], '-e', sys.argv[2]], capture_output=True, text=True).stdout, end='')`;
+  const argv = ['/usr/bin/python3', '-c', script, '/node/node', web];
+  const mounts = [{ source: dirname(process.execPath), target: '/node', isWritable: false }];
+  const { output } = await runIn(sandbox, argv, { mounts });
+  assert.equal(output, 'options 80 250\nasyncio\nsqlite [(1,)]\nlocks\nnode\n');
 });
 
 test('ordinary programs work behind the seccomp filter: threads, processes, packages', async () => {
