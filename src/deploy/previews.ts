@@ -1,8 +1,9 @@
 import type { CleanUpHold } from '../core/concurrency/clean-up-hold.ts';
-import { ConcurrencyLimit, KeyedConcurrencyLimit } from '../core/concurrency/concurrency-limit.ts';
 import { PerToolQueue } from '../core/concurrency/per-tool-queue.ts';
+import { type Beneficiary, RotatingLimit } from '../core/concurrency/rotating-limit.ts';
 import { untilAborted } from '../core/concurrency/until-aborted.ts';
 import { DeployError } from '../core/errors.ts';
+import { tokenKey } from '../core/fair-share/person-limit.ts';
 import type { ToolName } from '../core/names.ts';
 import { PREVIEW_BRANCHES, previewBranch, previewName, previewTool } from '../core/preview-names.ts';
 import { SteadyTime } from '../core/steady-time.ts';
@@ -23,7 +24,7 @@ import { copyCommit } from './promotion.ts';
 
 export interface ToolPreviewsOptions
   extends Pick<DeployContext, 'store' | 'repositories' | 'runtime' | 'builder' | 'log' | 'buildsADay'> {
-  readonly line: Pick<DeploymentLine, 'submit' | 'cancelAll' | 'tryOut'>;
+  readonly line: Pick<DeploymentLine, 'inspect' | 'submit' | 'cancelAll' | 'tryOut'>;
   /** How many previews a tool may have at the same time. */
   readonly limit: number;
   readonly days: number;
@@ -45,6 +46,8 @@ const HOUR_MS = 60 * 60 * 1000;
 const AGAIN_MS = 60_000;
 /** How many commits are copied into repositories of previews at the same time. Each copy can be gigabytes. */
 const COPIES_AT_ONCE = 2;
+/** The most time that such a copy may take. */
+const COPY_MS = 5 * 60_000;
 
 /**
  * Makes and ends previews. The preview `fix` of the tool wikibot is a tool `fix--wikibot`, with a repository, releases,
@@ -59,9 +62,7 @@ export class ToolPreviews implements Previews, AsyncDisposable {
   readonly #cleanUps = new Map<ToolName, Promise<unknown>>();
   readonly #closing = new AbortController();
   readonly #time: SteadyTime;
-  readonly #copying = new ConcurrencyLimit(COPIES_AT_ONCE);
-  /** Lets each person and each tool have one copy at a time, so that nobody waits behind all previews of another tool. */
-  readonly #copyingOf = new KeyedConcurrencyLimit(1);
+  readonly #copying = new RotatingLimit(COPIES_AT_ONCE);
   #timer: NodeJS.Timeout | null = null;
   #ending: Promise<void> = Promise.resolve();
 
@@ -84,14 +85,20 @@ export class ToolPreviews implements Previews, AsyncDisposable {
   async submit(push: ParkedPush): Promise<Ticket> {
     const { repositories, line } = this.#options;
     const preview = previewOfPush(push);
+    // Inspect the commit before it is copied, because the copy of a commit that will be refused costs the most.
+    const facts = await line.inspect(push);
     return await this.#turns.run(preview, async () => {
       await this.#make(preview, push);
       const { signal } = this.#closing;
-      const copy = () => copyCommit(repositories, push, { tool: preview, id: push.id, signal });
-      const copyOfTool = () =>
-        this.#copyingOf.run(`tool ${push.tool}`, () => this.#copying.run(copy, signal), signal);
-      await this.#copyingOf.run(`person ${personOf(push.principal)}`, copyOfTool, signal);
-      const ticket = await line.submit(this.#asOfPreview(push, preview));
+      const inTurn = (copy: () => Promise<void>) => this.#copying.run(beneficiaryOf(push), copy, signal);
+      await copyCommit(repositories, push, {
+        tool: preview,
+        id: push.id,
+        signal,
+        inTurn,
+        longestMs: COPY_MS,
+      });
+      const ticket = await line.submit(this.#asOfPreview(push, preview), facts);
       const settle = async (): Promise<Verdict> => {
         const verdict = await this.#withRefs(push, preview, await ticket.verdict);
         if (!verdict.isLive) await this.#forgetParked(push, ticket);
@@ -399,6 +406,19 @@ export class ToolPreviews implements Previews, AsyncDisposable {
     store.removePreview(preview, Date.now());
     log.info({ tool, preview, by }, 'preview ended');
   }
+}
+
+/**
+ * Returns for whom the copy of a push's commit runs. Each person and each tool has one copy at a time, so that nobody
+ * waits behind all previews of another tool. A tool's account or a deploy token has a copy of its own, so that it does
+ * not delay previews of other tools.
+ */
+function beneficiaryOf({ tool, principal }: ParkedPush): Beneficiary {
+  const ofTool = `tool ${tool}`;
+  return {
+    oneEach: [ofTool, `login ${tokenKey(principal) ?? principal.uid}`],
+    rotation: [`person ${personOf(principal)}`, ofTool],
+  };
 }
 
 /** Returns the name of the preview that a push makes or changes: `fix--wikibot` for `preview/fix` of wikibot. */

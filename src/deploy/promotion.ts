@@ -20,7 +20,7 @@ export interface Promotion {
   readonly isForced: boolean;
 }
 
-/** The most time that the copy of a commit and its history may take. */
+/** By default, the most time that the copy of a commit and its history may take. */
 const COPY_MS = 10 * 60_000;
 
 /**
@@ -90,7 +90,20 @@ async function assertRoom(
 export async function copyCommit(
   repositories: Repositories,
   { tool: source, commit }: Pick<Release, 'tool' | 'commit'>,
-  { tool, id, signal }: { readonly tool: ToolName; readonly id: string; readonly signal: AbortSignal },
+  {
+    tool,
+    id,
+    signal,
+    inTurn = (copy) => copy(),
+    longestMs = COPY_MS,
+  }: {
+    readonly tool: ToolName;
+    readonly id: string;
+    readonly signal: AbortSignal;
+    /** Runs the copy when it may begin. `longestMs` counts from then on. By default, the copy begins at once. */
+    readonly inTurn?: (copy: () => Promise<void>) => Promise<void>;
+    readonly longestMs?: number;
+  },
 ): Promise<void> {
   await repositories.ensure(tool);
   // Keep a shallow history shallow (`--update-shallow`). Use version 2 of the protocol, because it lets git fetch a
@@ -105,7 +118,7 @@ export async function copyCommit(
   ];
   const refspec = `${commit}:refs/deployments/${id}`;
   const copy = async () => {
-    const inTime = AbortSignal.timeout(COPY_MS);
+    const inTime = AbortSignal.timeout(longestMs);
     const fetching = repositories.git(tool, ['fetch', ...options, repositories.folder(source), refspec], {
       settings: [
         ['protocol.version', '2'],
@@ -119,12 +132,12 @@ export async function copyCommit(
       if (!inTime.aborted) throw error;
       throw new DeployError(
         'COPY_TIME',
-        `the copy of the commit ${short(commit)} and its history took longer than ${COPY_MS / 60_000} minutes`,
+        `the copy of the commit ${short(commit)} and its history took longer than ${longestMs / 60_000} minutes`,
         `Push the commit to ${tool} instead.`,
       );
     });
   };
-  await repositories.turns.whileCopying(tool, copy, signal);
+  await repositories.turns.whileCopying(tool, () => inTurn(copy), signal);
 }
 
 /**

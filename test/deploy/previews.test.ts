@@ -2,14 +2,15 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { setImmediate, setTimeout as wait } from 'node:timers/promises';
 import { createLog } from '../../src/core/log/log.ts';
+import { commitId } from '../../src/core/names.ts';
 import { SteadyTime } from '../../src/core/steady-time.ts';
+import type { Principal } from '../../src/core/types.ts';
 import type { ParkedPush, Verdict } from '../../src/deploy/deployments.ts';
 import { dropOldParked } from '../../src/deploy/old-refs.ts';
 import { ToolPreviews, type ToolPreviewsOptions } from '../../src/deploy/previews.ts';
 import { copyCommit } from '../../src/deploy/promotion.ts';
 import { RepositoryTurns } from '../../src/git/repository-turns.ts';
 import { alice } from '../support/alice.ts';
-import { until } from '../support/server.ts';
 import { commitOf, deploymentOf, nameOf, wikibot } from '../support/store-records.ts';
 import { Place } from './place.ts';
 
@@ -54,7 +55,8 @@ function previewsIn(
 ): ToolPreviews {
   const submit = async ({ id }: ParkedPush) => ({ id, isJoined, verdict: Promise.resolve(verdict) });
   const store = { previews: () => [], previewOf: () => wikibot };
-  const options = { repositories: place.repositories, store, line: { submit }, log: createLog('silent') };
+  const line = { inspect: async () => ({}), submit };
+  const options = { repositories: place.repositories, store, line, log: createLog('silent') };
   return new ToolPreviews(options as unknown as ToolPreviewsOptions);
 }
 
@@ -87,36 +89,111 @@ test('threat 228: of the refs refs/deployments/ID of a tool, the newest 1,000 ar
   assert.deepEqual(names.split('\n'), [ids[1], ...ids.slice(3)]);
 });
 
-test('threat 227: commits are copied into the previews of one tool one at a time, so they do not hold up the copy into a preview of another tool', async () => {
-  const copied: string[] = [];
-  const may = Promise.withResolvers<void>();
-  const repositories = {
-    ensure: async () => undefined,
-    folder: (tool: string) => tool,
-    turns: new RepositoryTurns(),
-    git: async (tool: string, [command = '']: readonly string[]) => {
-      if (command !== 'fetch') return '';
-      copied.push(tool);
-      if (tool.endsWith('--wikibot')) await may.promise;
-      return '';
-    },
-  };
-  const place = { repositories } as unknown as Place;
-  await using previews = previewsIn(place, { isJoined: false, verdict: failed });
-  const push = (uid: string, tool: string, name: string) =>
-    previews.submit({
-      ...{ id: name, tool: nameOf(tool), commit: commitOf('a'), oldCommit: null, message: null },
-      ...{ principal: { ...alice, uid }, useCache: true, withUpdates: [] },
+/** Previews whose copies of commits last until the test ends them. */
+class HeldCopies implements AsyncDisposable {
+  /** The previews whose copies have begun, in this order. */
+  readonly begun: string[] = [];
+  readonly #held = new Map<string, () => void>();
+  readonly #previews: ToolPreviews;
+
+  constructor() {
+    const repositories = {
+      ensure: async () => undefined,
+      folder: (tool: string) => tool,
+      turns: new RepositoryTurns(),
+      git: async (tool: string, [command = '']: readonly string[]) => {
+        if (command !== 'fetch') return '';
+        this.begun.push(tool);
+        await new Promise<void>((resolve) => this.#held.set(tool, resolve));
+        return '';
+      },
+    };
+    const place = { repositories } as unknown as Place;
+    this.#previews = previewsIn(place, { isJoined: false, verdict: failed });
+  }
+
+  /** Pushes to a preview, such as `fix--wikibot`. Resolves when as many copies run as may run now. */
+  async push(preview: string, principal: Partial<Principal>): Promise<void> {
+    const [name = '', tool = ''] = preview.split('--');
+    const pushing = this.#previews.submit({
+      ...{ id: preview, tool: nameOf(tool), commit: commitOf('a'), oldCommit: null, message: null },
+      ...{ principal: { ...alice, ...principal }, useCache: true, withUpdates: [] },
       branchRef: `refs/heads/preview/${name}`,
     });
-  const heavy = [push('alice', 'wikibot', 'one'), push('bob', 'wikibot', 'two')];
-  const light = push('carol', 'other-tool', 'fix');
-  await until(async () => copied.length === 2, 'two copies');
-  assert.deepEqual(copied, ['one--wikibot', 'fix--other-tool']);
-  await light;
-  may.resolve();
-  await Promise.all(heavy);
-  assert.equal(copied.at(-1), 'two--wikibot');
+    // The pushes that still wait when the test ends are refused.
+    pushing.catch(() => undefined);
+    await setImmediate();
+  }
+
+  /** Ends the copy into a preview. Resolves when the next one has begun. */
+  async end(preview: string): Promise<void> {
+    this.#held.get(preview)?.();
+    await setImmediate();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#previews[Symbol.asyncDispose]();
+  }
+}
+
+test('threat 227: commits are copied into the previews of one tool one at a time, so they do not hold up the copy into a preview of another tool', async () => {
+  await using copies = new HeldCopies();
+  await copies.push('one--wikibot', { uid: 'alice' });
+  await copies.push('two--wikibot', { uid: 'bob' });
+  await copies.push('fix--other-tool', { uid: 'carol' });
+  assert.deepEqual(copies.begun, ['one--wikibot', 'fix--other-tool']);
+  await copies.end('fix--other-tool');
+  assert.equal(copies.begun.length, 2);
+  await copies.end('one--wikibot');
+  assert.equal(copies.begun.at(-1), 'two--wikibot');
+});
+
+test('threat 235: the account or a deploy token of a tool does not delay the copies into previews of the other tools of its maker, or of other tools with accounts', async () => {
+  const evil = nameOf('evil');
+  for (const login of [
+    { uid: 'alice', credential: 'token of evil', onlyTool: evil },
+    { uid: 'tools.evil', onlyTool: evil },
+  ]) {
+    await using copies = new HeldCopies();
+    await copies.push('one--evil', login);
+    await copies.push('two--evil', login);
+    const other = login.uid === 'alice' ? { uid: 'alice' } : { uid: 'tools.shop', onlyTool: nameOf('shop') };
+    await copies.push('fix--shop', other);
+    assert.deepEqual(copies.begun, ['one--evil', 'fix--shop']);
+  }
+});
+
+test('threat 235: the turns of copies into previews rotate over people and tools, so nobody waits for all copies of two other people', async () => {
+  await using copies = new HeldCopies();
+  for (const preview of ['one--evil', 'two--evil', 'three--evil'])
+    await copies.push(preview, { uid: 'mallory' });
+  for (const preview of ['one--bad', 'two--bad', 'three--bad']) await copies.push(preview, { uid: 'bob' });
+  const token = { uid: 'bob', credential: 'token of ugly', onlyTool: nameOf('ugly') };
+  await copies.push('one--ugly', token);
+  await copies.push('fix--shop', { uid: 'alice' });
+  assert.deepEqual(copies.begun, ['one--evil', 'one--bad']);
+  await copies.end('one--evil');
+  assert.equal(copies.begun.at(-1), 'fix--shop');
+  await copies.end('one--bad');
+  await copies.end('fix--shop');
+  assert.deepEqual(copies.begun.slice(3), ['two--evil', 'one--ugly']);
+});
+
+test('threat 235: a commit that is refused is not copied into a preview, and makes no preview', async () => {
+  await using place = await Place.make();
+  const { line } = await place.start();
+  const { repositories, store } = place;
+  await repositories.ensure(wikibot);
+  const tree = await repositories.git(wikibot, ['mktree'], { input: '' });
+  const who = ['-c', 'user.name=a', '-c', 'user.email=a@example.org'];
+  const commit = commitId(await repositories.git(wikibot, [...who, 'commit-tree', '-m', 'empty', tree]));
+  assert.ok(commit !== null);
+  const push = await place.park('p1', { commit, branchRef: 'refs/heads/preview/fix' });
+  const options = { ...place.context, line, limit: 10, days: 7, isTool: async () => false };
+  await using previews = new ToolPreviews(options as unknown as ToolPreviewsOptions);
+  await assert.rejects(previews.submit(push), { code: 'EMPTY_COMMIT' });
+  assert.deepEqual(store.previews(), []);
+  assert.equal(repositories.exists(nameOf('fix--wikibot')), false);
 });
 
 test('a repository is not cleaned up while a commit is copied into it, and the other way round, because git-prune would delete the pack of the copy', async () => {

@@ -53,6 +53,12 @@ for (const { file, constant, row } of [
     row: /tags of atomic pushes to one tool that wait .* \| 2,000 /,
   },
   {
+    file: 'deploy/previews.ts',
+    constant: 'COPIES_AT_ONCE = 2',
+    row: /copied into previews at once +\| 2, of one login or one tool 1 /,
+  },
+  { file: 'deploy/previews.ts', constant: 'COPY_MS = 5 * 60_000', row: /time of such a copy +\| 5 min / },
+  {
     file: 'deploy/old-refs.ts',
     constant: 'MAX_RELEASE_REFS = 1000',
     row: /refs of releases .* \| 1,000, and those of all releases in the store /,

@@ -113,12 +113,19 @@ export class DeploymentLine implements Deployments {
     this.#turns = new Turns({ limit: options.concurrentDeployments, run: (entry) => this.#run(entry) });
   }
 
-  async submit(push: ParkedPush): Promise<Ticket> {
+  /** Checks the commit of a push. @throws DeployError `NO_LICENCE` or an error of `inspectCommit` if it is refused. */
+  async inspect(push: ParkedPush): Promise<CommitFacts> {
     const { repositories, treeLimits, licencePolicy } = this.#options;
     const inspect = () => inspectCommit(repositories, push.tool, push.commit, treeLimits);
     const facts = await this.#inspecting.run(push.principal, inspect, new AbortController().signal);
     if (licencePolicy === 'refuse') assertLicence(facts);
-    return this.#submitting.run(push.tool, () => this.#take(push, facts));
+    return facts;
+  }
+
+  /** @param inspected - The result of `inspect`. By default, the commit is inspected now. */
+  async submit(push: ParkedPush, inspected?: CommitFacts): Promise<Ticket> {
+    const facts = inspected ?? (await this.inspect(push));
+    return await this.#submitting.run(push.tool, () => this.#take(push, facts));
   }
 
   /**

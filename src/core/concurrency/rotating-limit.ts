@@ -1,0 +1,86 @@
+/** For whom a piece of work runs. */
+export interface Beneficiary {
+  /** Each of these names has one place at a time. */
+  readonly oneEach: readonly string[];
+  /** The turns rotate over these names: first over the first names of all waiting work, then over the second ones. */
+  readonly rotation: readonly string[];
+}
+
+interface Piece extends Beneficiary {
+  readonly begin: () => void;
+}
+
+/**
+ * Limits how many pieces of work run at the same time. Further work waits. The next turn goes to a piece of work whose
+ * first name in the rotation has the fewest places, and then to the one whose names had their last turn longest ago.
+ * Work that waits for a name of `oneEach` holds no place meanwhile.
+ */
+export class RotatingLimit {
+  readonly #atOnce: number;
+  readonly #running = new Set<Piece>();
+  readonly #waiting = new Set<Piece>();
+  /** For each name of a rotation, the value of `#endings` when its last work ended. Cleared when no work waits. */
+  readonly #endedAt = new Map<string, number>();
+  #endings = 0;
+
+  constructor(atOnce: number) {
+    this.#atOnce = atOnce;
+  }
+
+  /** Does the work in its turn. @throws the signal's reason, if the signal fires before the work has begun. */
+  async run<Result>(
+    { oneEach, rotation }: Beneficiary,
+    work: () => Promise<Result>,
+    signal: AbortSignal,
+  ): Promise<Result> {
+    signal.throwIfAborted();
+    const turn = Promise.withResolvers<void>();
+    const piece = { oneEach, rotation, begin: turn.resolve };
+    const abort = () => {
+      if (this.#waiting.delete(piece)) turn.reject(signal.reason);
+    };
+    signal.addEventListener('abort', abort, { once: true });
+    this.#waiting.add(piece);
+    this.#next();
+    try {
+      await turn.promise;
+      signal.throwIfAborted();
+      return await work();
+    } finally {
+      signal.removeEventListener('abort', abort);
+      if (this.#running.delete(piece)) this.#ended(piece);
+    }
+  }
+
+  #ended({ rotation }: Piece): void {
+    this.#endings += 1;
+    for (const name of rotation) this.#endedAt.set(name, this.#endings);
+    this.#next();
+  }
+
+  #next(): void {
+    while (this.#running.size < this.#atOnce) {
+      const taken = new Set([...this.#running].flatMap(({ oneEach }) => oneEach));
+      const [first, ...others] = [...this.#waiting].filter(
+        (one) => !one.oneEach.some((name) => taken.has(name)),
+      );
+      if (first === undefined) break;
+      const best = others.reduce((one, other) => (this.#isBefore(other, one) ? other : one), first);
+      this.#waiting.delete(best);
+      this.#running.add(best);
+      best.begin();
+    }
+    if (this.#waiting.size === 0) this.#endedAt.clear();
+  }
+
+  #isBefore(one: Piece, other: Piece): boolean {
+    const [ranks, others] = [this.#ranks(one), this.#ranks(other)];
+    const index = ranks.findIndex((rank, at) => rank !== others[at]);
+    return index >= 0 && (ranks[index] ?? 0) < (others[index] ?? 0);
+  }
+
+  #ranks({ rotation }: Piece): readonly number[] {
+    const places = [...this.#running].filter((other) => other.rotation[0] === rotation[0]).length;
+    return [places, ...rotation.map((name) => this.#endedAt.get(name) ?? 0)];
+  }
+}
