@@ -109,7 +109,7 @@ export async function openState(options: StateOptions, addresses: ServerAddresse
     mayBeDamaged: (tool) => !whole.has(tool),
     isBehind: (tool) => behind(facts, tool).length > 0,
   });
-  await finishTags({ store, repositories, log }, transfersFolder(data));
+  const unfinishedImports = await finishTags({ store, repositories, log }, transfersFolder(data));
   const backEnds = await choosing;
   const { builder, runtime } = backEnds;
   const context: DeployContext = {
@@ -133,7 +133,7 @@ export async function openState(options: StateOptions, addresses: ServerAddresse
     room: new DiskRoom(data),
     cleanUp: new CleanUpHold(),
     /** The deployments of an earlier server whose builds this server resumes. */
-    resumed: await reconcile(context, logs),
+    resumed: await reconcile(context, logs, unfinishedImports),
   };
 }
 

@@ -42,6 +42,29 @@ export async function dropOldParked(
 }
 
 /**
+ * Deletes the temporary refs of the tags of atomic pushes whose deployments ended with an earlier server. Keeps those of
+ * resumed deployments and of the live release. Call this at a start, when interrupted deployments are recorded as such.
+ */
+export async function dropLeftTags(
+  { repositories, store, log }: Pick<DeployContext, 'repositories' | 'store' | 'log'>,
+  tool: ToolName,
+): Promise<void> {
+  const { liveVersion } = store.tool(tool);
+  const live = liveVersion === null ? null : store.release(tool, liveVersion);
+  const resumed = store.unfinishedDeployments().filter((deployment) => deployment.tool === tool);
+  const kept = new Set([...resumed.map(({ id }) => id), live?.deploymentId]);
+  const refs = await refNames(repositories, tool, ['refs/parked']);
+  const left = refs.filter((ref) => !kept.has(ref.split('/')[2]));
+  if (left.length === 0) return;
+  await updateRefs(
+    repositories,
+    tool,
+    left.map((ref) => `delete ${ref}`),
+  );
+  log.info({ tool, refs: left.length }, 'temporary refs of tags of interrupted pushes removed');
+}
+
+/**
  * How many release refs a tool keeps at least. Older ones may be deleted, because every clone and push reads the names
  * of all refs, and each change of config vars adds a release ref.
  */

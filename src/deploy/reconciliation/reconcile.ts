@@ -2,13 +2,14 @@ import { appendFile, mkdir } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import type { FateOf } from '../../builder/builder.ts';
 import { mapWithLimit } from '../../core/concurrency/concurrency-limit.ts';
+import type { ToolName } from '../../core/names.ts';
 import { progressTo } from '../../core/progress.ts';
 import type { Build } from '../../core/types.ts';
 import { REPOSITORIES_AT_ONCE } from '../../git/repositories.ts';
 import type { ToolRecord } from '../../store/store.ts';
 import type { DeployContext } from '../deploy-context.ts';
 import type { DeploymentLogs } from '../deployment-log.ts';
-import { dropOldParked } from '../old-refs.ts';
+import { dropLeftTags, dropOldParked } from '../old-refs.ts';
 import { failReleases } from '../release/fail-releases.ts';
 import { followLive } from './follow-live.ts';
 import { restoreReleaseRefs } from './read-back-releases.ts';
@@ -20,15 +21,20 @@ import { findResumedBuilds, type ResumedBuild } from './resumed-builds.ts';
  * was recorded for a release, the branch is moved to its commit. Finished artifacts that the store does not know are
  * set aside, not deleted.
  *
+ * @param unfinishedImports - The tools whose tags of an import could not be made yet. Their temporary refs stay.
  * @returns the deployments whose builds continued without a server, or had just ended. The queue resumes them.
  */
-export async function reconcile(context: DeployContext, logs: DeploymentLogs): Promise<ResumedBuild[]> {
+export async function reconcile(
+  context: DeployContext,
+  logs: DeploymentLogs,
+  unfinishedImports: ReadonlySet<ToolName> = new Set(),
+): Promise<ResumedBuild[]> {
   const resumed = await findResumedBuilds(context);
   const resumedIds = new Set(resumed.map(({ deployment }) => deployment.id));
   await interruptUnfinished(context, logs, resumedIds);
   await mapWithLimit(context.store.tools(), REPOSITORIES_AT_ONCE, async (tool) => {
     try {
-      await reconcileTool(context, tool, resumedIds);
+      await reconcileTool(context, tool, resumedIds, unfinishedImports.has(tool.name));
     } catch (err) {
       // Only log the error, because one broken repository must not stop the other tools.
       context.log.error({ err, tool: tool.name }, 'cannot reconcile a tool');
@@ -63,6 +69,7 @@ async function reconcileTool(
   context: DeployContext,
   tool: ToolRecord,
   resumedIds: ReadonlySet<string>,
+  keepsTags: boolean,
 ): Promise<void> {
   const { store, repositories, builder } = context;
   const { name } = tool;
@@ -72,6 +79,7 @@ async function reconcileTool(
     await restoreReleaseRefs(context, name);
     await followLive(context, name);
     await dropOldParked(context, name);
+    if (!keepsTags) await dropLeftTags(context, name);
   }
   await builder.cleanUp(name, (id, isFinished) => fateOf(store.build(id), isFinished), resumedIds);
 }

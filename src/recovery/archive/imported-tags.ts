@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { z } from 'zod';
 import { noneIfGone } from '../../core/errors.ts';
 import type { Log } from '../../core/log/log.ts';
-import { toolName } from '../../core/names.ts';
+import { type ToolName, toolName } from '../../core/names.ts';
 import { refNames } from '../../git/refs/ref-files.ts';
 import { updateRefs } from '../../git/refs/ref-transaction.ts';
 import type { Repositories } from '../../git/repositories.ts';
@@ -40,11 +40,13 @@ export async function noteTags(stage: string, noted: z.infer<typeof note>): Prom
  * anybody can push. Deletes the scratch folders of exports and imports, except a folder whose tags could not be made.
  *
  * @param run - The folder that `transfersFolder` returns.
+ * @returns the tools whose tags could not be made. Their temporary refs must stay until the next start.
  */
 export async function finishTags(
   { store, repositories, log }: { store: Store; repositories: Repositories; log: Log },
   run: string,
-): Promise<void> {
+): Promise<ReadonlySet<ToolName>> {
+  const unfinished = new Set<ToolName>();
   for (const folder of (await readdir(run).catch(noneIfGone)) ?? []) {
     const path = join(run, folder);
     const text = await readFile(join(path, NOTE), 'utf8').catch(noneIfGone);
@@ -52,6 +54,8 @@ export async function finishTags(
       if (text !== null) await makeNoted({ store, repositories, log }, text);
       await rm(path, { recursive: true, force: true });
     } catch (err) {
+      const tool = toolName(text === null ? '' : (readNote(text)?.tool ?? ''));
+      if (tool !== null) unfinished.add(tool);
       // Keep the scratch folder of this import, so that the next start of the server tries again to make the tags.
       log.error(
         { err, tags: text?.slice(0, 10_000) },
@@ -59,6 +63,7 @@ export async function finishTags(
       );
     }
   }
+  return unfinished;
 }
 
 async function makeNoted(

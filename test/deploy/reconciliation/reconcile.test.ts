@@ -1,6 +1,9 @@
 import assert from 'node:assert/strict';
+import { join } from 'node:path';
 import { test } from 'node:test';
-import { wikibot } from '../../support/store-records.ts';
+import { DeploymentLogs } from '../../../src/deploy/deployment-log.ts';
+import { reconcile } from '../../../src/deploy/reconciliation/reconcile.ts';
+import { deploymentOf, wikibot } from '../../support/store-records.ts';
 import { Place } from '../place.ts';
 
 /** Prepares a server that was killed after an atomic push of main and a tag went live, before any ref moved. */
@@ -32,6 +35,28 @@ test('if the server crashed after an atomic push went live, its next start moves
   assert.equal(await place.ref('refs/releases/v2'), two);
   assert.equal(await place.ref('refs/tags/two'), two);
   assert.equal(await place.ref('refs/parked'), '');
+});
+
+test('threat 236: a start of the server deletes the temporary refs of the tags of interrupted pushes, and keeps those of resumed ones and of unfinished imports', async () => {
+  await using place = await Place.make();
+  const { repositories, context, store } = place;
+  const push = await place.park('p1', { withUpdates: [] });
+  const logs = new DeploymentLogs(join(place.folder, 'deployments'));
+  const parked = async () => {
+    const names = await repositories.git(wikibot, ['for-each-ref', '--format=%(refname)', 'refs/parked']);
+    return names.split('\n');
+  };
+  const { line } = await place.start();
+  await line.submit(push);
+  await place.builder.told.promise;
+  await line.close();
+  store.addDeployment({ ...deploymentOf('p2'), commit: push.commit });
+  for (const id of ['p1', 'p2', 'joined'])
+    await repositories.git(wikibot, ['update-ref', `refs/parked/${id}/0`, push.commit]);
+  await reconcile(context, logs, new Set([wikibot]));
+  assert.deepEqual(await parked(), ['refs/parked/joined/0', 'refs/parked/p1/0', 'refs/parked/p2/0']);
+  assert.equal((await reconcile(context, logs)).length, 1);
+  assert.deepEqual(await parked(), ['refs/parked/p1/0']);
 });
 
 test('if the server crashed after an atomic push went live, its next start moves main to the live commit, even if the tag of the push has moved', async () => {
