@@ -17,6 +17,7 @@ const MAX_PUSHES_OF_PERSON_TO_TOOL = 20;
  */
 export class RepositoryTurns {
   readonly #pushes = new Map<ToolName, number>();
+  readonly #copies = new Map<ToolName, number>();
   /** How many pushes of each person run, in all and to each tool. `keysOf` makes the keys. */
   readonly #pushesOfPersons = new Map<string, number>();
   readonly #work = new Map<ToolName, Promise<void>>();
@@ -42,7 +43,7 @@ export class RepositoryTurns {
       if (leftOfPerson > 0) this.#pushesOfPersons.set(key, leftOfPerson);
       else this.#pushesOfPersons.delete(key);
     }
-    return this.#leave(tool);
+    return this.#leave(tool, this.#pushes);
   }
 
   /**
@@ -58,29 +59,34 @@ export class RepositoryTurns {
   ): Promise<Result> {
     for (let work = this.#work.get(tool); work !== undefined; work = this.#work.get(tool))
       await untilAborted(work, signal);
-    this.#pushes.set(tool, this.#count(tool) + 1);
+    this.#copies.set(tool, (this.#copies.get(tool) ?? 0) + 1);
     try {
       return await copy();
     } finally {
-      this.#leave(tool);
+      this.#leave(tool, this.#copies);
     }
   }
 
-  #leave(tool: ToolName): boolean {
-    const left = (this.#pushes.get(tool) ?? 1) - 1;
-    this.#pushes.set(tool, left);
-    if (left > 0) return false;
+  /** Gives back a place in `places`. @returns true if it was the last one of the tool there. */
+  #leave(tool: ToolName, places: Map<ToolName, number>): boolean {
+    const left = (places.get(tool) ?? 1) - 1;
+    if (left > 0) places.set(tool, left);
+    else places.delete(tool);
+    if (!this.isBusy(tool)) this.#letIdleWork(tool);
+    return left <= 0;
+  }
+
+  #letIdleWork(tool: ToolName): void {
     const waiting = this.#whenIdle.get(tool) ?? [];
     this.#whenIdle.delete(tool);
     // Let the waiting work of `whileIdle` begin only after the client has its answer (`setImmediate`), because this
     // work starts git, which blocks this process for milliseconds.
     for (const resolve of waiting) setImmediate(resolve);
-    return true;
   }
 
   /** True while a push, a copy, or the work of `whileIdle` uses the tool's repository. */
   isBusy(tool: ToolName): boolean {
-    return this.#count(tool) > 0 || this.#work.has(tool);
+    return this.#count(tool) > 0 || this.#copies.has(tool) || this.#work.has(tool);
   }
 
   /**

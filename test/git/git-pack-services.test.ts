@@ -384,26 +384,48 @@ test('threat 35: a small pack of large nested folders, for which git would need 
   assert.match(stdout, /ng refs\/tags\/nested missing necessary objects/);
 });
 
-test('threat 37: if simultaneous pushes together exceed the size limit of a repository by more than the size limit of one pack, the last push is refused', async () => {
-  const { services } = open('together', { maxPackBytes: 300_000, maxRepositoryBytes: () => 100_000 });
+const together = /pushes to wikibot that are under way together exceed the limit of the repository/;
+
+/** Returns the answer to a push with a pack of 150,000 bytes. */
+async function answerToPack(session: PushSession): Promise<string> {
   const commands = [{ oldId: zeroId, newId: '1'.repeat(40), ref: 'refs/heads/main' }];
   const capabilities = new Set(['report-status', 'side-band-64k']);
-  const list = encodeCommandList({ commands, capabilities, shallow: [], pushOptions: [] });
+  session.incoming
+    .resume()
+    .write(encodeCommandList({ commands, capabilities, shallow: [], pushOptions: [] }));
+  session.incoming.end(randomBytes(150_000));
+  await once(session.incoming, 'end');
+  session.outgoing.end();
+  return `${await text(session.outgoing)}${session.notice() ?? ''}`;
+}
+
+test('threat 37: if simultaneous pushes together exceed the size limit of a repository by more than the size limit of one pack, the last push is refused', async () => {
+  const { services } = open('together', { maxPackBytes: 300_000, maxRepositoryBytes: () => 100_000 });
   const sessions = await Promise.all([1, 2, 3].map(() => services.receive(push)));
   const answers: string[] = [];
-  for (const session of sessions) {
-    session.incoming.resume().write(list);
-    session.incoming.end(randomBytes(150_000));
-    await once(session.incoming, 'end');
-    session.outgoing.end();
-    answers.push(`${await text(session.outgoing)}${session.notice() ?? ''}`);
-  }
-  const refusal = /pushes to wikibot that are under way together exceed the limit of the repository/;
+  for (const session of sessions) answers.push(await answerToPack(session));
   assert.deepEqual(
-    answers.map((answer) => refusal.test(answer)),
+    answers.map((answer) => together.test(answer)),
     [false, false, true],
   );
   for (const session of sessions) session.close();
+});
+
+test('a push that ends during a copy into the repository does not count towards the bytes of later pushes', async () => {
+  const { repositories, services } = open('copied', {
+    maxPackBytes: 300_000,
+    maxRepositoryBytes: () => 100_000,
+  });
+  const copied = Promise.withResolvers<void>();
+  const { signal } = new AbortController();
+  const copying = repositories.turns.whileCopying(wikibot, () => copied.promise, signal);
+  for (let count = 0; count < 3; count += 1) {
+    const session = await services.receive(push);
+    assert.doesNotMatch(await answerToPack(session), together);
+    session.close();
+  }
+  copied.resolve();
+  await copying;
 });
 
 test('threat 35: git needs less than 96 MiB of memory to pack large files for a clone', async () => {
