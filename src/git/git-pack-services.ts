@@ -30,8 +30,8 @@ const MAX_UNPACKING = { ofPerson: 4, ofToken: 2 };
 /** How many tags a tool may have. Each push reads the names of all refs, which blocks this process. */
 const MAX_TAGS = 10_000;
 /**
- * How many tags of atomic pushes to a tool may wait for deployments. Without this limit, a person could add any number
- * of tags by pushes that join a deployment.
+ * How many tags of atomic pushes to a tool may wait for deployments when another push begins. Without this limit, a
+ * person could add any number of tags by pushes that join a deployment.
  */
 const MAX_PARKED = 2000;
 /**
