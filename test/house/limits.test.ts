@@ -81,7 +81,12 @@ for (const { file, constant, row } of [
   {
     file: 'sandbox/process/kernel-memory.ts',
     constant: 'MOST_BYTES = 32 * 1024 * 1024',
-    row: /memory of the kernel for locks .* \| 32 MiB /,
+    row: /memory of the kernel for answers of netlink.* \| 32 MiB /,
+  },
+  {
+    file: 'sandbox/process/kernel-memory.ts',
+    constant: 'MOST_LOCKS = 2000',
+    row: /locks of files, of one process, .* \| 2,000 /,
   },
   { file: 'auth/login-queue.ts', constant: 'MAX_AT_ONCE = 8', row: /checked at once +\| 8 / },
   {

@@ -3,7 +3,7 @@ import { setTimeout as wait } from 'node:timers/promises';
 import { ConcurrencyLimit } from '../../core/concurrency/concurrency-limit.ts';
 import { outputOfShell } from './shell.ts';
 
-/** The interval at which the memory of the kernel is read. Reading it costs almost nothing. */
+/** The interval at which the memory and the locks of the kernel are read. Reading them costs almost nothing. */
 const TICK_MS = 250;
 /**
  * The next look at the sandboxes comes when the memory of the kernel has grown by this many bytes since the last look.
@@ -11,17 +11,22 @@ const TICK_MS = 250;
 const GROWN_BYTES = 32 * 1024 * 1024;
 /** The pause after a look is at least this many times as long as the look. */
 const REST = 1;
+/** If the server cannot read the number of locks, a look comes after a pause of this length, or of so many looks. */
+const [PAUSE_MS, PAUSE_LOOKS] = [5000, 20];
 /**
- * How many bytes of memory a sandbox may have for locks of files and for messages of netlink sockets. Honest programs
- * have a few kilobytes.
+ * How many bytes of memory a sandbox may have for messages of netlink sockets. Honest programs have a few kilobytes.
  */
 const MOST_BYTES = 32 * 1024 * 1024;
-/** About what the kernel needs for one lock of a file (`struct file_lock`), and for one netlink socket. */
-const [LOCK_BYTES, SOCKET_BYTES] = [256, 1024];
+/** About what the kernel needs for one netlink socket. */
+const SOCKET_BYTES = 1024;
 /**
- * How many seconds of processor time the search for the locks of one sandbox may take. To find `MOST_BYTES` takes about
- * a second.
+ * How many locks of files a sandbox may have. Honest programs have a few. The kernel walks all locks of a file when any
+ * program closes the file. Some files, such as /dev/null, are the same in all sandboxes and for the server.
  */
+const MOST_LOCKS = 2000;
+/** The number of locks on this machine (slub in the kernel's documentation). Only root can read it. */
+const LOCKS_OF_KERNEL = '/sys/kernel/slab/file_lock_cache/objects';
+/** How many seconds of processor time each search in one sandbox may take. Honest programs need a moment. */
 const SEARCH_SECONDS = 5;
 /**
  * How long a look waits for the search in one sandbox, in milliseconds. A tool can make reading slow, because some
@@ -35,16 +40,14 @@ const AT_ONCE = 8;
 
 interface Watched {
   readonly onOver: () => void;
-  /**
-   * The search that runs in this sandbox, if one does. Its result is true if the sandbox has more than `MOST_BYTES`.
-   */
+  /** The search that runs in this sandbox, if one does. Its result is true if the sandbox has too much. */
   search: Promise<boolean> | null;
   slowInARow: number;
 }
 
 /**
- * Limits kernel memory of sandboxes that no control group counts, whatever limits their other memory: locks of files,
- * and messages that wait in netlink sockets.
+ * Limits what sandboxes have in the kernel and no control group counts, whatever limits their memory: locks of files, and
+ * messages that wait in netlink sockets.
  */
 export class KernelMemoryWatch {
   readonly #watched = new Map<number, Watched>();
@@ -52,8 +55,8 @@ export class KernelMemoryWatch {
   #isLooking = false;
 
   /**
-   * Calls `onOver` once if the descendants of a process together use more than `MOST_BYTES`. Disposing the result ends
-   * the watch.
+   * Calls `onOver` once if the descendants of a process together have more than `MOST_BYTES` or `MOST_LOCKS`. Disposing
+   * the result ends the watch.
    */
   watch(pid: number, onOver: () => void): Disposable {
     this.#watched.set(pid, { onOver, search: null, slowInARow: 0 });
@@ -63,20 +66,26 @@ export class KernelMemoryWatch {
 
   async #look(): Promise<void> {
     this.#isLooking = true;
-    let [least, tookMs, endedAt] = [Number.POSITIVE_INFINITY, 0, performance.now()];
+    // Nobody knows how much the first sandbox has taken before the first tick. So the first look comes at once.
+    let [leastBytes, leastLocks] = [0, 0];
+    let [tookMs, endedAt] = [0, performance.now()];
     while (this.#watched.size > 0) {
       await wait(TICK_MS, null, { ref: false });
-      const bytes = await bytesOfKernel();
-      least = Math.min(least, bytes);
+      const [bytes, locks] = await Promise.all([bytesOfKernel(), locksOfKernel()]);
+      leastBytes = Math.min(leastBytes, bytes);
+      leastLocks = Math.min(leastLocks, locks ?? 0);
       const startedAt = performance.now();
-      if (bytes - least < GROWN_BYTES || startedAt - endedAt < REST * tookMs) continue;
+      const pausedMs = startedAt - endedAt;
+      const hasGrown = bytes - leastBytes >= GROWN_BYTES || (locks ?? 0) - leastLocks >= MOST_LOCKS;
+      const isTime = locks === null && pausedMs >= Math.max(PAUSE_MS, PAUSE_LOOKS * tookMs);
+      if (!(hasGrown && pausedMs >= REST * tookMs) && !isTime) continue;
       const families = await familiesOf([...this.#watched.keys()]);
       const isBusy = performance.now() - startedAt > BUSY_MS;
       const searches = [...families].map(([pid, family]) =>
         this.#searches.run(() => this.#search(pid, family, isBusy)),
       );
       await Promise.all(searches);
-      least = bytes;
+      [leastBytes, leastLocks] = [bytes, locks ?? 0];
       endedAt = performance.now();
       tookMs = endedAt - startedAt;
     }
@@ -108,6 +117,12 @@ async function bytesOfKernel(): Promise<number> {
   return found.reduce((sum, [, kibibytes]) => sum + 1024 * Number(kibibytes), 0);
 }
 
+/** The number of locks on this machine. It may be some too high. Null if this server may not read it. */
+async function locksOfKernel(): Promise<number | null> {
+  const text = await readFile(LOCKS_OF_KERNEL, 'utf8').catch(() => '');
+  return /^\d/.test(text) ? Number.parseInt(text, 10) : null;
+}
+
 // If the first thread of a process has ended, /proc shows the files of the process only below the id of another thread.
 const FAMILIES = `leaderless=$(printf '%s\\0' /proc/[0-9]*/status | xargs -0 grep -ls '^State:.Z' | while IFS=/ read -r _ _ pid _; do
   thread=$(ls "/proc/$pid/task" 2>/dev/null | grep -vxm1 "$pid") && echo "/proc/$thread/status"
@@ -136,24 +151,27 @@ async function familiesOf(pids: readonly number[]): Promise<Map<number, string[]
   );
 }
 
-// `fdinfo` lists the locks of a process once for each descriptor of the same file, but they count once. All netlink
-// sockets of the network namespace count, and also messages to the kernel, which it keeps while it answers.
+// `fdinfo` lists the locks of a process once for each descriptor of the same file, but they count once. A lock by
+// flock(2) counts for each descriptor, because many descriptors of one file can have one each. Such locks stay while
+// files wait in the queue of a socket (SCM_RIGHTS, unix(7)), so each of these files counts as a lock. All netlink sockets
+// of the network namespace count, and also messages to the kernel, which it keeps while it answers.
 const IS_OVER = `own=$(readlink /proc/self/ns/net)
 for one; do
   net=$(readlink "/proc/$one/ns/net")
   [ "$net" ] && [ "$net" != "$own" ] && break
   net=
 done
-{ [ "$net" ] && awk 'NR > 1 { print "netlink", $5 }' "/proc/$one/net/netlink"
-  ( ulimit -t ${SEARCH_SECONDS}; exec grep -rsH '^lock:' $(for one; do echo "/proc/$one/fdinfo"; done) )
-  [ $? -gt 128 ] && echo cut
+search() { ( ulimit -t ${SEARCH_SECONDS}; exec grep -sH "$@" ); [ $? -gt 128 ] && echo cut; }
+{ [ "$net" ] && search ^ "/proc/$one/net/netlink"
+  search -rE '^(lock|scm_fds):' $(for one; do echo "/proc/$one/fdinfo"; done)
 } 2>/dev/null | awk '
   $1 == "cut" { isOver = 1 }
-  $1 == "netlink" { bytes += $2 + ${SOCKET_BYTES} }
-  $1 ~ /:lock:$/ { split($1, part, "/"); if (!seen[part[3], $6, $7, $8]++) bytes += ${LOCK_BYTES} }
-  bytes > ${MOST_BYTES} || isOver { print "over"; exit }'`;
+  $1 ~ "^/proc/[0-9]+/net/netlink:" { bytes += $5 + ${SOCKET_BYTES} }
+  $1 ~ /:lock:$/ { split($1, part, "/"); if ($3 == "FLOCK" || !seen[part[3], $6, $7, $8]++) locks++ }
+  $1 ~ /:scm_fds:$/ { locks += $2 }
+  bytes > ${MOST_BYTES} || locks > ${MOST_LOCKS} || isOver { print "over"; exit }'`;
 
-/** True if the processes of one sandbox use more than `MOST_BYTES`. False if the shell could not run `IS_OVER`. */
+/** True if the processes of one sandbox have too much. False if the shell could not run `IS_OVER`. */
 async function isOver(family: readonly string[]): Promise<boolean> {
   return (await outputOfShell(IS_OVER, family)) === 'over';
 }

@@ -78,17 +78,18 @@ PR_SET_SECCOMP = 22
 SECCOMP_SET_MODE_STRICT, SECCOMP_SET_MODE_FILTER = 0, 1
 SOL_SOCKET, FILTERS = 1, {26, 50, 51, 52}
 
-# Socket options that fail as if the kernel lacked them, by their levels. They keep memory of the kernel that nobody
-# counts: IPV6_2292PKTOPTIONS whatever a program gives, TCP_MD5SIG, TCP_MD5SIG_EXT and TCP_AO_ADD_KEY keys of routers, and
-# the others lists of senders for groups of multicast (IP_BLOCK_SOURCE, IP_ADD_SOURCE_MEMBERSHIP, IP_MSFILTER,
-# MCAST_BLOCK_SOURCE, MCAST_JOIN_SOURCE_GROUP and MCAST_MSFILTER). kernel-memory.ts counts the groups.
+# These socket options fail as if the kernel lacked them, and are listed by level. They keep kernel memory that no control
+# group counts: IPV6_2292PKTOPTIONS keeps any bytes, and TCP_MD5SIG, TCP_MD5SIG_EXT and TCP_AO_ADD_KEY keep keys.
 IPPROTO_IP, IPPROTO_TCP, IPPROTO_IPV6 = 0, 6, 41
-MISSING_OPTIONS = {
-    SOL_SOCKET: FILTERS,
-    IPPROTO_IP: {38, 39, 41, 43, 46, 48},
-    IPPROTO_TCP: {14, 32, 38},
-    IPPROTO_IPV6: {6, 43, 46, 48},
-}
+MISSING_OPTIONS = {SOL_SOCKET: FILTERS, IPPROTO_TCP: {14, 32, 38}, IPPROTO_IPV6: {6}}
+
+# These socket options, with which a socket joins and leaves groups of multicast, succeed without effect. No control group
+# counts the memory of groups. If a tool leaves thousands of groups, the kernel holds the lock of all networks (RTNL) for
+# minutes, and no sandbox can start. A sandbox gets no multicast from outside anyway. The options of IP are
+# IP_ADD_MEMBERSHIP and IP_DROP_MEMBERSHIP, and the same for a source. The options of IPv6 are IPV6_JOIN_GROUP and
+# IPV6_LEAVE_GROUP. Both have MCAST_JOIN_GROUP and MCAST_LEAVE_GROUP, and the same for a source.
+MULTICAST = {42, 45, 46, 47}
+OPTIONS_WITHOUT_EFFECT = {IPPROTO_IP: {35, 36, 39, 40} | MULTICAST, IPPROTO_IPV6: {20, 21} | MULTICAST}
 
 # These system calls fail as on a kernel that lacks them. The whole machine shares one number of contexts for
 # asynchronous input and output (fs.aio-max-nr), so one tool could take all. Programs fall back to threads. A rule of
@@ -154,13 +155,16 @@ def make(architecture, name_in_list):
         made.add_rule(ALLOW, "fcntl", Arg(1, *command))
     for command in refused_commands:
         made.add_rule(ERRNO(errno.EINVAL), "fcntl", Arg(1, *only(command)))
-    for level in others(*MISSING_OPTIONS):
+    special_levels = MISSING_OPTIONS.keys() | OPTIONS_WITHOUT_EFFECT.keys()
+    for level in others(*special_levels):
         made.add_rule(ALLOW, "setsockopt", Arg(1, *level))
-    for level, options in MISSING_OPTIONS.items():
-        for option in others(*options):
+    for level in sorted(special_levels):
+        missing, without_effect = MISSING_OPTIONS.get(level, set()), OPTIONS_WITHOUT_EFFECT.get(level, set())
+        for option in others(*missing, *without_effect):
             made.add_rule(ALLOW, "setsockopt", Arg(1, *only(level)), Arg(2, *option))
-        for option in options:
-            made.add_rule(ERRNO(errno.ENOPROTOOPT), "setsockopt", Arg(1, *only(level)), Arg(2, *only(option)))
+        for action, options in ((ERRNO(errno.ENOPROTOOPT), missing), (ERRNO(0), without_effect)):
+            for option in sorted(options):
+                made.add_rule(action, "setsockopt", Arg(1, *only(level)), Arg(2, *only(option)))
     # Allow each request of ioctl whose kind differs from that of Btrfs in at least one bit.
     for bit in [1 << place for place in range(16) if KIND & 1 << place]:
         made.add_rule(ALLOW, "ioctl", Arg(1, MASKED_EQ, bit, ~BTRFS & bit))

@@ -1,6 +1,11 @@
 import assert from 'node:assert/strict';
+import { chown } from 'node:fs/promises';
+import { resolve } from 'node:path';
 import { test } from 'node:test';
-import { dataFolder, runIn, sandboxIn } from '../sandbox-bench.ts';
+import { execa } from 'execa';
+import { dataFolder, isRoot, runIn, sandboxIn } from '../sandbox-bench.ts';
+
+const PLAIN_USER = 65_534;
 
 const limits = { processes: 64, memoryBytes: 256 * 1024 * 1024, fileBytes: 1024 * 1024 };
 
@@ -27,6 +32,18 @@ for _ in range(PROCESSES):
         held = take(COUNT)
         time.sleep(300)`;
 
+const SHARED_LOCKS = `
+import fcntl, os
+def shared():
+    file = os.open('/dev/null', os.O_RDONLY)
+    fcntl.flock(file, fcntl.LOCK_SH)
+    return file`;
+
+const LOCKS_OF_NULL = `
+import fcntl
+file = open('/dev/null')
+for place in range(5000, 0, -1): fcntl.lockf(file, fcntl.LOCK_SH, 1, 2 * place)`;
+
 const ATTACKS = [
   {
     name: 'threat 219: a sandbox is ended if unread answers in its netlink sockets take too much kernel memory, which no control group counts',
@@ -35,6 +52,24 @@ const ATTACKS = [
   {
     name: 'threat 220: a sandbox is ended if its processes hold hundreds of thousands of file locks, which no control group counts',
     program: LOCKS.replace('PROCESSES', '2').replace('COUNT', '1500'),
+  },
+  {
+    name: 'threat 233: a sandbox is ended if it has thousands of read locks of /dev/null, which each program that starts must walk',
+    program: LOCKS_OF_NULL,
+  },
+  {
+    name: 'threat 233: a sandbox is ended if it has thousands of shared locks of /dev/null by flock',
+    program: `${SHARED_LOCKS}\nheld = [shared() for _ in range(5000)]`,
+  },
+  {
+    name: 'threat 233: a sandbox is ended if it has thousands of locks of /dev/null by flock, whose files wait in the queue of a socket',
+    program: `${SHARED_LOCKS}
+import socket
+ends = socket.socketpair()
+for _ in range(50):
+    files = [shared() for _ in range(100)]
+    socket.send_fds(ends[0], [b'x'], files)
+    for file in files: os.close(file)`,
   },
 ];
 
@@ -54,13 +89,32 @@ print('nobody ended this')`;
   });
 }
 
-test('a program with ten thousand locks and fifty netlink sockets runs to its end while a hostile program, which is ended, takes hundreds of thousands of locks', async () => {
+test('threat 233: a server that is not root also ends a sandbox with thousands of locks, although it does not know how many locks the machine has', {
+  skip: !isRoot,
+}, async () => {
+  await using data = await dataFolder();
+  await chown(data.path, PLAIN_USER, PLAIN_USER);
+  const server = `
+import { runIn, sandboxIn } from ${JSON.stringify(resolve(import.meta.dirname, '../sandbox-bench.ts'))};
+const sandbox = await sandboxIn(${JSON.stringify(data.path)}, 'isolated');
+const code = ${JSON.stringify(`import time\n${LOCKS_OF_NULL}\ntime.sleep(40)\nprint('nobody ended this')`)};
+console.log(JSON.stringify(await runIn(sandbox, ['/usr/bin/python3', '-c', code])));`;
+  const { stdout } = await execa(process.execPath, ['--input-type=module', '-e', server], {
+    uid: PLAIN_USER,
+    gid: PLAIN_USER,
+  });
+  const exit = JSON.parse(stdout);
+  assert.equal(exit.output, '');
+  assert.equal(exit.isOutOfMemory, true, stdout);
+});
+
+test('a program with some 1,500 locks and fifty netlink sockets runs to its end while a hostile program, which is ended, takes hundreds of thousands of locks', async () => {
   await using data = await dataFolder();
   const sandbox = await sandboxIn(data.path, 'isolated');
   const honest = `import time
 ${SOCKETS.replace('COUNT', '50')}
 ${LOCKS.replace('PROCESSES', '0')}
-more = take(50)
+more = take(7)
 more += [os.dup(more[0]) for _ in range(500)]
 print('ready', flush=True)
 time.sleep(12)

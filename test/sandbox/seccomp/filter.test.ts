@@ -180,18 +180,35 @@ for kind in (socket.SOCK_DGRAM, socket.SOCK_STREAM):
     option('kept', kind, 41, 6, kept)
     option('kept', kind, HIGH | 41, HIGH | 6, kept)
 key = struct.pack('HHI120xBBHIi80s', socket.AF_INET, 0, 1, 0, 0, 80, 0, 0, b'x' * 80)
-for number in (14, 32, 38): option('key', socket.SOCK_STREAM, 6, number, key, socket.AF_INET)
-group, sender = socket.inet_aton('225.0.0.1'), socket.inet_aton('10.0.0.1')
-loopback = socket.inet_aton('127.0.0.1')
-option('sender', socket.SOCK_DGRAM, 0, 39, group + loopback + sender, socket.AF_INET)
-address = lambda family, text: struct.pack('HHI', family, 0, 0) + socket.inet_pton(family, text)
-both = lambda *addresses: struct.pack('L', 1) + b''.join(one.ljust(128, bytes(1)) for one in addresses)
-option('sender', socket.SOCK_DGRAM, 41, 46, both(address(10, 'ff02::7'), address(10, 'fd00::7')))
-for level in (0, 41):
-    for number in (43, 46, 48): option('sender', socket.SOCK_DGRAM, level, number, bytes(300))
-option('group', socket.SOCK_DGRAM, 0, 35, group + loopback, socket.AF_INET)
-option('group', socket.SOCK_DGRAM, 41, 20, socket.inet_pton(10, 'ff02::7') + struct.pack('i', 1))`,
-    output: `${'kept ENOPROTOOPT\n'.repeat(4)}${'key ENOPROTOOPT\n'.repeat(3)}${'sender ENOPROTOOPT\n'.repeat(8)}group allowed\ngroup allowed\n`,
+for number in (14, 32, 38): option('key', socket.SOCK_STREAM, 6, number, key, socket.AF_INET)`,
+    output: `${'kept ENOPROTOOPT\n'.repeat(4)}${'key ENOPROTOOPT\n'.repeat(3)}`,
+  },
+  {
+    name: 'threat 234: a program in a sandbox joins no groups of multicast, so that the kernel has no thousands of groups to leave',
+    program: `
+groups = lambda: [open('/proc/net/' + name).read() for name in ('igmp', 'igmp6') if os.path.exists('/proc/net/' + name)]
+before = groups()
+def address(family, text):
+    parts = struct.pack('HH', family, 0), bytes(4 if family == socket.AF_INET6 else 0), socket.inet_pton(family, text)
+    return b''.join(parts).ljust(128, bytes(1))
+device, sockets = struct.pack('L', 1), []
+for last in range(1, 4):
+    group = f'225.0.0.{last}'
+    old = socket.inet_aton(group) + socket.inet_aton('127.0.0.1')
+    four, source = address(socket.AF_INET, group), address(socket.AF_INET, '10.0.0.1')
+    six, source_of_six = address(socket.AF_INET6, f'ff02::{last}'), address(socket.AF_INET6, 'fd00::7')
+    for family, level, number, value in (
+        (socket.AF_INET, 0, 35, old), (socket.AF_INET, 0, 36, old),
+        (socket.AF_INET, 0, 39, old + socket.inet_aton('10.0.0.1')),
+        (socket.AF_INET, 0, 42, device + four), (socket.AF_INET, 0, 46, device + four + source),
+        (socket.AF_INET6, HIGH | 41, HIGH | 20, six[8:24] + struct.pack('i', 1)), (socket.AF_INET6, 41, 42, device + six),
+        (socket.AF_INET6, 41, 46, device + six + source_of_six),
+    ):
+        sockets.append(socket.socket(family, socket.SOCK_DGRAM))
+        if libc.setsockopt(sockets[-1].fileno(), ctypes.c_ulong(level), ctypes.c_ulong(number), value, len(value)):
+            print(level, number, errno.errorcode[ctypes.get_errno()])
+print('same' if groups() == before else groups())`,
+    output: 'same\n',
   },
 ];
 
