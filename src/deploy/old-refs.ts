@@ -6,6 +6,8 @@ import { forgottenBelow } from '../store/tables/old-rows.ts';
 import type { DeployContext } from './deploy-context.ts';
 import { RELEASES, versionOf } from './reconciliation/read-back-releases.ts';
 
+type Context = Pick<DeployContext, 'repositories' | 'store' | 'log'>;
+
 const DAY_MS = 24 * 60 * 60 * 1000;
 const PARKED_DAYS = 14;
 
@@ -20,10 +22,8 @@ const MAX_COMMITS = 1000;
  * only the newest 1,000 and those of unfinished deployments. While a temporary ref exists, git keeps its commit, so a
  * client can push the commit again without an upload.
  */
-export async function dropOldParked(
-  { repositories, store, log }: Pick<DeployContext, 'repositories' | 'store' | 'log'>,
-  tool: ToolName,
-): Promise<void> {
+export async function dropOldParked(context: Context, tool: ToolName): Promise<void> {
+  const { repositories, store } = context;
   const refs = await refNames(repositories, tool, ['refs/deployments', 'refs/parked']);
   const oldest = new Date(Date.now() - PARKED_DAYS * DAY_MS).toISOString().replace(/[-:]/g, '').slice(0, 8);
   const dayOf = (ref: string) => ref.split('/')[2] ?? '';
@@ -32,36 +32,22 @@ export async function dropOldParked(
   const unfinished = new Set(store.unfinishedDeployments().map(({ id }) => parkedRef(id)));
   const surplus = new Set(commits.slice(0, -MAX_COMMITS).filter((ref) => !unfinished.has(ref)));
   const old = refs.filter((ref) => dayOf(ref) < oldest || surplus.has(ref));
-  if (old.length === 0) return;
-  await updateRefs(
-    repositories,
-    tool,
-    old.map((ref) => `delete ${ref}`),
-  );
-  log.info({ tool, refs: old.length }, 'old parked pushes removed');
+  await drop(context, tool, old, 'old parked pushes removed');
 }
 
 /**
  * Deletes the temporary refs of the tags of atomic pushes whose deployments ended with an earlier server. Keeps those of
  * resumed deployments and of the live release. Call this at a start, when interrupted deployments are recorded as such.
  */
-export async function dropLeftTags(
-  { repositories, store, log }: Pick<DeployContext, 'repositories' | 'store' | 'log'>,
-  tool: ToolName,
-): Promise<void> {
+export async function dropLeftTags(context: Context, tool: ToolName): Promise<void> {
+  const { repositories, store } = context;
   const { liveVersion } = store.tool(tool);
   const live = liveVersion === null ? null : store.release(tool, liveVersion);
   const resumed = store.unfinishedDeployments().filter((deployment) => deployment.tool === tool);
   const kept = new Set([...resumed.map(({ id }) => id), live?.deploymentId]);
   const refs = await refNames(repositories, tool, ['refs/parked']);
   const left = refs.filter((ref) => !kept.has(ref.split('/')[2]));
-  if (left.length === 0) return;
-  await updateRefs(
-    repositories,
-    tool,
-    left.map((ref) => `delete ${ref}`),
-  );
-  log.info({ tool, refs: left.length }, 'temporary refs of tags of interrupted pushes removed');
+  await drop(context, tool, left, 'temporary refs of tags of interrupted pushes removed');
 }
 
 /**
@@ -76,10 +62,8 @@ const DELETED_AT_ONCE = 2000;
  * Deletes the refs of old releases that the store has forgotten. No rollback can use these releases. Keeps the newest
  * 1,000, because a store that was restored from an old backup lacks newer releases too.
  */
-export async function dropOldReleaseRefs(
-  { repositories, store, log }: Pick<DeployContext, 'repositories' | 'store' | 'log'>,
-  tool: ToolName,
-): Promise<void> {
+export async function dropOldReleaseRefs(context: Context, tool: ToolName): Promise<void> {
+  const { repositories, store } = context;
   const refs = await refNames(repositories, tool, [RELEASES]);
   if (refs.length <= MAX_RELEASE_REFS) return;
   const known = store.releaseCommits(tool);
@@ -88,12 +72,20 @@ export async function dropOldReleaseRefs(
   const old = versions
     .slice(0, -MAX_RELEASE_REFS)
     .filter((version) => version > 0 && version < oldest && !known.has(version))
-    .slice(0, DELETED_AT_ONCE);
-  if (old.length === 0) return;
-  await updateRefs(
-    repositories,
-    tool,
-    old.map((version) => `delete ${RELEASES}/v${version}`),
-  );
-  log.info({ tool, refs: old.length }, 'refs of old releases removed');
+    .slice(0, DELETED_AT_ONCE)
+    .map((version) => `${RELEASES}/v${version}`);
+  await drop(context, tool, old, 'refs of old releases removed');
+}
+
+/** Deletes these refs, and writes `message` and their number into the server's log. Does nothing without refs. */
+async function drop(
+  { repositories, log }: Context,
+  tool: ToolName,
+  refs: readonly string[],
+  message: string,
+): Promise<void> {
+  if (refs.length === 0) return;
+  const deletions = refs.map((ref) => `delete ${ref}`);
+  await updateRefs(repositories, tool, deletions);
+  log.info({ tool, refs: refs.length }, message);
 }

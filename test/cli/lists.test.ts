@@ -341,18 +341,17 @@ test('with --since, --until or --grep, `logs` asks only for lines of that time o
     assert.equal((await desk.type(['logs', 'wikibot', ...words])).status, 2, words.join(' '));
 });
 
+/** Who uses a token of alice that may only read wikibot. */
+const readerOf = ({ alice }: Desk) =>
+  ({ ...alice, scope: 'read', credential: 'token ci (abc)', onlyTool: wikibot }) as const;
+
 test('threat 63: a read token cannot read the output of processes, which may contain config vars', async () => {
   const { desk } = busyDesk();
   using _ = desk;
   desk.runtime.lines = [
     { at: '2026-01-01T00:00:00.000Z', process: 'web.1', version: 1, text: 'PASSWORD=hunter22' },
   ];
-  const principal = {
-    ...desk.alice,
-    scope: 'read',
-    credential: 'token ci (abc)',
-    onlyTool: wikibot,
-  } as const;
+  const principal = readerOf(desk);
   for (const words of [
     ['logs', 'wikibot'],
     ['logs', 'wikibot', '--json'],
@@ -371,8 +370,7 @@ test('threat 63: a read token cannot read the output of processes, which may con
 test('threat 166: with a read token, `logs --build` shows no output of test commands, release commands or failed processes', async () => {
   const { desk } = busyDesk();
   using _ = desk;
-  const credential = 'token ci (abc)';
-  const principal = { ...desk.alice, scope: 'read', credential, onlyTool: wikibot } as const;
+  const principal = readerOf(desk);
   const build = '-----> Building\n       Installed 3 packages\n';
   const failed = ' !     Rollout failed: web.1 exited with code 3.\n';
   desk.deployments.log = [
@@ -398,12 +396,7 @@ test('threat 166: with a read token, `logs --build` shows no output of test comm
 test('threat 223: while ten readers with a read token get a log of empty lines by `logs --build`, the server does other work', async () => {
   const { desk } = busyDesk();
   using _ = desk;
-  const principal = {
-    ...desk.alice,
-    scope: 'read',
-    credential: 'token ci (abc)',
-    onlyTool: wikibot,
-  } as const;
+  const principal = readerOf(desk);
   desk.deployments.log = Array(20).fill('\n'.repeat(16 * 1024));
   const pause = await longestPause(async () => {
     const reading = Array.from({ length: 10 }, () =>

@@ -41,7 +41,7 @@ export class LdapMessages {
   /** The bytes of the next message that have arrived. */
   #chunks: Buffer[] = [];
   #size = 0;
-  /** `read` examines the next message only when this many bytes of it have arrived. */
+  /** How many bytes of the next message must have arrived before `read` looks at it again. */
   #needed = 1;
   /** How many bytes of a message that is too long are still to come. */
   #dropped = 0;

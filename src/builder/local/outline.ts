@@ -56,9 +56,8 @@ export async function makeOutline(
 }
 
 /**
- * Returns what `launchEnvironment` does, but reads the outline of the artifact. An artifact that an early version of
- * this server built has no outline. It gets its outline here, when a process of it is started for the first time since
- * the upgrade, so before any of its processes runs.
+ * Returns what `launchEnvironment` does, but reads the outline of the artifact. Artifacts of early versions of this
+ * server have no outline. Such an artifact gets one here, before its first process after the upgrade starts.
  */
 export async function environmentFromOutline(options: LaunchOptions): Promise<Record<string, string>> {
   const folders = foldersOf(dirname(options.layersFolder));

@@ -76,7 +76,9 @@ export class SharedFiles {
    * stays if it needs a new copy and the disk is nearly full. Once the layers of the build have more than `MAX_ENTRIES`
    * files and folders, this layer and all later ones stay as they are. If `shared` is full, a new copy takes the place
    * of a copy that is counted to the tool with the most copies. If no tool has clearly more copies than the tool of
-   * this layer, the file stays as it is. Call this only when no process can change the layer any more.
+   * this layer, the file stays as it is.
+   *
+   * Call this only after all processes of the build have ended, because none of them may change the layer afterwards.
    *
    * @param options - `toolNumber`: the number of the tool to which new copies are counted. `earlier`: the folder of
    *   this layer in an earlier artifact, if `saysSame` is true for the two layers, otherwise null. A file that

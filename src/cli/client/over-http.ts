@@ -20,9 +20,7 @@ export interface HttpCall {
   readonly err: (bytes: Uint8Array) => Promise<void>;
 }
 
-/**
- * If an answer does not come from the command, such as the page of a proxy, at most this many bytes of it are shown.
- */
+/** If something else than the server answers, for example a proxy, at most this many bytes of its answer are shown. */
 const MAX_SHOWN_BYTES = 4096;
 
 /**

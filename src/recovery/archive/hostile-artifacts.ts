@@ -24,8 +24,8 @@ const options = {
 } as const;
 
 /**
- * Returns the artifacts that could make the backup or the restore of all tools fail. If the hard links of the other
- * artifacts together would need too much memory, also returns those that need most of it.
+ * Returns the artifacts that could make the backup or the restore of all tools fail. The hard links of all artifacts
+ * need memory while a backup is made. If that is too much, also returns the artifacts that need most of this memory.
  *
  * @param artifacts - Their paths in the data folder.
  * @param wrapper - Words to put before a command, so that it can read the artifacts.
