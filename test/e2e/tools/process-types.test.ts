@@ -25,14 +25,18 @@ test('the sample tool web-and-worker is built twice and runs the worker that app
     /python 3\.\d+ · Procfile \(web worker\)[\s\S]*web: python3 app\.py[\s\S]*worker: python3 -u worker\.py --every 1/,
   );
   assert.match(second, /Using Python 3\.\d+/);
-  const rows = JSON.parse((await server.command('ps', 'web-and-worker', '--json')).stdout) as {
-    process: string;
-    state: string;
-  }[];
-  assert.deepEqual(rows.map(({ process, state }) => `${process} ${state}`).sort(), [
-    'web.1 up',
-    'worker.1 up',
-  ]);
+  const states = async () =>
+    (
+      JSON.parse((await server.command('ps', 'web-and-worker', '--json')).stdout) as {
+        process: string;
+        state: string;
+      }[]
+    ).map(({ process, state }) => `${process} ${state}`);
+  await until(
+    async () => !(await states()).some((line) => line.endsWith(' stopping')),
+    'the end of the first release',
+  );
+  assert.deepEqual((await states()).sort(), ['web.1 up', 'worker.1 up']);
   assert.equal((await server.get('web-and-worker')).status, 200);
   await until(
     async () => (await server.command('logs', 'web-and-worker', '-p', 'worker')).stdout.includes('worker.1'),
