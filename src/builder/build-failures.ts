@@ -2,7 +2,7 @@ import { DeployError } from '../core/errors.ts';
 import { duration } from '../core/text/duration.ts';
 import { mebibytes } from '../core/text/mebibytes.ts';
 import { passableErrorIn } from '../sandbox/process/argument-limits.ts';
-import type { Limits } from '../sandbox/sandbox.ts';
+import { KERNEL_LIMITS_HINT, type Limits, OVER_KERNEL_LIMITS } from '../sandbox/sandbox.ts';
 import { failureHint, libraryHint, repositoryHint } from './failure-hints.ts';
 import { failureReason, refusalIn } from './failure-reason.ts';
 import { otherLanguage, siteGenerator } from './other-languages.ts';
@@ -117,6 +117,8 @@ export interface FailedStep {
   readonly code: number | null;
   readonly signal: string | null;
   readonly isOutOfMemory: boolean;
+  /** As in `Exit`. */
+  readonly isOverKernelLimits?: boolean;
   /** The last lines that the step printed, with secrets masked. The newest is the last. */
   readonly lastLines: readonly string[];
 }
@@ -153,6 +155,13 @@ export function stepFailed(step: FailedStep, limits: StepLimits): DeployError {
   const text = step.lastLines.map((line) => line.slice(0, MAX_LINE_CHARACTERS)).join('\n');
   const notPassable = passableErrorIn(text);
   if (notPassable !== null) return notPassable;
+  if (step.isOverKernelLimits) {
+    return new DeployError(
+      'BUILD_FAILED',
+      `${step.name} was ended because it had ${OVER_KERNEL_LIMITS}`,
+      `${KERNEL_LIMITS_HINT} Then push again.`,
+    );
+  }
   if (step.isOutOfMemory || NO_MEMORY.test(text)) return outOfMemory(limits.memoryBytes, step.name);
   if (step.lastLines.some(lacksProcess)) return outOfProcesses(limits.processes, step.name);
   if (step.signal === 'SIGXFSZ' || TOO_LARGE.test(text)) {

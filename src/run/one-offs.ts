@@ -145,7 +145,8 @@ export class OneOffs {
   }
 
   #why(exit: Exit, memoryBytes: number): string | null {
-    if (exit.isOutOfMemory || exit.disk !== undefined) return `The command ${exitWords(exit, memoryBytes)}.`;
+    const isOverLimit = exit.isOutOfMemory || exit.isOverKernelLimits || exit.disk !== undefined;
+    if (isOverLimit) return `The command ${exitWords(exit, memoryBytes)}.`;
     return this.#closing.signal.aborted ? 'The command was ended: this server is being stopped.' : null;
   }
 }

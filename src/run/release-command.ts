@@ -40,7 +40,8 @@ export async function runReleaseCommand(
   });
   if (exit.code === 0) return;
   const words = `the ${step} command ${exitWords(exit, memoryBytes)}`;
-  const isOwnError = exit.code !== null && exit.disk === undefined && !exit.isOutOfMemory;
+  const isOwnError =
+    exit.code !== null && exit.disk === undefined && !exit.isOutOfMemory && !exit.isOverKernelLimits;
   const error = isOwnError ? lastError(lines) : null;
   throw new DeployError(
     phaseFailed(step),

@@ -80,9 +80,17 @@ export interface Exit {
   readonly isOutOfMemory: boolean;
   /** True if it is known that all processes of the tool together reached their limit, but this process not its own. */
   readonly isToolOutOfMemory?: boolean;
+  /** True if the server ended the process because it had too many locks of files or unread netlink messages. */
+  readonly isOverKernelLimits?: boolean;
   /** Set if the server ended the process because of its disk use. */
   readonly disk?: DiskEnd;
 }
+
+/** Says what a process had, if `Exit.isOverKernelLimits`. */
+export const OVER_KERNEL_LIMITS =
+  'more than 2,000 locks of files, or more than 32 MiB of unread messages in netlink sockets';
+export const KERNEL_LIMITS_HINT =
+  'Take fewer locks of files at the same time (flock, fcntl), release those that are no longer needed, and read or close netlink sockets.';
 
 /**
  * Why the server ended a process for its disk use. The process passed a limit, all processes of its tool together made

@@ -204,7 +204,11 @@ async function readDetected(
     return { result: 'error', alternatives: [], lines: [...lines, ...whole.lastLines], end: whole };
   const exit = fromStatus(status);
   const isKilled = exit.signal === 'SIGKILL';
-  const end = { ...exit, isOutOfMemory: isKilled && whole.isOutOfMemory };
+  const end = {
+    ...exit,
+    isOutOfMemory: isKilled && whole.isOutOfMemory,
+    isOverKernelLimits: isKilled && whole.isOverKernelLimits === true,
+  };
   if (exit.code === FAIL) return { result: 'fail', alternatives: [], lines, end };
   if (exit.code !== PASS) return { result: 'error', alternatives: [], lines, end };
   try {

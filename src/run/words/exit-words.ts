@@ -1,9 +1,10 @@
 import { mebibytes } from '../../core/text/mebibytes.ts';
-import type { DiskEnd, Exit } from '../../sandbox/sandbox.ts';
+import { type DiskEnd, type Exit, KERNEL_LIMITS_HINT, OVER_KERNEL_LIMITS } from '../../sandbox/sandbox.ts';
 
 /** Says how a process ended: `exited with code 1`. */
 export function exitWords(exit: Exit, memoryBytes: number): string {
   if (exit.disk !== undefined) return `was ended because ${diskWords(exit.disk)}`;
+  if (exit.isOverKernelLimits) return `was ended because it had ${OVER_KERNEL_LIMITS}`;
   if (exit.isToolOutOfMemory)
     return 'was ended because the processes of this tool needed more memory together than one tool gets here';
   if (exit.isOutOfMemory) return `was ended because it needed more than ${mebibytes(memoryBytes)} of memory`;
@@ -14,6 +15,7 @@ export function exitWords(exit: Exit, memoryBytes: number): string {
 /** Says, as a sentence, what a maintainer can do about the end of a process. */
 export function exitHint(exit: Exit): string {
   if (exit.disk !== undefined) return diskHint(exit.disk);
+  if (exit.isOverKernelLimits) return KERNEL_LIMITS_HINT;
   if (exit.isToolOutOfMemory)
     return 'Run fewer processes (`scale`), end previews, or make the processes need less memory. While a new release starts, the processes of the old one need memory too.';
   if (exit.isOutOfMemory)

@@ -67,7 +67,8 @@ export function crashed(
   hint = exitHint(exit),
 ): DeployError {
   const words = exitWords(exit, memoryLimit(release, type, run_memory));
-  const isOwnError = exit.code !== null && exit.disk === undefined && !exit.isOutOfMemory;
+  const isOwnError =
+    exit.code !== null && exit.disk === undefined && !exit.isOutOfMemory && !exit.isOverKernelLimits;
   const error = isOwnError ? lastError(lastLines) : null;
   if (error === null) return new DeployError('ROLLOUT_CRASHED', `${name} ${words}`, hint);
   return new DeployError(

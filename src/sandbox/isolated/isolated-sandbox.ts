@@ -137,6 +137,7 @@ export class IsolatedSandbox implements Sandbox {
     let hasEnded = false;
     let isOverMemory = false;
     let isToolOverMemory = false;
+    let isOverKernelLimits = false;
     let wrappers: number[] = [];
     const kill = () => {
       if (child.pid === undefined || hasEnded) return;
@@ -148,13 +149,17 @@ export class IsolatedSandbox implements Sandbox {
       isToolOverMemory = isForTool;
       kill();
     };
+    const onOverKernelLimits = () => {
+      isOverKernelLimits = true;
+      kill();
+    };
     const outerBwraps = () => {
       if (child.pid === undefined) return [];
       return held === null ? childrenOf(child.pid) : [child.pid];
     };
     const memory = { limitBytes: command.limits.memoryBytes, toolNumber: shareNumber };
     const watching = child.pid && this.#memory?.watch(child.pid, memory, onOver);
-    const watchingKernel = child.pid && this.#kernelMemory.watch(child.pid, () => onOver(false));
+    const watchingKernel = child.pid && this.#kernelMemory.watch(child.pid, onOverKernelLimits);
 
     const ended = exitOf(child).then(async (exit): Promise<Exit> => {
       hasEnded = true;
@@ -170,7 +175,12 @@ export class IsolatedSandbox implements Sandbox {
       const isOutOfMemory = isOverMemory || cgroup.isOutOfMemory();
       const isToolOutOfMemory = isToolOverMemory || cgroup.isToolOutOfMemory();
       await cgroup.remove();
-      return { ...exit, isOutOfMemory, ...(isToolOutOfMemory && { isToolOutOfMemory }) };
+      return {
+        ...exit,
+        isOutOfMemory,
+        ...(isToolOutOfMemory && { isToolOutOfMemory }),
+        ...(isOverKernelLimits && { isOverKernelLimits }),
+      };
     });
 
     return {

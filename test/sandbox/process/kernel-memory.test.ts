@@ -3,6 +3,8 @@ import { chown } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import { test } from 'node:test';
 import { execa } from 'execa';
+import { stepFailed } from '../../../src/builder/build-failures.ts';
+import { exitWords } from '../../../src/run/words/exit-words.ts';
 import { dataFolder, isRoot, runIn, sandboxIn } from '../sandbox-bench.ts';
 
 const PLAIN_USER = 65_534;
@@ -85,7 +87,16 @@ time.sleep(30)
 print('nobody ended this')`;
     const exit = await runIn(sandbox, ['/usr/bin/python3', '-c', code], { limits });
     assert.equal(exit.output, '');
-    assert.equal(exit.isOutOfMemory, true, JSON.stringify(exit));
+    assert.equal(exit.isOverKernelLimits, true, JSON.stringify(exit));
+    assert.match(
+      exitWords(exit, limits.memoryBytes),
+      /^was ended because it had more than 2,000 locks of files/,
+    );
+    const step = { ...exit, name: 'pip', lastLines: [] };
+    assert.match(
+      stepFailed(step, limits).message,
+      /^pip was ended because it had more than 2,000 locks of files/,
+    );
   });
 }
 
@@ -105,7 +116,7 @@ console.log(JSON.stringify(await runIn(sandbox, ['/usr/bin/python3', '-c', code]
   });
   const exit = JSON.parse(stdout);
   assert.equal(exit.output, '');
-  assert.equal(exit.isOutOfMemory, true, stdout);
+  assert.equal(exit.isOverKernelLimits, true, stdout);
 });
 
 test('a program with some 1,500 locks and fifty netlink sockets runs to its end while a hostile program, which is ended, takes hundreds of thousands of locks', async () => {
@@ -124,7 +135,7 @@ print('done')`;
     runIn(sandbox, ['/usr/bin/python3', '-c', honest], { limits }),
     runIn(sandbox, ['/usr/bin/python3', '-c', hostile], { limits, toolNumber: 2 }),
   ]);
-  assert.equal(ended.isOutOfMemory, true);
+  assert.equal(ended.isOverKernelLimits, true);
   assert.equal(exit.output, 'ready\ndone\n');
-  assert.equal(exit.isOutOfMemory, false);
+  assert.equal(exit.isOverKernelLimits, undefined);
 });
