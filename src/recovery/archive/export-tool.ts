@@ -30,7 +30,7 @@ export interface ExportOptions {
 /**
  * Writes one tool into one sealed archive, also while somebody pushes. The archive has the releases, commits, tags,
  * settings and config vars of the tool, but no release that is made after the call. The passphrase encrypts the config
- * vars, and proves that nobody has changed the rest.
+ * vars. An import with this passphrase also finds out whether somebody has changed the rest.
  *
  * @throws DeployError `NOTHING_TO_EXPORT` if the tool has no releases and no config vars; `IS_PREVIEW` if it is a
  * preview; `BAD_PASSPHRASE` if the passphrase is too short; `COMMIT_LOST` if git cannot pack the commits; AbortError if

@@ -18,7 +18,8 @@ export const MAX_OTHER_BYTES = MAX_MANIFEST_BYTES + MAX_SECRETS_BYTES + 2 ** 20;
 const NAME = 'of the import';
 
 /**
- * The manifest and config vars of an exported file, both proved by the passphrase, and the entries that follow them.
+ * The manifest and config vars of an exported file, and the entries that follow them. Only somebody who knows the
+ * passphrase can have written this manifest and these config vars.
  */
 export interface OpenedExport {
   readonly manifest: ToolManifest;

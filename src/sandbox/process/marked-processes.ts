@@ -88,7 +88,8 @@ export async function endLeftovers(dataFolder: string): Promise<void> {
 }
 
 /**
- * Kills all processes with this mark, and repeats until none is left, because a process may be forking.
+ * Kills all processes that have the environment variable `name` with this value. Repeats this until no such process is
+ * left, because a process may be forking.
  *
  * @returns an empty list if no process is left. Otherwise, after 5 s, the ids of the last processes that were found.
  * Only a stuck kernel causes this.

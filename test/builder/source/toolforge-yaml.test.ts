@@ -32,7 +32,7 @@ const one = (run: string, kind = 'scheduled', name = 'update') =>
   `config_version: v1beta1\ncomponents:\n  ${name}:\n    component_type: ${kind}\n    run: {${run}}\n`;
 const scheduled = (run: string) => one(`command: ./update, schedule: "1 2 * * *", ${run}`);
 
-describe('what toolforge.yaml asks for', () => {
+describe('the components of toolforge.yaml', () => {
   test('a scheduled component of toolforge.yaml is read with its schedule, command and limits', async () => {
     const { components, warnings } = await read(
       one('command: "launcher python3 update.py --all", schedule: " 0  3 * * sun ", retry: 2, timeout: 180'),

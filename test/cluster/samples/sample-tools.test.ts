@@ -75,7 +75,7 @@ describe('sample tools in a cluster', { concurrency: 2 }, () => {
     });
   }
 
-  test('a buildpack of the repository builds the sample tool own-buildpack, whose processes get what toolforge.yaml asks for', async () => {
+  test('the sample tool own-buildpack is built by a buildpack in its own repository, and its pods have the number, CPU and memory that its toolforge.yaml sets', async () => {
     const name = 'own-buildpack';
     await pushFixture(there.server, name, once);
     const { body } = await there.get(name);

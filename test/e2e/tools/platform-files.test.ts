@@ -99,7 +99,7 @@ test('a push of a toolforge.yaml with a port and a health check script goes live
   assert.equal((await server.get(tool, '/PORT')).body, '8080');
 });
 
-test('a buildpack of the repository builds the sample tool own-buildpack, with as many processes as toolforge.yaml asks for', async () => {
+test('the sample tool own-buildpack is built by a buildpack in its own repository, and runs as many processes as its toolforge.yaml sets', async () => {
   const name = 'own-buildpack';
   assert.match((await pushFixture(server, name)).first, /greeter · Procfile \(web\)/);
   assert.match((await server.get(name)).body, /^Hello from a buildpack of this repository\nbuilt with /);
