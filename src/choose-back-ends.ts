@@ -41,7 +41,7 @@ export interface BackEndOptions {
   readonly config: Config;
   /** Empty until the SSH and HTTP servers listen. */
   readonly addresses: ServerAddresses;
-  /** As in `ChosenDirectory`: the number of users, or `'many'` for LDAP. */
+  /** Returns the number of users in the user directory, or `'many'` for LDAP. */
   readonly countPeople: () => Promise<number | 'many'>;
   /** Back ends from a caller that starts a server from code. Null if the settings choose the back ends. */
   readonly given: Pick<BackEnds, 'builder' | 'runtime'> | null;
@@ -122,7 +122,8 @@ async function localBackEnds({
       'tools cannot write to the folders of their releases, because this machine cannot make overlays there',
     );
   if (sandbox.mode === 'trusted') assertTrustedUse(config, await countPeople(), remedy);
-  // If the user directory cannot be read, the number of users counts as 1: other code reports the fault.
+  // If the user directory cannot be read, the start goes on, because other code reports the fault. The number of users
+  // then counts as 1, so nothing is logged here.
   else if ((await countPeople().catch(() => 1)) !== 1)
     for (const advice of await weakLimits(config.data, limited))
       log.warn({ advice }, 'one tool could harm others on this machine');

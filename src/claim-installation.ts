@@ -6,14 +6,17 @@ import type { Log } from './core/log/log.ts';
 /** The right to be the only server of an installation. */
 export interface Claim {
   readonly pod: { readonly namespace: string; readonly name: string };
-  /** Gives the claim up, so that another server can start at once. Never throws. */
+  /** Gives up the claim, so that another server of this installation can start at once. Never throws. */
   release(): Promise<void>;
 }
 
 export interface ClaimOptions {
   readonly config: Pick<Config, 'runtime' | 'kubernetes_context'>;
   readonly log: Log;
-  /** Called once if the claim is lost: another server has it, or the cluster refuses to renew it. */
+  /**
+   * Called once if this server loses its claim to be the only server of the installation: another server has the claim,
+   * or the cluster refuses to renew it.
+   */
   readonly onLost: (why: DeployError) => void;
 }
 

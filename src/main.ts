@@ -13,7 +13,8 @@ const kept = new Set([
   ...['KUBECONFIG', 'KUBERNETES_SERVICE_HOST', 'KUBERNETES_SERVICE_PORT'],
 ]);
 
-// If a server is no longer the only one, it stops accepting pushes at once. Running pushes have this long to end.
+// If the server has lost its claim to be the only server of the installation, it stops accepting pushes at once.
+// Running pushes have this many milliseconds to end.
 const LOST_STOP_MS = 10_000;
 
 /** Starts the server with the settings of the environment. When the server has ended, ends the process. */
@@ -22,8 +23,8 @@ export async function main(): Promise<void> {
     const { TOOLFORGE_PUSH_CONFIG: file, TOOLFORGE_PUSH_DATA: folder, [STARTED_BY]: startedBy } = process.env;
     if (startedBy !== undefined) setStartedBy(startedBy);
     delete process.env[STARTED_BY];
-    // Begin to cache compiled modules as early as possible: without a configuration file, the data folder is known
-    // before the settings are read.
+    // Begin to cache compiled modules as early as possible. If there is no configuration file, the data folder, which
+    // has the cache, is known before the settings are read.
     if (file === undefined && folder !== '') cacheCompiled(folder ?? defaultDataFolder());
     const { readConfig, unknownSettings } = await import('./config.ts');
     const config = readConfig(process.env);
@@ -88,10 +89,7 @@ export async function main(): Promise<void> {
   }
 }
 
-/**
- * Takes the error of a start that fails after a signal, and does nothing, because `main` reports it and ends the
- * process.
- */
+/** Called if the start fails after a signal. Does nothing, because `main` reports the error and ends the process. */
 function waitForTheFault(): void {}
 
 /**

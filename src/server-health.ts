@@ -39,7 +39,7 @@ export class ServerHealth implements HealthQuestions {
     return (await this.ready()) ?? (await this.#parts.room.complaint());
   }
 
-  /** Reports from now on that the server is being stopped. */
+  /** From this call on, `ready` and `health` report that the server is being stopped. */
   close(): void {
     this.#isClosing = true;
     clearInterval(this.#timer);

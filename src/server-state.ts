@@ -64,7 +64,8 @@ export async function openState(options: StateOptions, addresses: ServerAddresse
   // mode.
   await openDataFolder(data);
   const { directory, maintainers, makeFirst, countPeople } = await chooseDirectory({ config, owner, log });
-  // Take the lock before anything is read or ended, because another server may be using this folder.
+  // Take the lock of the data folder before repositories and store are read and processes are ended, because another
+  // server may be using the folder.
   using opening = new DisposableStack();
   const lock = opening.use(new DataLock(data));
   await assertNobodyListens(socketPathOf(config));
@@ -72,7 +73,7 @@ export async function openState(options: StateOptions, addresses: ServerAddresse
   await makeKeysFolder(config.keys);
   // End the processes that a killed server left running. Only then can the lock files of its git processes be deleted.
   await endLeftovers(data);
-  // Until the store is open, the functions below work without it.
+  // The functions below use the store. Before the store is open, they are called too, and work without it.
   const opened: { store: SqliteStore | null } = { store: null };
   const onCrash = (crash: Crash) => noteCrash(opened.store, crash, log);
   const schedules = storedSchedules(() => opened.store, log);
@@ -83,9 +84,9 @@ export async function openState(options: StateOptions, addresses: ServerAddresse
     ...{ config, addresses, countPeople, log, given },
     ...{ schedules, previewOf, shareOf, onCrash, renamedTo },
   });
-  // `choosing` is awaited only after the data folder has been examined, so that a fault of the data folder is reported
-  // first. If such a fault makes this function throw, it first waits for `choosing`, and only then releases the lock of
-  // the data folder.
+  // `choosing`, the choice of the back ends, is awaited only after the data folder has been examined, so that a fault
+  // of the data folder is reported first. If such a fault makes this function throw, it first waits for `choosing`, and
+  // only then releases the lock of the data folder.
   const settled = choosing.then(noop, noop);
   await using _chosen = { [Symbol.asyncDispose]: () => settled };
   await finishRenaming(config, log);

@@ -245,7 +245,7 @@ function openLine({ config, log }: ServerOptions, state: ServerState, addresses:
   return { line, previews, packServices };
 }
 
-/** The error of a refused push, with commands in its hint as the person types them. */
+/** Returns the error of a refused push. In its hint, commands are written as the person has to type them. */
 function withTypedHint(error: unknown, typed: (hint: string) => string): unknown {
   if (!(error instanceof DeployError)) return error;
   return new DeployError(error.code, error.message, typed(error.hint), { cause: error });
@@ -254,7 +254,7 @@ function withTypedHint(error: unknown, typed: (hint: string) => string): unknown
 /** How long the user directory may take to say whether it has a tool. */
 const DIRECTORY_MS = 10_000;
 
-/** Says if tools are not isolated, and why. */
+/** Warns the person at the terminal if tools are not isolated, and says why. */
 function tellTrust(tell: ServerOptions['tell'], { whyTrusted, isolation }: BackEnds): void {
   if (whyTrusted !== null)
     tell(

@@ -117,7 +117,7 @@ export interface FailedStep {
   readonly code: number | null;
   readonly signal: string | null;
   readonly isOutOfMemory: boolean;
-  /** As in `Exit`. */
+  /** True if the server ended the step because it had too many locks of files or unread netlink messages. */
   readonly isOverKernelLimits?: boolean;
   /** The last lines that the step printed, with secrets masked. The newest is the last. */
   readonly lastLines: readonly string[];
@@ -130,7 +130,7 @@ const START_OF_PROCESS = /fork|spawn|pthread_create|BlockingIOError/;
 const NO_RESOURCE = ['Resource temporarily unavailable', 'EAGAIN'];
 const LOOK_ABOVE = 'Look for the first error in the lines above, correct it, commit and push again.';
 const CORRECT_IT = 'Correct this, commit and push again.';
-/** The hint if the buildpack itself printed why it failed, in a sentence that already says to ask the operator. */
+/** The hint if the buildpack printed a sentence about its failure that already says to ask the operator. */
 const THEN_PUSH = 'Then push again.';
 const TOO_LARGE = /File size limit exceeded|File too large|\bEFBIG\b/;
 const NO_SPACE = /No space left on device|Disk quota exceeded/;
@@ -185,8 +185,8 @@ export function stepFailed(step: FailedStep, limits: StepLimits): DeployError {
 }
 
 /**
- * The hint for a failed step. If the last line is a buildpack's own sentence about its failure, `failureHint` looks for
- * known causes in this sentence alone, because the lines above it, such as those of a failed download, could give
+ * The hint for a failed step. If the last line is a sentence in which the buildpack itself says why it failed, known
+ * causes are looked for in this sentence alone. The lines above it, such as those of a failed download, could give
  * contrary advice. Only a missing library is looked for in all lines.
  */
 function hintOf({ lastLines }: FailedStep, text: string, reason: string | null): string {

@@ -55,7 +55,8 @@ export class BuildLimits implements AsyncDisposable {
   #outputBytes = 0;
   #use: DiskUse = { bytes: 0, entries: 0 };
   /**
-   * True if the disk of the server was nearly full when it was last measured, but this build did not seem to fill it.
+   * True if the last measurement found that the disk of the server was nearly full, but this build did not seem to fill
+   * it.
    */
   #isPuzzled = false;
 
@@ -116,7 +117,8 @@ export class BuildLimits implements AsyncDisposable {
     const [bytes, entries] = [uses.bytes?.get(folder), uses.entries?.get(folder)];
     const isMissed = bytes === undefined || entries === undefined;
     if (this.#misses.add(isMissed)) this.#limit.abort(movedTooMuch());
-    // A build can hold the lock of a folder for minutes, so that nobody sees how it fills the disk.
+    // While a build holds the lock of one of its folders, the server cannot measure that folder. If the disk becomes
+    // nearly full meanwhile, the build may be filling it, so abort the build.
     if (isMissed && low.signal.aborted) this.#limit.abort(filledTheDisk());
     if (isMissed) return;
     void this.#hidden.look([folder], cause);
@@ -170,8 +172,9 @@ export class BuildLimits implements AsyncDisposable {
   }
 
   async #watchDisk(): Promise<void> {
-    // To measure the build, the server looks at each of its files. Unless the disk fills up, this takes at most a tenth
-    // of the time.
+    // To measure the build, the server looks at each of its files. Pause nine times as long as the last measurement
+    // took, and at least 2 s, so that measuring takes at most a tenth of the time. If the disk fills up, the pauses are
+    // shorter.
     const pace = new DiskPace({ room: this.#room, pauseMs: () => 2000, rest: 9 });
     let tookMs = 0;
     while (!this.#ended.signal.aborted && !this.signal.aborted) {

@@ -55,8 +55,8 @@ export interface AdoptRequest extends Pick<BuildRequest, 'id' | 'tool' | 'toolNu
 /** What is known about a commit before its build. */
 export interface Inspection {
   /**
-   * The processes that the files of the source name. A build can add others, such as the `web` of a Python tool without
-   * a Procfile.
+   * The processes that files of the source ask for, such as the Procfile. A build can add others, such as the `web` of
+   * a Python tool without a Procfile.
    */
   readonly processes: readonly Process[];
   readonly service: ServiceSettings;

@@ -45,7 +45,8 @@ const CONFLICT =
 /** What uv prints if the tool itself asks for two versions of a package. */
 const TWO_VERSIONS = /Because you require (\S{1,100})==\S{1,100} and \1==/;
 /**
- * What webpack 4 and older, and tools on them, print on Node 17 and newer, whose OpenSSL lacks an old hash function.
+ * What webpack 4 and older, and programs that use it, print on Node 17 and newer, whose OpenSSL lacks an old hash
+ * function.
  */
 const OLD_WEBPACK = /\bERR_OSSL_EVP_UNSUPPORTED\b|digital envelope routines::unsupported/;
 const OTHER_CONTENT =
@@ -96,7 +97,7 @@ const REQUIREMENTS: readonly (readonly [error: RegExp, hint: string])[] = [
 ];
 /** What the compiler of Java prints if the tool asks for a version of the language that this JDK no longer compiles. */
 const OLD_JAVA = /(?:Source|Target) option \S+ is no longer supported\. Use (\d+) or later/;
-/** What MkDocs prints if no package has a plugin. */
+/** Matches MkDocs' error about a plugin of mkdocs.yml that no installed package has, and captures the plugin's name. */
 const NO_PLUGIN = /The "([\w./-]{1,60})" plugin is not installed/;
 const HEADER = /fatal error: (\S+\.h(?:pp)?): No such file/;
 

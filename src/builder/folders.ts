@@ -93,8 +93,8 @@ export async function takeFiles(folders: readonly string[]): Promise<void> {
   const { uid, gid } = serverUser();
   const take = ['chown', '-h', `${uid}:${gid}`, '--', '{}', '+'];
   const files = [...folders, '-type', 'f', '!', '-uid', `${uid}`, ...open];
-  // Ignore errors: a path may be too long for chown. The tool's user still owns such a file, so the next build gets a
-  // copy of the layer instead of hard links.
+  // Ignore errors, because a path may be too long for chown. Such a file still belongs to the tool's user. The next
+  // build then gets a copy of the layer instead of hard links to its files.
   await run('find', [...files, '-exec', ...take]).catch(() => {});
 }
 
@@ -166,7 +166,8 @@ export async function sweepFolder(folder: string): Promise<void> {
   const special = ['-type', 'b', '-o', '-type', 'c', '-o', '-type', 'p', '-o', '-type', 's'];
   // chmod runs before find, because find does not see the entries of an unreadable folder.
   await run('chmod', ['-R', 'u+rwX,u-s,g-s,o-w,g-w', '--', folder]);
-  // find deletes by itself, so it also reaches files whose path is longer than PATH_MAX.
+  // Let find itself delete the devices, pipes and sockets (`special`), because it also reaches paths that are longer
+  // than PATH_MAX.
   await run('find', [folder, '(', ...special, ')', '-delete']);
 }
 
@@ -179,7 +180,8 @@ export async function protectFiles(folder: string): Promise<void> {
   try {
     await run('find', [folder, '-type', 'f', '-exec', 'chmod', 'a-w', '--', '{}', '+']);
   } catch {
-    // Not `-execdir`, which starts a chmod in each folder: a tool could make 100,000 folders.
+    // chmod also reaches files whose paths are too long for `-exec`. So would find's `-execdir`, but it starts a chmod
+    // in each folder, and a tool could make 100,000 folders.
     await run('chmod', ['-R', 'a-w', '--', folder]);
     await run('find', [folder, '-type', 'd', '-exec', 'chmod', 'u+w', '--', '{}', '+']).catch(() => {});
   }

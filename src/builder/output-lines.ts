@@ -62,8 +62,8 @@ export class OutputLines {
 }
 
 /**
- * Returns at most 16 kB from the beginning of the text, and leaves out at least its last quarter. The text may end
- * within a secret, and a part of a secret is not masked.
+ * Returns the beginning of the text: at most 16 kB, and at most three quarters of the text. The text may end within a
+ * secret, and the first part of a secret is not masked. The last quarter, which is left out, has this part.
  */
 function cut(text: string): string {
   const bytes = Buffer.from(text);

@@ -18,9 +18,9 @@ const options = ['--format', 'svg', '--theme', 'vscode', '--mode', 'dark', '--wi
 const { stdout: picture } = await execa('ansi2', options, { preferLocal: true, localDir: ROOT, input });
 const [opening, width, height] = /^<svg width="(\d+)" height="(\d+)"/.exec(picture) ?? [];
 if (opening === undefined) throw new Error('ansi2 draws in another way');
-// Adds a margin, a size that follows the width of the page, a title for screen readers, and a font for machines without
-// the fonts that the program ansi2 names. Viewers other than browsers need the spaces and the background in attributes
-// too.
+// The changes to the picture: a margin, a size that follows the width of the page, a title for screen readers, and a
+// font for machines without the fonts that the program ansi2 names. Viewers other than browsers also need `xml:space`
+// and the background as attributes.
 const box = [-MARGIN, -MARGIN, Number(width) + 2 * MARGIN, Number(height) + 2 * MARGIN];
 const adapted = picture
   .replace(

@@ -8,9 +8,12 @@ export interface BuildFolders {
   readonly artifact: string;
   readonly workspace: string;
   readonly layers: string;
-  /** The folder with the parts of the layers that the server itself reads. See `makeOutline`. */
+  /**
+   * The folder with what the server reads later about the layers. The server does not read `layers`, because running
+   * processes can hold the locks of the folders there. See `makeOutline`.
+   */
   readonly outline: string;
-  /** Files that only the build needs. Deleted when the build has ended. */
+  /** The folder for files that only the build needs. Deleted when the build has ended. */
   readonly scratch: string;
 }
 
@@ -62,7 +65,7 @@ export function foldersOf(artifact: string): BuildFolders {
 const names = Object.keys(targets) as PlaceName[];
 const writable: ReadonlySet<PlaceName> = new Set(['workspace', 'layers', 'tmp', 'home']);
 
-/** The path at which buildpacks look for the list of the packages that tools find at run time. */
+/** The path at which buildpacks look for the list of the Debian packages that the tool will find at run time. */
 const RUN_PACKAGES = '/cnb/run-image/dpkg-status';
 
 /**

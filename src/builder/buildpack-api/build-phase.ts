@@ -49,7 +49,10 @@ export async function buildAll(
   return { processes: mergeProcesses(processes), buildpacks };
 }
 
-/** As the CNB lifecycle does, writes no table for an entry without metadata. */
+/**
+ * The metadata of one entry of a build plan as TOML. Empty if there is no metadata, because the CNB lifecycle then
+ * writes no table either.
+ */
 function metadataTable(metadata: Readonly<Record<string, unknown>>): string {
   return Object.keys(metadata).length === 0 ? '' : `[entries.metadata]\n${tomlLines(metadata)}`;
 }

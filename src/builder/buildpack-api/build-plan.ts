@@ -14,7 +14,10 @@ export interface PlanSections {
 export interface Candidate {
   readonly id: string;
   readonly isOptional: boolean;
-  /** The sections at the top of the build plan, then those of each `[[or]]` in the order of the file. At least one. */
+  /**
+   * What the buildpack's build plan provides and requires: the sections at its top, then those of each `[[or]]` in the
+   * order of the file. At least one.
+   */
   readonly alternatives: readonly PlanSections[];
 }
 
@@ -26,12 +29,15 @@ export interface PlanEntry {
 }
 
 export interface ResolvedPlan {
-  /** The ids of the buildpacks that take part, in order. */
+  /** The ids of the buildpacks that take part in the build, in the order in which they run. */
   readonly group: readonly string[];
   readonly entries: readonly PlanEntry[];
 }
 
-/** The alternative of one buildpack in the combination that is tried now. */
+/**
+ * One buildpack in the combination that is tried now, with the alternative of its build plan that this combination
+ * uses.
+ */
 interface Option {
   readonly id: string;
   readonly isOptional: boolean;
@@ -39,17 +45,19 @@ interface Option {
 }
 
 /**
- * At most this many combinations of the buildpacks' alternatives are tried, because the server can do nothing else
- * meanwhile.
+ * A build plan has alternatives. At most this many combinations of the alternatives of all buildpacks are tried,
+ * because the server can do nothing else meanwhile.
  */
 const MAX_TRIALS = 1000;
 /**
- * At most this many `provides` and `requires` are looked at in all trials together. Hostile buildpacks may have far
- * more.
+ * The most `provides` and `requires` of build plans that are read, over all combinations that are tried. The plans of
+ * hostile buildpacks may have far more.
  */
 const MAX_LOOKS = 100_000;
 
-/** How many trials and looks are left of `MAX_TRIALS` and `MAX_LOOKS`. */
+/**
+ * How many combinations may still be tried (`MAX_TRIALS`), and how many `provides` and `requires` read (`MAX_LOOKS`).
+ */
 interface Left {
   trials: number;
   looks: number;
@@ -101,9 +109,9 @@ interface Dependency {
   readonly name: string;
   readonly providers: Option[];
   readonly requires: Require[];
-  /** The options that require this dependency although no earlier option provides it. */
+  /** The buildpacks that require this dependency although neither they nor earlier buildpacks provide it. */
   readonly early: Option[];
-  /** The options that provide this dependency although neither they nor later options require it. */
+  /** The buildpacks that provide this dependency although neither they nor later buildpacks require it. */
   readonly unused: Option[];
 }
 

@@ -56,7 +56,7 @@ export async function detect(
   const asked: Asked = new Map();
   for (const group of store.order) {
     const more = group.map(({ buildpack }) => buildpack).filter(({ id }) => !asked.has(id));
-    // A buildpack with `clear-env` has another environment, so it needs another sandbox.
+    // Buildpacks with `clear-env` get fewer environment variables, so they need a sandbox of their own.
     for (const isCleared of [false, true]) {
       await askTogether(
         context,

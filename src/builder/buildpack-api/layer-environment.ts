@@ -28,14 +28,14 @@ const pathVariables: ReadonlySet<string> = new Set(folderVariables.build.map(([,
 const MAX_LENGTH = 6 * 1024 * 1024;
 
 /**
- * The suffixes of the files of an `env` folder. A suffix says how the file changes the variable of its
- * name. A file with `delim` has the text between two values.
+ * The suffixes of the files in an `env` folder, which say how a file changes a variable. For example, `PATH.prepend`
+ * has text to put before the value of PATH, and `PATH.delim` has the text between the two.
  */
 const ACTIONS: ReadonlySet<string> = new Set(['override', 'default', 'prepend', 'append', 'delim']);
 
 /**
- * Each file and each `env` folder counts as this many characters in addition to its text, because reading an empty file
- * takes time, too, and again at each start of a process.
+ * Each file and each `env` folder counts as this many more characters towards `MAX_LENGTH`, even if it is empty,
+ * because reading it takes time at each start of a process.
  */
 const FILE_LENGTH = 24 * 1024;
 
@@ -43,7 +43,9 @@ const FILE_LENGTH = 24 * 1024;
 export class EnvLength {
   #length = 0;
 
-  /** @throws DeployError `NOT_PASSABLE` if all calls together count more than `MAX_LENGTH`. */
+  /**
+   * Adds `more` characters to the count. @throws DeployError `NOT_PASSABLE` if the count is now more than `MAX_LENGTH`.
+   */
   add(more: number): void {
     this.#length += more;
     if (this.#length > MAX_LENGTH) throw tooLargeToPass();
@@ -121,7 +123,7 @@ export async function readEnvFolder(
 ): Promise<Map<string, string>> {
   const entries = await orTooLarge(listPlainFolder(root, parts));
   length.add((1 + entries.length) * FILE_LENGTH);
-  // `listPlainFolder` finds no files behind links, so the parts of this path need not be checked again.
+  // None of `parts` is a symbolic link if there are entries: `listPlainFolder` lists nothing behind a link.
   const folder = join(root, ...parts);
   const texts = new Map<string, string>();
   for (const { name, isFile } of entries) {

@@ -256,8 +256,8 @@ export class KubernetesBuilder implements Builder {
     const { config, cluster } = this.#options;
     const { tool, id, commit } = request;
     const { progress, guard, folder, isInspection } = place;
-    // The checks run while git writes files. Even if a check fails, wait for git, because the folder is deleted when
-    // this method ends.
+    // The registry and the build namespace are checked while git writes the source into `folder`. Even if a check
+    // fails, wait for git, because the caller deletes `folder` when this method ends.
     const [preparing, ...asking] = await Promise.allSettled([
       this.#prepareSource(request, folder, progress, guard.signal),
       this.#images.registry(tool).assertUsable(guard.signal),
@@ -360,7 +360,8 @@ export class KubernetesBuilder implements Builder {
   }
 
   /**
-   * Asks the cluster. After a failure for one tool, throws the same error for all tools during the next minute.
+   * Runs requests to the cluster for one tool. If they fail, throws the same error for every tool during the next
+   * minute, without asking the cluster.
    */
   async #ifClusterAnswers<Result>(ask: (signal: AbortSignal) => Promise<Result>): Promise<Result> {
     if (this.#away !== null && performance.now() < this.#away.untilMs) throw this.#away.error;
@@ -373,8 +374,8 @@ export class KubernetesBuilder implements Builder {
   }
 
   /**
-   * Deletes something in the registry. If the registry refuses or does not answer, only logs the error, because what is
-   * left in the registry only takes space.
+   * Runs `action`, which deletes something in the registry. If the registry refuses or does not answer, only logs the
+   * error, because what is left in the registry only takes space.
    */
   async #ifRegistryAnswers(tool: ToolName, what: string, action: () => Promise<void>): Promise<void> {
     try {

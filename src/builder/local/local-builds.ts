@@ -100,12 +100,12 @@ export class LocalBuilds {
     const isOther =
       newest !== null &&
       (!isBuiltFor(newest, sandbox.mode) || nameOfStack(stackOf(newest)) !== (stack?.name ?? null));
-    // An artifact of an earlier version of this server may have no outline.
     const previous = isOther || newest === null ? null : foldersOf(newest);
     const folders = foldersOf(this.#artifacts.folder(tool, request.id));
     const layerPlaces: LayerPlaces = {
       layers: folders.layers,
       cache: this.#artifacts.cache(tool),
+      // An artifact that an earlier version of this server built may have no outline. No layers of it are used then.
       previous: previous !== null && existsSync(previous.outline) ? previous : null,
     };
     if (!request.useCache || isOther) await removeTree(layerPlaces.cache);

@@ -41,8 +41,8 @@ function localPath(url: string | undefined): string | null {
 }
 
 /**
- * Copies a list, and those archives in its folder that the list names, unless they are copied already. Returns the
- * folder with the copies.
+ * Copies the operator's list of archives of Python, and those archives in the folder of the list that the list names.
+ * Does not copy a file again that is already copied. Returns the folder with the copies.
  */
 async function copyOf(list: string, data: string): Promise<string> {
   const folder = join(data, 'pythons');

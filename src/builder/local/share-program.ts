@@ -1,6 +1,6 @@
-// Shares the files of layers. The words are the path of the data folder, the number of the tool, and then for each
-// layer its folder and the folder of the same layer in an earlier artifact, or an empty word. SIGTERM ends the sharing.
-// See `shareLayers`.
+// Shares the files of layers. The arguments are the path of the data folder, the number of the tool, and then two for
+// each layer: its folder, and the folder of the same layer in an earlier artifact, or an empty word. SIGTERM ends the
+// sharing. See `shareLayers`.
 
 import { SharedFiles, sharingBudget } from './shared-files.ts';
 

@@ -21,11 +21,14 @@ const MAX_ENTRIES = 20_000;
 /** The server reads at most this many bytes of one build's layers. */
 const MAX_BYTES = 1024 ** 3;
 /**
- * A file of which more bytes than this are not on the disk has holes, or the file system compresses it. Such a file is
- * not shared, because a copy would not have the holes.
+ * If more bytes of a file than this are not on the disk, the file has holes, or the file system compresses it. Such a
+ * file is not shared, because a copy would not have the holes.
  */
 const MAX_HOLES = 4096;
-/** A file with a longer path is not shared, because the paths of all folders of a layer are held in memory. */
+/**
+ * A file with a longer path is not shared. Without this limit, the paths of a hostile layer's folders, which are kept
+ * in memory, could fill the memory.
+ */
 const MAX_PATH_BYTES = 1024;
 /**
  * The folder `shared` holds at most this many copies, because the server looks at each copy when it removes an
@@ -33,11 +36,13 @@ const MAX_PATH_BYTES = 1024;
  */
 const MAX_COPIES = 100_000;
 /**
- * The names of unfinished copies and links begin with this. No copy takes an hour, so an older unfinished copy was left
- * by a server that ended.
+ * The names of unfinished copies and links begin with this. To copy a file never takes an hour. So if an unfinished
+ * copy is older, the server that made it has ended.
  */
 const HALF = 'half-';
-/** Does what `SharedFiles.sweep` says. The arguments are the folder, and the ids of the server's user and group. */
+/**
+ * The script of `SharedFiles.sweep`. The arguments are the folder `shared`, and the ids of the server's user and group.
+ */
 const SWEEP = `find "$1" -maxdepth 1 -type f '(' -name '${HALF}*' -cmin +60 -o ! -name '${HALF}*' -links 1 ')' -delete
 find "$1" -maxdepth 1 -type f ! -name '${HALF}*' ! -uid "$2" -exec chown -h -- "$2:$3" '{}' +`;
 
@@ -83,8 +88,7 @@ export class SharedFiles {
    * @param options - `toolNumber`: the number of the tool to which new copies are counted. `earlier`: the folder of
    *   this layer in an earlier artifact, if `saysSame` is true for the two layers, otherwise null. A file that
    *   `looksEqual` to the file there becomes a link to that file, without being read. Symbolic links in the earlier
-   *   layer are not followed. `budget`: the work that sharing the layers of this
-   *   build may still do.
+   *   layer are not followed. `budget`: how much of the build's layers may still be shared.
    * @throws the reason of the signal. Copies that nothing links to may then be left: see `sweep`.
    */
   async share(layer: string, options: SharingOptions): Promise<void> {
@@ -112,7 +116,8 @@ export class SharedFiles {
         if (kept !== null) await this.#replaceByLink(path, kept);
       }
     };
-    // The caller removes the layer after a failure, so all work must have ended.
+    // If one of the workers fails, wait for the others too: the caller then deletes the layer, so nobody may still use
+    // it.
     const ended = await Promise.allSettled(Array.from({ length: AT_ONCE }, work));
     for (const one of ended) if (one.status === 'rejected') throw one.reason;
   }
@@ -120,8 +125,8 @@ export class SharedFiles {
   /**
    * Deletes the copies to which no artifact has a link any more, and unfinished copies that are older than an hour.
    * Makes the server the owner of all other copies, because earlier versions of the server made a tool the owner of
-   * some. Runs a program, because processes of tools can hold the locks of the copies. Does nothing if `shared` does
-   * not exist.
+   * some. A program does this, because a process of a tool can hold the lock of a copy, and the server must not wait
+   * for it. Does nothing if `shared` does not exist.
    *
    * @throws Error if the program cannot be started, or takes too long.
    */
@@ -172,7 +177,8 @@ export class SharedFiles {
    * link, or if the copy no longer exists.
    */
   async #replaceByLink(file: string, kept: string): Promise<void> {
-    // Beside the file: while link(2) waits for a lock of the copy, nobody can use the folder of the new link.
+    // Make the link beside the file, not in `shared`: while link(2) waits for a lock of the copy, nobody can use the
+    // folder in which it makes the link.
     const half = join(dirname(file), HALF + randomUUID());
     try {
       await link(kept, half);
@@ -194,9 +200,9 @@ export interface SharingOptions {
 }
 
 /**
- * The names of the copies in `shared`. A name has the hash of the content, the time, and `x` if the file is executable.
- * After `~` follows the number of the tool that was the first to share the file. Earlier versions of the server made
- * names without a number.
+ * The names of the copies in `shared`. A name has the hash of the content, the time when the file was last changed, and
+ * `x` if the file is executable. After `~` follows the number of the tool that was the first to share the file. Earlier
+ * versions of the server made names without a number.
  */
 class Copies {
   readonly #names = new Map<string, string>();

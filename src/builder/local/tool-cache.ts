@@ -12,13 +12,13 @@ import { isPlainFolder, listPlainFolder } from '../source/safe-files.ts';
 
 /** The folders from which a build restores layers, and to which it saves them. */
 export interface LayerPlaces {
-  /** The layers of the new artifact. */
+  /** The folder with the layers of the new artifact. */
   readonly layers: string;
-  /** The tool's cache: the layers that only builds need. */
+  /** The folder with the tool's cache: the layers that only builds need. */
   readonly cache: string;
   /**
-   * The tool's newest artifact. Null if the tool has no artifact, or if the build must not use it. Its processes may be
-   * running, so read only its outline: see `makeOutline`.
+   * The folders of the tool's newest artifact. Null if the tool has no artifact, or if the build must not use it.
+   * Running processes may hold the locks of its folders, so read only its outline: see `makeOutline`.
    */
   readonly previous: Pick<BuildFolders, 'layers' | 'outline'> | null;
 }
@@ -121,7 +121,7 @@ async function besides(layers: string, group: readonly string[]): Promise<string
   }
 }
 
-/** Gives these launch layers their content from the newest artifact. */
+/** Copies the content of these launch layers, which the buildpack left empty, from the newest artifact. */
 async function reuse({ layers, previous }: LayerPlaces, empty: readonly Layer[]): Promise<void> {
   const earlier: Layer[] = [];
   if (previous !== null)
@@ -135,7 +135,8 @@ async function reuse({ layers, previous }: LayerPlaces, empty: readonly Layer[])
     if (layer.isCache || before === undefined)
       throw brokenBuildpack(layer.buildpack, `its layer ${layer.name} is for launch and has no content`);
   }
-  // Delete what is at the targets: the build may have left a link there, and a copy would follow the link.
+  // First delete what is at the paths of the layers: the build may have left a link there, and the copy would follow
+  // it.
   await removeTrees(empty.map((layer) => layerFolder(layers, layer)));
   await copyFolders(previous?.layers ?? '', empty.map(pathOf), layers);
 }

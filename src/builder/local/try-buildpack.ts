@@ -92,8 +92,8 @@ export async function tryBuildpack(options: {
 }
 
 /**
- * Copies the server's buildpacks, and puts the tried one into each group of their order. If a buildpack of the server
- * has the same id, the tried one replaces it.
+ * Copies the server's buildpacks, and puts the buildpack that is tried into each group of their order. If a buildpack
+ * of the server has the same id, the tried buildpack replaces it.
  */
 async function addBuildpack(
   from: string,

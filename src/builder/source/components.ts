@@ -119,8 +119,9 @@ export function requestedProcesses(
 }
 
 /**
- * Returns the process that runs before the release as a test: the process whose type is the command, otherwise a shell
- * with the command. The shell gets the process type `test`, or `app-json-test` if the tool has a process type `test`.
+ * Returns the process that runs the test command before the release. If the command is a process type without a
+ * schedule, this is the process of that type. Otherwise it is a shell that runs the command, with the process type
+ * `test`, or `app-json-test` if the tool has a process type `test`.
  */
 function testOf(command: string, byType: ReadonlyMap<string, Process>): Process {
   const meant = byType.get(command);

@@ -1,8 +1,8 @@
 import { listPlainFolder } from './safe-files.ts';
 
 /**
- * The files that say what a tool is made of, by language. One of them at the top of the source is enough for the
- * language.
+ * For each language, the files by which builds recognise a tool in this language. A tool needs only one of them, at the
+ * top of its source.
  */
 const MANIFESTS: readonly (readonly string[])[] = [
   ['requirements.txt', 'pyproject.toml', 'Pipfile', 'setup.py', 'poetry.lock', 'uv.lock'],
@@ -206,8 +206,9 @@ function insteadOf(file: string, there: ReadonlySet<string>): string | null {
 }
 
 /**
- * Sentences about manifests in a folder at the top of the source, if the top has no manifest of their language. If the
- * top has no manifest and no program, the files in `ENTRIES` count too, except in a folder for the files of a web site.
+ * Warnings about a manifest of a language in a folder at the top of the source, if the top itself has no manifest of
+ * this language. If the top has no manifest at all and no program, the files in `ENTRIES` count as manifests too,
+ * except in a folder for the files of a web site.
  */
 async function inFolders(
   source: string,

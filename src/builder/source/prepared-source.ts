@@ -122,8 +122,8 @@ export async function prepareSource(
 }
 
 /**
- * Checks that no pattern has removed files of the buildpacks that project.toml names. @throws DeployError
- * `BUILD_SLUGIGNORE` if one has.
+ * Checks that no pattern of .slugignore or project.toml has removed files of the buildpacks that project.toml names.
+ * @throws DeployError `BUILD_SLUGIGNORE` if one has.
  */
 async function assertNotLeftOut(folder: string, own: OwnBuildpacks): Promise<void> {
   const left = await readOwnBuildpacks(folder).then(ownIds, (error: unknown) => {

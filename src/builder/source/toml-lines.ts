@@ -14,10 +14,12 @@ export function tomlLines(table: Readonly<Record<string, unknown>>): string {
 }
 
 function inline(value: unknown): string {
-  // Without spaces, because the next build refuses a text that is longer than the largest text that can be parsed.
+  // Write no spaces between the items. Otherwise the text could become longer than the largest text that can be parsed,
+  // and the next build would refuse it.
   if (Array.isArray(value)) return `[${value.map(inline).join()}]`;
-  // A string of JSON is one of TOML, too, unless it has the control character DEL. For most values, this is faster.
   if (typeof value === 'boolean' || Number.isSafeInteger(value)) return String(value);
+  // Write a JSON string, because this is faster than `stringify`. A JSON string is also a TOML string, unless it has
+  // the control character DEL.
   if (typeof value === 'string' && !value.includes('\x7f')) return JSON.stringify(value);
   if (typeof value !== 'object' || value === null || value instanceof TomlDate)
     return stringify({ value }).slice('value = '.length).trimEnd();

@@ -37,11 +37,12 @@ const layersLabel = z.object({
 });
 
 /**
- * How many buildpacks `readLabels` returns at most, and how many characters of each, because a build can write any
- * labels.
+ * How many buildpacks `readLabels` returns at most, because a build can write any labels, with a list of any length.
  */
 const MAX_BUILDPACKS = 50;
-/** The most characters of a label. Those of real builds have a few kB. To read more would keep the server busy. */
+/**
+ * The most characters of a label. The labels of real builds have a few kB. To read more would keep the server busy.
+ */
 const MAX_LABEL_CHARACTERS = 1024 * 1024;
 const MAX_BUILDPACK_CHARACTERS = 200;
 
@@ -73,8 +74,8 @@ export function readLabels(labels: Readonly<Record<string, string>>): ExportedIm
   );
   const buildpacks = (build.buildpacks ?? []).slice(0, MAX_BUILDPACKS).map(({ id, version }) => {
     const own = layers.buildpacks?.find(({ key }) => key === id)?.layers ?? {};
-    // Sort the layers by name, so that builds in a cluster report the same version as builds on the machine of the
-    // server.
+    // The first layer with a version counts. Sort the layers by name, as builds on the server's machine do, so that
+    // both kinds of builds report the same version of a runtime.
     const brought = Object.keys(own)
       .sort()
       .filter((name) => own[name]?.launch)

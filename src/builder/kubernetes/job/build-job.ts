@@ -34,7 +34,7 @@ export interface BuildJob {
   readonly annotations: Readonly<Record<string, string>>;
   /** The reference to the builder image, by its digest if the digest is known. */
   readonly builderImage: string;
-  /** The build user of the builder image. */
+  /** The user of the builder image under which the build runs. */
   readonly user: { readonly uid: number; readonly gid: number };
   /** The run image: the base of the image to make. Empty = the run image that the builder image names. */
   readonly runImage: string;

@@ -102,7 +102,8 @@ export class BuildPod implements AsyncDisposable {
         ),
       );
     }
-    // Until the list of pods arrives, a pod may exist. Its fault would say more than the Job, so wait for the list.
+    // Before the first list of pods arrives, a pod may exist that this server does not know. The fault of the pod would
+    // say more than the fault of the Job, so report none until the list is there.
     if (!isListed) return null;
     const refused = this.#events.findLast(({ reason }) => reason === 'FailedCreate');
     if (refused !== undefined) return creationFault(refused.message ?? '');

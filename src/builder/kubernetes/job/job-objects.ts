@@ -108,8 +108,8 @@ export async function jobsOf(
 }
 
 /**
- * The text of project-metadata.toml, which becomes a label of the image. So the image of each build has its own digest,
- * and can be deleted without the images of other builds.
+ * The text of project-metadata.toml, which becomes a label of the image. The text has the id of the build. So each
+ * build makes an image with its own digest, which can be deleted without the images of other builds.
  */
 function projectMetadata({ id, commit }: BuildSecrets['request']): string {
   return stringify({ source: { type: 'git', version: { commit }, metadata: { build: id } } });

@@ -11,7 +11,7 @@ import { buildNamespaceUnusable, noRoomForBuilds } from '../output/job-failures.
 /** How a build waits for room in the quota of its namespace. */
 export interface Room {
   readonly namespace: string;
-  /** The build fails if it has used this many milliseconds of `build_time` and there is still no room. */
+  /** If the quota still has no room when the build has used this many milliseconds of `build_time`, the build fails. */
   readonly waitMs: number;
   /** Returns how many milliseconds of `build_time` the build has used. */
   readonly spentMs: () => number;

@@ -67,13 +67,13 @@ export class BuildNarrator {
     if (phase === 'export') this.#progress.step('Storing the image');
   }
 
-  /** Reads a line of the output of a phase. @param text - The line, with secrets masked. */
+  /** Call this with each line that a phase prints, in order. @param text - The line, with secrets masked. */
   line(phase: Phase, text: string): void {
     if (phase === 'build') this.#readBuild(text);
     this.#lastLines.add(text);
   }
 
-  /** Reports the end of a phase. @throws DeployError if the phase failed. */
+  /** Call this after the last line of a phase. @throws DeployError that says why the phase failed, if it failed. */
   ended(phase: Phase, end: ContainerEnd): void {
     const isWell = end.exitCode === 0;
     if (phase !== 'build') {
@@ -94,8 +94,8 @@ export class BuildNarrator {
   }
 
   /**
-   * The output of the builder follows the output of the detector. If the node has dropped the beginning of the log,
-   * this method takes the rest for output of the builder.
+   * Passes a line of the phase `build` to the reader of its program: first the detector prints, then the builder. If
+   * the node has dropped the beginning of the log, all lines that are left count as the builder's.
    */
   #readBuild(text: string): void {
     const isCut = this.#program === null && !this.#isInspection && text !== BEGINNING_OF_DETECTOR;

@@ -34,11 +34,14 @@ export class BuildOutput {
   #buildpack: string | null = null;
   #isOutput = false;
   #error = '';
-  /** Lines that look like the lifecycle's last lines. They are held back until another line or the end follows. */
+  /**
+   * Lines that look like the lifecycle's last lines. They are kept here until another line or the end of the output
+   * follows.
+   */
   readonly #held: string[] = [];
   /**
-   * The lines so far, until the beginning of the container's log is recognised. Null afterwards. The beginning of a
-   * long log can be missing, because the node drops the oldest lines if nobody reads them in time.
+   * All lines so far, while it is unknown whether the container's log is complete. Null once this is known. The
+   * beginning of a long log can be missing, because the node drops the oldest lines if nobody reads them in time.
    */
   #before: string[] | null = [];
 
@@ -48,7 +51,7 @@ export class BuildOutput {
     this.#entered = entered;
   }
 
-  /** Reads the next line of the output. @param text - The line, with secrets masked. */
+  /** Call this with each line that the builder prints, in order. @param text - The line, with secrets masked. */
   read(text: string): void {
     const next = this.#isOutput ? null : BUILDPACK.exec(text);
     if (next !== null) {
@@ -69,7 +72,7 @@ export class BuildOutput {
     const last = LAST.exec(text)?.[1] ?? null;
     if (last !== null) this.#error = last;
     // A buildpack may print lines that look like the lifecycle's last lines. They are the lifecycle's own only if no
-    // other line follows, so hold them back.
+    // other line follows. So keep them, and print them only when another line follows.
     if (last !== null || TIMER.test(text)) {
       if (this.#held.length < MAX_HELD) this.#held.push(text);
       return;
@@ -80,8 +83,8 @@ export class BuildOutput {
   }
 
   /**
-   * Must be called after the last line. If the beginning of the container's log is missing, passes on the lines that
-   * were held back, as output of a buildpack.
+   * Must be called after the last line. If no line has shown that the container's log is complete, warns that its
+   * beginning may be missing, and prints the lines so far as output of a buildpack.
    */
   end(): void {
     if (this.#before === null) return;

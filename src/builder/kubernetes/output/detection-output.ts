@@ -36,7 +36,7 @@ export class DetectionOutput {
     return this.#isResults;
   }
 
-  /** Reads the next line of the output. @param text - The line, with secrets masked. */
+  /** Call this with each line that the detector prints, in order. @param text - The line, with secrets masked. */
   read(text: string): void {
     const output = OUTPUT.exec(text);
     if (output !== null) {
@@ -57,20 +57,22 @@ export class DetectionOutput {
     if (this.#isResults) this.#readResult(text);
   }
 
-  /** Reports what the chosen buildpacks detected. */
+  /** Prints what the chosen buildpacks detected. */
   sayFound(progress: Progress, source: Pick<DetectedSource, 'webLine'>): void {
     sayDetected(progress, this.#group, { ends: this.#told, source });
   }
 
-  /** Reports that no group of buildpacks fits. @throws DeployError: see `failDetection`. */
+  /**
+   * Prints the output of all detections, because no group of buildpacks fits. @throws DeployError: see `failDetection`.
+   */
   failFound(progress: Progress, facts: Parameters<typeof failDetection>[2]): never {
     failDetection(progress, this.#told, facts);
   }
 
   /**
-   * Returns the list to which the lines of this buildpack's detection are added. The lifecycle prints the output again
-   * for each group that has the buildpack, so each output gets a new list. Only the lines of an error (`isMore`) go to
-   * the list of the output before.
+   * Returns the list to which the next lines of this buildpack's detection are added. The lifecycle prints the output
+   * of a detection once for each group that has the buildpack, so each time begins a new list. But the text of an error
+   * (`isMore`) is added to the buildpack's last list.
    */
   #outputOf(id: string, isMore: boolean): string[] {
     const known = this.#told.get(id);

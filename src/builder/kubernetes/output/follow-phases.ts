@@ -27,7 +27,9 @@ export interface PhasesOptions {
    * A build may wait for room in its namespace's quota only until it has used this many milliseconds of `build_time`.
    */
   readonly roomMs: number;
-  /** Called once in a phase that must wait for the end of a fault, with the words of the fault. */
+  /**
+   * Called once for a phase whose container cannot start yet because of a fault. The argument says what the fault is.
+   */
   readonly waiting: (words: string) => void;
   /** Called with each line of each phase, in order. Secrets are masked. */
   readonly line: (phase: Phase, text: string) => void;
@@ -94,7 +96,8 @@ async function follow(phase: Phase, options: PhasesOptions): Promise<ContainerEn
   guard.signal.throwIfAborted();
   const end = pod.endOf(phase);
   const whole = pod.fault;
-  // If a node evicts the pod, the container ends, too. The pod's fault tells more than the container's exit status.
+  // If the node has evicted the whole pod, throw the fault of the pod. It says more than the exit status of the
+  // container, which the eviction has ended too.
   if (whole !== null && whole.container === null) throw podFailed(whole, PHASE_WORDS[phase], options.limits);
   if (end === null || (end.exitCode !== 0 && pod.isTerminating)) throw buildGone(PHASE_WORDS[phase]);
   return end;

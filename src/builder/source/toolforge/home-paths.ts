@@ -109,9 +109,9 @@ async function inRepository(
     const found = await endInSource(parts);
     if (found !== null) text = text.replace(path, () => found);
   }
-  // On Toolforge, these commands start in the home folder, so the first folder of a relative path may be the
-  // maintainer's clone. Here they start in the repository. If the repository has only the rest of the path, that folder
-  // is removed from the path.
+  // On Toolforge, commands of jobs with a ready-made image start in the home folder, so the first folder of a relative
+  // path may be the maintainer's clone of the repository. Here they start in the repository. If the repository has only
+  // the end of the path, the folders before it are removed from the path.
   for (const [path] of startsInHome ? text.matchAll(relativePath) : []) {
     if (looks.left <= 0) break;
     const parts = path.replace(/^\.\//, '').split('/');

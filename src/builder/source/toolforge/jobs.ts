@@ -5,7 +5,8 @@ import type { ComponentEntry } from './component-entries.ts';
 /** The image that Toolforge builds from a tool's source, as jobs name it, with or without a registry and a tag. */
 const builtImage = /^(?:[\w.:-]+\/)?(tool-[a-z0-9._-]+)\/([a-z0-9._-]+)(?:[:@].*)?$/;
 /**
- * A ready-made image of a language. The buildpack of the language takes part (`jobs_in` in buildpacks/shared/text.sh).
+ * Matches a ready-made image of a language. If a job names one, the buildpack of the language takes part in the build
+ * (`jobs_in` in buildpacks/shared/text.sh).
  */
 const isOfLanguage = /^(?:tf-)?(?:python|php|node)\d/;
 /** Keys of toolforge.yaml that have another name in a file of jobs. In all other keys, only `_` becomes `-`. */

@@ -34,7 +34,8 @@ export function parseYaml(text: string): ParsedYaml {
   const lineCounter = new LineCounter();
   const document = parseDocument(text, {
     version: '1.1',
-    // Keys that are lists or mappings would become texts, which takes the parser minutes for some files of 500 bytes.
+    // Refuse keys that are lists or mappings. The parser would turn them into texts, which takes minutes for some files
+    // of 500 bytes.
     stringKeys: true,
     lineCounter,
     prettyErrors: false,
@@ -74,7 +75,8 @@ export function parseYaml(text: string): ParsedYaml {
   if (expandedSize(document) > MAX_EXPANDED)
     return { why: 'cannot be read, because it uses too many YAML aliases (*name)' };
   try {
-    // The library's own limit does not count empty lists, and for some files it needs hours to count the rest.
+    // Switch off the library's own limit for aliases. It does not count empty lists, and for some files it needs hours
+    // to count the rest. `expandedSize` has already checked the size.
     return { value: document.toJS({ maxAliasCount: -1 }) ?? {}, lines };
   } catch (error) {
     // The library throws an Error for an alias without an anchor, and for `<<` with something else than mappings.
