@@ -23,7 +23,7 @@ export interface CommitFacts {
   readonly hasEnvFile: boolean;
 }
 
-/** At most this many characters of the commit id and the subject are looked at. */
+/** The server reads at most this many characters of the commit id and the subject that git prints. */
 const MAX_SUBJECT = 2000;
 const LICENCE = /^(licen[cs]e|copying|unlicen[cs]e)([-._].*)?$/i;
 
@@ -65,10 +65,12 @@ export async function inspectCommit(
 async function subjectOf(repositories: Repositories, tool: ToolName, id: CommitId): Promise<string | null> {
   const packed = await packedSubject(repositories, tool, id);
   if (packed !== null) return packed;
-  // `git show` would walk the whole tree of a root commit. For a tag object, `git log` prints the id of the tagged
-  // commit; for a tree or a blob, it prints nothing. git cuts the subject, because it may be as large as a push.
+  // Use `git log`, because `git show` would walk the whole tree of a root commit. For a tag object, `git log` prints
+  // the id of the tagged commit; for a tree or a blob, it prints nothing. git cuts the subject, which may be as large
+  // as a push.
   const text = await repositories.git(tool, ['log', '--max-count=1', '--format=%H%n%<(400,trunc)%s', id]);
-  // git does not count characters without a width, so the subject may still have a hundred megabytes. So cut it here.
+  // Cut the subject again. git does not count characters without a width, so the subject may still have a hundred
+  // megabytes.
   const [commit, subject = ''] = text.slice(0, MAX_SUBJECT).split('\n');
   return commit === id ? subject.trimEnd() : null;
 }
@@ -152,7 +154,8 @@ class TreeCount {
     const entries = (this.#rest + chunk.toString('latin1')).split('\0');
     this.#rest = entries.pop() ?? '';
     for (const entry of entries) this.#add(entry);
-    // git accepts names of a hundred megabytes. To collect such a name would block the server for minutes.
+    // Refuse the commit if an entry is too long. git accepts names of a hundred megabytes, and to collect such a name
+    // would block the server for minutes.
     if (this.#rest.length > MAX_ENTRY) this.#tooLong ??= this.#rest.slice(this.#rest.indexOf('\t') + 1);
   }
 

@@ -30,13 +30,14 @@ const MAX_UNPACKING = { ofPerson: 4, ofToken: 2 };
 /** How many tags a tool may have. Each push reads the names of all refs, which blocks this process. */
 const MAX_TAGS = 10_000;
 /**
- * How many tags of atomic pushes to a tool may wait for deployments when another push begins. Without this limit, a
- * person could add any number of tags by pushes that join a deployment.
+ * A tool may have this many tags of atomic pushes that wait for deployments. At this number, atomic pushes with more
+ * tags are refused. Otherwise, a person could add any number of tags by pushing a commit again and again while its
+ * deployment runs.
  */
 const MAX_PARKED = 2000;
 /**
  * At this number of packs, git merges the packs of a repository when no push is running. Each push that brings objects
- * makes a pack, and each git opens all packs.
+ * makes a pack, and each git process opens all packs.
  */
 const MANY_PACKS = 100;
 /**
@@ -186,7 +187,8 @@ export class GitPackServices implements PackServices {
       hints: toolHints,
       lostRight: () => (watch.lost.aborted ? watch.lost.reason.message : null),
       mayUnpack: (received, signal) => {
-        // When git has received the pack, it only waits for the deployment.
+        // Once git has received the pack, it only waits for the deployment. So it no longer counts as a busy program of
+        // the person.
         void received.then(priority.leave);
         return this.#mayUnpack(principal, received, signal);
       },
@@ -333,7 +335,10 @@ export class GitPackServices implements PackServices {
       .finally(() => this.#merging.delete(tool));
   }
 
-  /** Forgets the size and the damage of the repository of this name. Call this after a rename from or to the name. */
+  /**
+   * Forgets the size of the repository of this name, and whether its refs may be damaged. Call this after a rename from
+   * or to the name.
+   */
   forgetName(tool: ToolName): void {
     this.#room.forget(tool);
     this.#suspects.delete(tool);

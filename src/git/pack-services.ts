@@ -36,7 +36,7 @@ export interface PushSession {
   readonly whyClosed: string | null;
   /**
    * Returns the text about this push that SSH writes to standard error after git has ended. Null if there is no such
-   * text. Callers must wait until `outgoing` has ended.
+   * text. Call this only after the stream `outgoing` has ended.
    */
   readonly notice: () => string | null;
   /**
@@ -48,7 +48,7 @@ export interface PushSession {
    * Ends the push, so that work that waits for the repository may begin. The caller calls this when git has ended, also
    * after a failure.
    *
-   * @param wasKilled - True if a signal ended git, because git may then have left locks.
+   * @param wasKilled - True if a signal ended git, because git may then have left lock files.
    */
   close(wasKilled?: boolean): void;
 }
@@ -58,8 +58,8 @@ export interface FetchSession {
   readonly folder: string;
   readonly environment: Readonly<Record<string, string>>;
   /**
-   * Fires with a DeployError if the reader may no longer read the tool. The caller then ends git. Null without a
-   * reader.
+   * Fires with a DeployError if the person who clones or fetches may no longer read the tool. The caller then ends git.
+   * Null if `upload` got null as the reader.
    */
   readonly lost: AbortSignal | null;
   /** Gives back the place of this clone or fetch. The caller calls this when git has ended, also after a failure. */

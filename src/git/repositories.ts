@@ -33,7 +33,7 @@ export class Repositories {
   readonly #marks: Readonly<Record<string, string>>;
   readonly #shared: { readonly name: ToolName; readonly tool: ToolName } | null;
   readonly #changes = new PerToolQueue();
-  /** Makes the work on a repository wait for the pushes and the copies that use the repository. */
+  /** Lets work on a repository, such as merging packs, wait for the pushes and the copies that use the repository. */
   readonly turns = new RepositoryTurns();
 
   /**
@@ -192,7 +192,10 @@ export class Repositories {
     return (await child).stdout;
   }
 
-  /** Variables that limit the memory and the processor time of a git process, for `environment`. */
+  /**
+   * Environment variables that limit the memory and the processor time of a git process. Callers pass them to
+   * `environment`.
+   */
   get limits(): Readonly<Record<string, string>> {
     return { PATH: `${LIMITED_GIT}:${this.#path}` };
   }

@@ -36,7 +36,7 @@ export async function cleanUpRepositories(
     if (!mayBeDamaged(tool)) return [];
     const torn = await setTornAside(repositories, tool, setAside);
     if (!(await isHollow(repositories, tool))) return torn;
-    // Move the whole repository: the next push creates a new one.
+    // Move the whole repository, because it has lost objects. The next push creates a new one.
     return [...torn, { tool, file: null, at: await setAside.move(folder) }];
   });
   return damaged.flat();

@@ -30,7 +30,10 @@ export interface RepositoryRoomOptions {
   readonly log: Log;
 }
 
-/** How many bytes the running pushes to a tool have brought. Made by the first push, deleted when the last push ends. */
+/**
+ * How many bytes the running pushes to a tool have brought. The first push makes this object, and the end of the last
+ * push deletes it.
+ */
 interface Arriving {
   /** The size of the repository when the first of these pushes began, in bytes. */
   readonly before: number;
@@ -48,8 +51,8 @@ export class RepositoryRoom {
   readonly #options: RepositoryRoomOptions;
   readonly #sizes = new Map<ToolName, RepositorySize>();
   /**
-   * The measurements that wait or run. The end of a push makes a measurement of its tool outdated if the measurement
-   * has begun.
+   * For each tool, the measurement of its repository that waits or runs. If a push ends after the measurement has
+   * begun, the measurement is outdated.
    */
   readonly #weighing = new Map<ToolName, Weighing>();
   /** For each repository that was measured a moment ago: the time until it may be measured again. */

@@ -47,8 +47,8 @@ export class RepositoryTurns {
   }
 
   /**
-   * Runs a copy of a commit into the tool's repository, as soon as no work of `whileIdle` is using the repository. No
-   * such work begins until the copy has ended: git-prune(1) would delete the pack that git is writing.
+   * Calls `copy`, which copies a commit into the tool's repository, as soon as no work of `whileIdle` is using the
+   * repository. No such work begins until the copy has ended: git-prune(1) would delete the pack that git is writing.
    *
    * @throws the signal's reason, if the signal fires before the copy has begun.
    */
@@ -67,7 +67,7 @@ export class RepositoryTurns {
     }
   }
 
-  /** Gives back a place in `places`. @returns true if it was the last one of the tool there. */
+  /** Gives back a place of the tool in `places`. @returns true if the tool has no other place in `places`. */
   #leave(tool: ToolName, places: Map<ToolName, number>): boolean {
     const left = (places.get(tool) ?? 1) - 1;
     if (left > 0) places.set(tool, left);

@@ -13,7 +13,10 @@ export type SourceEntry =
       readonly path: string;
       readonly isExecutable: boolean;
       readonly bytes: number;
-      /** Exactly `bytes` bytes. Read them before asking for the next entry, because bytes that are left are skipped. */
+      /**
+       * The content of the file, which has exactly `bytes` bytes. Read it before you ask for the next entry, because
+       * the bytes that you have not read are skipped.
+       */
       readonly content: AsyncIterable<Uint8Array>;
     }
   | { readonly kind: 'link'; readonly path: string; readonly target: string }
@@ -91,7 +94,8 @@ function sourceEntry({ header, content }: TarEntry, path: string, seen: SeenPath
           'is a hard link to a file that does not come before it in the archive',
           HARD_LINKS,
         );
-      // If `original` is a symbolic link, its target leads elsewhere from the folder of `path`, so check it again.
+      // This hard link names a symbolic link, so the commit gets a copy of that link at `path`. From another folder,
+      // the target of the copy leads elsewhere, so check the target again.
       if (original.ups !== null && original.ups > foldersOf(path))
         throw badEntry(
           path,
@@ -127,7 +131,10 @@ class SeenPaths {
     this.#limits = limits;
   }
 
-  /** @returns null if no file or link has this path. Otherwise, the `bytes` and the `ups` that `addFile` got. */
+  /**
+   * @returns null if no file or link has this path. Otherwise, the `bytes` and the `ups` that `addFile` got for the
+   * path.
+   */
   file(path: string): { readonly bytes: number; readonly ups: number | null } | null {
     const key = keyOf(path);
     const bytes = this.#files.get(key);
@@ -143,7 +150,7 @@ class SeenPaths {
     this.#files.set(key, bytes);
     if (ups === null) this.#links.delete(key);
     else this.#links.set(key, ups);
-    // If two entries have the same path, the bytes of both count, because git stores both.
+    // If two entries have the same path, count the bytes of both towards the limit, because git stores both.
     this.#bytes += bytes;
     if (this.#files.size > this.#limits.files) throw tooLarge(`${this.#limits.files} files`);
     if (this.#bytes > this.#limits.bytes) throw tooLarge(`${mebibytes(this.#limits.bytes)} of files`);

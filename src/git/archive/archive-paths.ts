@@ -2,7 +2,10 @@ import { posix } from 'node:path';
 import { DeployError } from '../../core/errors.ts';
 import { oneLine } from '../../core/progress.ts';
 
-/** The same limits as for a pushed commit (`PATH_TOO_LONG` of `inspectCommit`). */
+/**
+ * The longest path of a file, and the longest name in a path. A pushed commit has the same limits (`PATH_TOO_LONG` of
+ * `inspectCommit`).
+ */
 const MAX_PATH_BYTES = 1024;
 const MAX_NAME_BYTES = 255;
 /** PATH_MAX of Linux, without the NUL at the end of a path. */
@@ -103,7 +106,7 @@ export function badEntry(name: string, what: string, hint: string): DeployError 
   );
 }
 
-/** A name for a message, on one line. */
+/** Returns a name as messages show it: on one line, and at most 80 characters. */
 function shown(name: string): string {
   return oneLine(name).slice(0, 80);
 }

@@ -1,9 +1,9 @@
 import { setImmediate } from 'node:timers/promises';
 import { archiveTime } from '../../core/fair-share/time-shares.ts';
 
-/** After this much work for its headers, an archive waits until its tool has a turn again. */
+/** When reading the headers of an archive has taken this much processor time, the archive waits for its tool's turn. */
 const WORK_MS = 3;
-/** After this time, other work of this process gets a turn, even if the archive has needed little work. */
+/** After this time by the clock, this process does other work, even if the archive has needed little processor time. */
 const READ_MS = 10;
 
 /**
@@ -13,7 +13,7 @@ const READ_MS = 10;
 export class ArchiveWork {
   readonly #key: string;
   #doneMs = 0;
-  /** The processor time of this thread when the work began to be counted. Null while it is not counted. */
+  /** The processor time that this thread had used when counting last began. Null while the work is not counted. */
   #sinceMs: number | null = null;
   #turnMs = performance.now();
 
@@ -43,7 +43,7 @@ export class ArchiveWork {
     this.#sinceMs ??= usedMs();
   }
 
-  /** Waits for the next turn if the work or the time of this turn is used up. */
+  /** Waits for the next turn if this turn has used up `WORK_MS` of work or `READ_MS` of time. */
   async turn(): Promise<void> {
     const used = usedMs();
     const doneMs = this.#doneMs + (this.#sinceMs === null ? 0 : used - this.#sinceMs);

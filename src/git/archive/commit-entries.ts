@@ -221,7 +221,7 @@ function quoted(path: string): string {
 
 /**
  * Returns the error of a git fast-import that failed. The kernel ends git by SIGKILL at the limit of processor time,
- * because the soft and the hard limit are equal, and also if the machine has no memory left.
+ * and not by SIGXCPU, because the soft and the hard limit are equal. It also does so if the machine has no memory left.
  */
 function failed(status: number | null, signal: NodeJS.Signals | null, complaint: string): Error {
   const cause = new Error(`git fast-import ended with ${signal ?? status}: ${complaint}`);

@@ -60,8 +60,8 @@ export async function pushPack(
   const report = parseReport(answer.report);
   if (report === null) throw new Error(`git receive-pack gave no report: ${child.stderr()}`);
   const told = report.refs.find(({ ref }) => ref === push.command.ref);
-  // If git could not read the pack, its reason for the refused ref says less than what it has printed. So point the
-  // person to git's output.
+  // If git could not read the pack, its report says only "abnormal exit". git has already printed the reason for the
+  // person, so point to that output.
   if (/abnormal exit/.test(report.unpack)) return 'git refused these files; its own words are above';
   if (report.unpack !== 'ok') return report.unpack;
   return told === undefined ? 'git did not store the commit' : told.reason;
@@ -85,7 +85,8 @@ function emptyPack(): Buffer {
 }
 
 /**
- * Reads the answer in place of a git client: band 1 has the report, band 2 texts for the person, band 3 a fatal error.
+ * Reads the answer to the push, as a git client would: band 1 has the report, band 2 texts for the person, band 3 a
+ * fatal error.
  */
 async function readAnswer(
   outgoing: AsyncIterable<Buffer>,

@@ -13,7 +13,7 @@ export interface TarEntry {
 }
 
 export interface TarLimits {
-  /** The most bytes that may be sent, and the most that they may unpack to. */
+  /** The most bytes that a client may send, and also the most bytes that these may unpack to. */
   readonly bytes: number;
   /** The most headers of any type. An entry can have more than one, for a long name. */
   readonly headers: number;
@@ -70,7 +70,7 @@ export async function* readTar(
   for await (const rest of bytes.rest()) if (!isZero(rest)) throw notAnArchive('something follows its end');
 }
 
-/** Returns the next `length` bytes. @throws DeployError `NOT_AN_ARCHIVE` if the tar ends before. */
+/** Returns the next `length` bytes. @throws DeployError `NOT_AN_ARCHIVE` if the tar has fewer bytes left. */
 async function wanted(bytes: ByteReader, length: number): Promise<Buffer> {
   return (await bytes.take(length)) ?? cut();
 }

@@ -54,7 +54,7 @@ export type ArchiveOutcome =
  */
 const MAX_ARCHIVES = 20;
 const WEIGHT_OF_PERSON = 0.25;
-/** With this weight, one deploy token gets 2 places. */
+/** With this weight, one deploy token gets 2 of the `MAX_ARCHIVES` places. */
 const WEIGHT_OF_TOKEN = 0.1;
 
 export interface SourceArchivesOptions {
@@ -95,8 +95,8 @@ export class SourceArchives {
       const branch = await readDeployBranch(repositories, tool);
       const base = sent.live ?? branch.commit;
       const liveTree = base === null ? null : await this.#treeOf(tool, base);
-      // If no commit is live, or if the repository has lost the live commit, a push need not build upon it. So the new
-      // commit then gets no parent.
+      // Give the new commit no parent if there is no commit to build upon, or if the repository has lost this commit.
+      // The server then accepts any commit.
       const parent = liveTree === null ? null : base;
       const { uid } = principal;
       const words = { name: uid, email: `${uid}@${sent.host}`, message: sent.message };

@@ -54,7 +54,8 @@ export class LongNames {
   #isSparse = false;
 
   /**
-   * Takes a header of type `long` with its content.
+   * Remembers what a header of type `long` says about the next entry, such as a long name. `content` is what follows
+   * this header in the tar.
    *
    * @throws DeployError `BAD_ARCHIVE` if the header sets a name or a size for all entries; `NOT_AN_ARCHIVE` if it is
    * damaged.

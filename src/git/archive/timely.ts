@@ -1,10 +1,9 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { DeployError } from '../../core/errors.ts';
 
-/**
- * How long a client may send nothing while its archive is incomplete, and how long it may take for the whole archive.
- */
+/** How long a client may send nothing while its archive is incomplete. */
 const SILENCE_MS = 60_000;
+/** How long a client may take to send the whole archive. */
 const WHOLE_MS = 60 * 60_000;
 const SEND_IT = 'Send it on standard input: tar cz . | ssh … deploy TOOL. Nothing was deployed.';
 
@@ -30,7 +29,7 @@ export async function* timely(
       yield next.value;
     }
   } finally {
-    // Do not await this call, because the client may never send what `next` waits for.
+    // Do not await this call: it may wait for the last `next`, whose bytes the client may never send.
     iterator.return?.().catch(() => undefined);
   }
 }

@@ -20,7 +20,7 @@ export interface CommandList {
   /** The commits at which the client's shallow clone ends. */
   readonly shallow: readonly string[];
   readonly pushOptions: readonly string[];
-  /** True if the list has more lines than the reader reads, and these are only the first of them. */
+  /** True if the client sent more lines than the reader reads. This object then has only the first of these lines. */
   readonly isCut?: boolean;
 }
 

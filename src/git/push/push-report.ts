@@ -57,15 +57,15 @@ function statusOf(fate: Fate, index: number, input: ReportInput): RefStatus {
 }
 
 /**
- * The name that the report of a dry run gives to a ref: `refs/dry-run/main`. No such ref exists. A client records a
- * move of the ref that the report names, so the report must not name the branch itself.
+ * Returns the name that the report of a dry run gives to a ref: `refs/dry-run/main`. No such ref exists. A client
+ * records a move of the ref that the report names, so the report must not name the branch itself.
  */
 function dryRunRef(ref: string): string {
   return ref.replace(/^refs\/(heads\/)?/, 'refs/dry-run/');
 }
 
 /**
- * The status of a ref after the outcome of its push.
+ * Returns the status that the report gives to a ref, according to the outcome of the push.
  *
  * @param other - The ref that the report names instead if the pushed ref has not moved.
  */

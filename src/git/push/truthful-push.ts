@@ -300,7 +300,8 @@ export class TruthfulPush implements PushSession {
       progress.result('Dry run: this push would pass up to its build. Nothing was stored or changed.');
       return { kind: 'would-pass' };
     } catch (error) {
-      // Nobody reads the answer of a push whose client has left.
+      // If the client has left, nobody reads this answer, and `error` may only come from the disconnection. So do not
+      // log it.
       if (trial.signal.aborted) return { kind: 'refused', reason: 'dry run: interrupted; push again' };
       const { reason, hint } = this.#explain(error);
       const live = this.#context.whatIsLive();
@@ -502,7 +503,9 @@ export class TruthfulPush implements PushSession {
     audit({ what: 'push', who: principal, tool, facts });
   }
 
-  /** Over stateless HTTP, waits for the end of the request, because the client would lose an earlier answer. */
+  /**
+   * Over stateless HTTP, waits until the whole request has arrived, because the client would lose an earlier answer.
+   */
   async #whenClientListens(): Promise<void> {
     if (!this.#context.hasAdvertisement) await this.#bodyEnd;
   }

@@ -18,8 +18,8 @@ export interface Damaged {
    */
   readonly file: string | null;
   /**
-   * The part's path in `set-aside`, relative to the data folder. Null if the part no longer existed when the server
-   * wanted to move it.
+   * The path of the damaged file or repository in the folder `set-aside`, relative to the data folder. Null if it no
+   * longer existed when the server wanted to move it.
    */
   readonly at: string | null;
 }
