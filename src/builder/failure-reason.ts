@@ -151,8 +151,8 @@ function asError(line: string): string {
 }
 
 /**
- * The index of the last line that names an error, or -1 if no line does. A line that matches `CONSEQUENCE` is taken
- * only if no other line names an error.
+ * The index of the last line that names an error, or -1 if no line does. A line that only repeats that an earlier error
+ * ended a program (`CONSEQUENCE`) is taken only if no other line names an error.
  */
 function lastError(lines: readonly string[]): number {
   const index = lines.findLastIndex((line) => isError(line) && !CONSEQUENCE.test(line.trim()));
@@ -177,7 +177,7 @@ function uvReasons([first = '', ...below]: readonly string[]): string[] {
     return [`${reason}: ${cause}`, reason, headline];
   }
   const error = withNextLine(lines, lastError(below)) ?? cause;
-  // Look for the line with the address, because the headline of a failed download does not name it.
+  // If a download failed, the headline of uv's error does not have the address, so look for the line that has it.
   const fetch = lines.find((line) => /^Failed to fetch: \S+$/.test(line));
   return [...(fetch === undefined ? [] : [`${fetch}: ${error}`]), `${headline}: ${error}`, error, headline];
 }

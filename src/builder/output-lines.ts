@@ -35,7 +35,7 @@ export class OutputLines {
     if (start < chunk.length) this.#hold(chunk.subarray(start));
   }
 
-  /** Passes on the last line, if it has no newline at its end. */
+  /** Call this after the last chunk. Passes on the last line, if it has no newline at its end. */
   end(): void {
     if (this.#heldBytes > 0) this.#flush();
   }

@@ -4,7 +4,7 @@ import { addEnvFolder, addLayerFolders, type Environment, escapeId } from './lay
 export interface LaunchOptions {
   /** The folder with the artifact's layers, as a path on this machine. */
   readonly layersFolder: string;
-  /** The same folder, as the path that the process sees. */
+  /** The folder with the artifact's layers, as the path that the process of the tool sees. */
   readonly layersPath: string;
   /** The ids of the buildpacks, such as `toolforge/python`, in the order in which they built. */
   readonly buildpacks: readonly string[];

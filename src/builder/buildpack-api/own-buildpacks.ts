@@ -52,7 +52,8 @@ const group = z.object({ group: entries }).prefault({});
 const io = z.object({ group: entries, pre: group, post: group }).prefault({});
 const descriptor = z.object({
   io: z.object({ buildpacks: io }).prefault({}),
-  // Version 0.1 of the specification has the buildpacks of `group` in this table.
+  // In a project.toml of version 0.1 of the specification, the table `build` has the buildpacks that newer versions
+  // have in `group`.
   build: z.object({ buildpacks: entries }).prefault({}),
 });
 type Entry = z.output<typeof entries>[number];

@@ -69,7 +69,7 @@ export class Artifacts {
 
   /**
    * Copies a finished artifact into the folder `to`, without the file `MARK`, which says that an artifact is finished.
-   * The files of the copy are new files, because they will belong to another user.
+   * The files of the copy are no hard links to the original files, because they will belong to another user.
    *
    * @returns false if the artifact does not exist.
    */

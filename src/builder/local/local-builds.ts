@@ -144,7 +144,7 @@ export class LocalBuilds {
     }
   }
 
-  /** Does the work of a build or an inspection in its context: with its folders, limits and network. */
+  /** Makes the context of a build or an inspection, with its folders, limits and network, and runs `work` in it. */
   async #inContext<T>(
     request: BuildRequest,
     opened: {

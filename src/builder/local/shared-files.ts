@@ -18,7 +18,7 @@ const MAX_FILE_BYTES = 64 * 1024 * 1024;
  * The shared layers of one build may have this many files and folders together. A Python with its modules has 5,000.
  */
 const MAX_ENTRIES = 20_000;
-/** The server reads at most this many bytes of one build's layers. */
+/** To share files, the server reads at most this many bytes of one build's layers. */
 const MAX_BYTES = 1024 ** 3;
 /**
  * If more bytes of a file than this are not on the disk, the file has holes, or the file system compresses it. Such a
@@ -269,7 +269,10 @@ function contentOf(name: string): string {
 interface Entry {
   /** The path of a plain file. Null for everything else. */
   readonly path: string | null;
-  /** The path of the file in the earlier layer, if all folders on the way to it are plain folders. Otherwise null. */
+  /**
+   * The path that the file has in this layer of an earlier artifact, if all folders on the way to it there are plain
+   * folders. Otherwise null.
+   */
   readonly before: string | null;
 }
 

@@ -195,7 +195,8 @@ interface Kept {
 
 /**
  * Moves layers to the cache. The next build may change files of the cache, so none of them may be a hard link to a file
- * of an artifact. Code of this build may have moved such a link out of a linked layer.
+ * of an artifact. A layer with `linked = true` can have such links, and code of this build may have moved one into
+ * another layer.
  */
 async function toCache({ layers, cache }: LayerPlaces, kept: readonly Kept[]): Promise<void> {
   await removeTrees(kept.map(({ layer }) => layerFolder(cache, layer)));

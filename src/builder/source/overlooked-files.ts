@@ -121,7 +121,7 @@ const NO_TOOL =
   /^([._].*|node_modules|vendor|venv|env|docs?|tests?|specs?|examples?|samples?|dist|build|target|www|scripts|tools|layouts|themes|templates)$/i;
 const MAX_FOLDERS = 50;
 const MAX_NAMED = 4;
-/** At most this many names are looked at, because a hostile source may have 50,000 names at its top. */
+/** At most this many names of files are looked at, because a hostile source may have 50,000 names at its top. */
 const MAX_FILES = 1000;
 const MAX_SENTENCES = 20;
 /** Longer names are not checked for misspellings, because comparing names of hundreds of letters takes long. */

@@ -83,7 +83,8 @@ export async function prepareSource(
   const template = await readServiceTemplate(folder);
   const asked = await readToolforgeYaml(folder, request);
   const app = await readAppJson(folder);
-  // A rebase needs no check: it builds nothing, and the release ran with the same config vars before.
+  // Do not check for a rebase whether the required config vars are set: a rebase builds nothing, and the release ran
+  // with the same config vars before.
   if (request.rebaseOf === undefined) assertConfigured(request.tool, app.required, request.configVars);
   const procfile = await readProcfile(folder);
   const overlooked = await overlookedFiles(folder, files);

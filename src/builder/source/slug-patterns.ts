@@ -2,9 +2,12 @@ import { DeployError } from '../../core/errors.ts';
 
 const MAX_PATTERNS = 200;
 const MAX_PATTERN_LENGTH = 256;
-/** The most comparisons for all patterns of a source. So many comparisons take a few seconds. */
+/** The most comparisons of characters for all patterns of a source. So many comparisons take a few seconds. */
 const MAX_STEPS = 100_000_000;
-/** After this many comparisons, which take a few milliseconds, the server serves other requests before it goes on. */
+/**
+ * After this many comparisons of characters, which take a few milliseconds, the server serves other requests before it
+ * goes on.
+ */
 const stepsOfTurn = 200_000;
 
 /** Tests one character of a path, at a cost of `steps` comparisons. Null stands for `*`: any number of characters. */

@@ -4,7 +4,9 @@ import { dirname, join, relative, resolve } from 'node:path';
 import { entriesIn } from '../folders.ts';
 import { readIfSmall } from './safe-files.ts';
 
-/** At most this many entries are checked, because the warnings are only a help. */
+/**
+ * At most this many files and folders of a source are checked. The warnings are only a help, so they may miss the rest.
+ */
 const MAX_ENTRIES = 50_000;
 const MAX_NAMED = 3;
 const lfsPointer = 'version https://git-lfs.github.com/spec/';

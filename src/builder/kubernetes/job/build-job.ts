@@ -221,7 +221,7 @@ function commandOf(job: BuildJob, phase: Phase): string[] {
       return lifecycle(
         'exporter',
         ...[...user, ...registry, ...app, ...control('analyzed', 'group'), ...cache, '-parallel'],
-        // The report becomes the container's termination message. It holds the digest of the image.
+        // The exporter writes a report with the digest of the image. It becomes the container's termination message.
         ...['-report', '/dev/termination-log', '-project-metadata', '/about/project-metadata.toml'],
         ...[job.image, job.newestImage],
       );

@@ -15,7 +15,8 @@ import { makeInRoom, type Room } from './quota-wait.ts';
 export interface BuildSecrets {
   readonly token: string;
   /**
-   * The variables that buildpacks can read: the operator's for builds, those of the source, and the tool's config vars.
+   * The variables that buildpacks can read: the operator's variables for builds, the variables of app.json and
+   * project.toml, and the tool's config vars.
    */
   readonly variables: Readonly<Record<string, string>>;
   readonly request: Pick<BuildRequest, 'id' | 'commit'>;

@@ -62,8 +62,8 @@ export async function resumableJobs(
 }
 
 /**
- * Reads a Job. Null if an older version of the server made the Job and did not record the commit: then nobody can
- * resume the build.
+ * Reads from a Job what a server needs to resume the build. Null if an older version of the server made the Job and did
+ * not record the commit: then nobody can resume the build.
  */
 function factsOf({ metadata }: V1Job): ResumableJob | null {
   const { name, labels = {}, annotations = {}, creationTimestamp } = metadata ?? {};

@@ -15,7 +15,7 @@ const hasHome = /\/data\/project\/|(?:^|[\s"'=])~\/|\$\{?HOME\b/;
  */
 const intoHome =
   /(?<=^|[\s"'(;&])(cd\s+)(?:\/data\/project\/[\w.-]+|~|\$HOME|\$\{HOME\})(?:\/[\w.@+-]+)*\/?(?=\s*(?:&&|;))/g;
-/** Matches a path with a folder, without a slash at its beginning. */
+/** Matches a relative path that has at least one folder, such as `bin/update.py`. */
 const relativePath = /(?<=^|[\s"';&])(?:\.\/)?[\w@+-][\w.@+-]*(?:\/[\w.@+-]+)+/g;
 
 /** At most this many paths are looked up for the commands of one file, because hostile commands may name thousands. */

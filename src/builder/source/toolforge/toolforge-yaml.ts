@@ -154,8 +154,8 @@ function ownRepository(yaml: SettingsFile, given: Readonly<Record<string, unknow
 }
 
 /**
- * The address of a component's repository, as `normalized` writes it. Follows `reuse_from`. Null if no repository is
- * named.
+ * The address of the repository from which a component is built, as `normalized` writes it. If the component has
+ * `reuse_from`, this is the repository of the component that `reuse_from` names. Null if no repository is named.
  */
 function repositoryOf(
   yaml: SettingsFile,
