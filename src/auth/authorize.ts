@@ -30,7 +30,8 @@ export async function authorize(
   signal: AbortSignal,
   isFresh = false,
 ): Promise<DirectoryTool> {
-  // This refusal comes before the directory is asked, so it does not reveal whether the other tool exists.
+  // First refuse a credential that is only for another tool, without asking the user directory. So this refusal does
+  // not reveal whether `tool` exists.
   const { onlyTool } = principal;
   if (onlyTool !== null && onlyTool !== tool && !tool.endsWith(`--${onlyTool}`))
     throw opensAnother(principal, onlyTool);
@@ -62,8 +63,8 @@ function opensAnother({ credential }: Principal, onlyTool: ToolName): DeployErro
 /** Returns the tool if the principal may do the action, otherwise the error that refuses it. */
 function decide(found: DirectoryTool | null, { principal, tool, action }: Wish): DirectoryTool | DeployError {
   const { onlyTool } = principal;
-  // For a preview, compare with the tool that the preview belongs to, because a credential of a tool also opens its
-  // previews.
+  // A credential that is only for one tool also opens the previews of this tool. So for a preview, `whole` is the tool
+  // that the preview belongs to.
   const whole = found?.previewOf ?? tool;
   if (onlyTool !== null && onlyTool !== tool && onlyTool !== whole) return opensAnother(principal, onlyTool);
   // True if the principal is the tool's own account, such as `tools.hello`. No person can have that user name.
@@ -86,7 +87,7 @@ function decide(found: DirectoryTool | null, { principal, tool, action }: Wish):
         : `Log in with a token that may ${action}, or with your own key or password.`,
     );
   }
-  // Operators pass, because somebody must be able to stop a disabled tool that still runs.
+  // Let operators use a disabled tool, because somebody must be able to stop it if it still runs.
   if (found.isDisabled && action !== 'read' && !principal.isOperator) {
     return new DeployError(
       'TOOL_DISABLED',

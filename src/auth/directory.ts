@@ -47,8 +47,8 @@ export interface FindOptions {
  */
 export interface Directory {
   /**
-   * The identity that this login name and this public key stand for. Null if they stand for nobody.
-   * The key is not proven yet: the caller verifies a signature before it believes the answer.
+   * The identity that this login name and this public key stand for. Null if they stand for nobody. Anybody can offer a
+   * public key, so the caller must also verify a signature before it logs the person in.
    */
   identifyByKey(login: string, key: OfferedKey, signal: AbortSignal): Promise<Identity | null>;
   /**

@@ -197,15 +197,16 @@ export class LoginQueue {
     const begunAt = (key: string) => this.#begunAt.get(key) ?? 0;
     const byAddress = begunAt(one.address) - begunAt(other.address);
     if (byAddress !== 0) return byAddress < 0;
-    // Neither address ever had a check. `one` came later than `other`, and the newest goes first.
+    // No check for either address is remembered. `one` came later than `other`, and the newest of such logins goes
+    // first.
     if (one.address !== other.address) return true;
     return begunAt(nameKey(one)) < begunAt(nameKey(other));
   }
 }
 
 /**
- * Returns the key that limits the checks for one user name. A known login has a separate key, so guesses from other
- * addresses cannot use up the person's limit.
+ * Returns the key under which the checks for one user name are counted. A known login has a separate key, so guesses
+ * from other addresses cannot use up the person's limit.
  */
 function nameKey({ name, address, isKnown }: Waiting): string {
   return isKnown ? `name ${name} ${address}` : `name ${name}`;

@@ -3,15 +3,15 @@ import { networkOf } from '../core/network/ip-address.ts';
 import { RecentMap } from './recent-map.ts';
 import { normalise } from './user-name.ts';
 
-/** So many failures of one user name from one address cause no wait. Each further failure causes one. */
+/** This many failures of one user name from one address cause no wait. Each further failure makes the next try wait. */
 const FREE_TRIES = 5;
 /** How many failures from one address, of all names together, cause no wait. Many people may share an address (NAT). */
 const FREE_TRIES_OF_ADDRESS = 30;
 const LONGEST_WAIT_MS = 5 * 60_000;
 const LONGEST_WAIT_OF_ADDRESS_MS = 30_000;
-/** The failures of a name or address are forgotten after this long without another failure. */
+/** The failures of a name or an address are forgotten if there was no other failure for this long. */
 const FORGET_MS = 15 * 60_000;
-/** After a login, the failures of other people at the same address cause this user name no wait for so long. */
+/** After a login, for this long, the failures of other people at the same address do not make this user name wait. */
 const KNOWN_MS = 7 * 24 * 3600_000;
 const MAX_ENTRIES = 10_000;
 /**
@@ -41,7 +41,10 @@ export class LoginThrottle {
   readonly #addresses = new RecentMap<Failures>(MAX_ENTRIES);
   /** For each name at an address (`pairKey`) that has logged in: until when it is known, by the clock `now`. */
   readonly #known = new RecentMap<number>(MAX_ENTRIES);
-  /** As `#known`, but for each credential with which the name has logged in there (`#proof`). */
+  /**
+   * For each credential with which a name at an address has logged in (`#proof`): until when it is known, by the clock
+   * `now`.
+   */
   readonly #proven = new RecentMap<number>(MAX_ENTRIES);
   readonly #secret = randomBytes(32);
   readonly #now: () => number;
@@ -63,7 +66,7 @@ export class LoginThrottle {
 
   /**
    * Whether this login has succeeded within the last week with the same credential, from this address or from its /64
-   * network if it is IPv6. The right name with a wrong credential is not known.
+   * network if it is IPv6. False for the right name with a wrong credential.
    *
    * @param credential - The password, or the fingerprint of the key.
    */

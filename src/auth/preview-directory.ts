@@ -75,12 +75,15 @@ export class PreviewDirectory implements Directory {
     return previewOf === null ? found : { ...found, name, previewOf };
   }
 
-  /** Whether people may use this name for the tool that the user directory has under it. */
+  /**
+   * False if `name` must not be used now: its tool is being renamed, or a person asks for the old name of a renamed
+   * tool, and the name cannot be reused.
+   */
   #mayUse(name: ToolName, wasRenamed: boolean, options?: FindOptions): boolean {
     if (this.#held.has(name)) return false;
     if (this.#renamedTo(name) === null) return true;
-    // The name may be reused only if the rename came before the question to the directory. Otherwise the answer is
-    // about the tool that had this name earlier.
+    // `wasRenamed` tells whether the rename came before the question to the user directory. Only then, the answer is
+    // about a new tool that has got the old name. Otherwise it is about the tool that was renamed.
     if (wasRenamed && this.#reuse !== null) {
       this.#reuse(name);
       return true;

@@ -16,7 +16,10 @@ import { RepositoryTurns } from './repository-turns.ts';
  */
 const HALF_MADE = /\.git\.\d+\.[0-9a-z]+\.new$/;
 
-/** The commands that `Repositories.git` runs without limits, because they need little, whatever clients have pushed. */
+/**
+ * The commands that `Repositories.git` runs without limits, because they need little memory and time, whatever clients
+ * have pushed.
+ */
 const FRUGAL: ReadonlySet<string> = new Set(['for-each-ref', 'pack-refs', 'update-ref']);
 
 /** How many repositories a start checks at the same time: enough to keep Node's four file threads busy. */

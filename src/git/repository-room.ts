@@ -82,7 +82,7 @@ export class RepositoryRoom {
     await this.#weigh(tool);
   }
 
-  /** Measures the size of a repository, or waits for a measurement that somebody else has begun. */
+  /** Measures the size of a repository. If another call is already measuring it, waits for the result of that call. */
   async #weigh(tool: ToolName): Promise<RepositorySize> {
     const others = this.#weighing.get(tool);
     if (others !== undefined) return await others.size;

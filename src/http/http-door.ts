@@ -49,9 +49,9 @@ export interface HttpDoorOptions {
 
 /** Each method returns in one line, without secrets, what is wrong with the server. Null if nothing is wrong. */
 export interface HealthQuestions {
-  /** Names a fault only if clients should not be sent to this server. */
+  /** Returns a fault only if it means that clients should not be sent to this server. */
   ready(): Promise<string | null>;
-  /** Names any fault that an operator must fix. */
+  /** Returns any fault that an operator must fix. */
   health(): Promise<string | null>;
 }
 
@@ -100,7 +100,7 @@ export function createHttpDoor(options: HttpDoorOptions): HttpDoor {
     }
     const tool = gateway.toolOf(request.headers.host);
     const route = routeOf(request.method ?? '', request.url ?? '');
-    // A request that needs a login takes its place after the login.
+    // True if the request takes no place of `shares` now. A request that needs a login takes its place after the login.
     const isFree = tool === null && (isPage(route) || needsLogin(route));
     const admitted = isFree ? FREE : shares.enter(tool, peer.address);
     if (admitted.kind === 'refused') {
@@ -164,7 +164,7 @@ export function createHttpDoor(options: HttpDoorOptions): HttpDoor {
   };
 }
 
-/** For requests that take no place in RequestShares, or take it only after the login. */
+/** For requests that take no place in RequestShares, or that take a place only after the login. */
 const FREE: Admitted = { kind: 'admitted', leave: () => {} };
 
 /**

@@ -10,7 +10,7 @@ const LOG_PAUSE_MS = 60_000;
  * most an eleventh of the places.
  */
 const WEIGHT_OF_PERSON = 0.1;
-/** A deploy token gets half of the places of its maker. */
+/** With this weight, a deploy token gets at most about half of the places that its maker can get. */
 const WEIGHT_OF_TOKEN = 0.05;
 
 /**

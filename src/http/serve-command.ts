@@ -124,7 +124,10 @@ class CommandOutput {
     await send(this.#exchange, text);
   }
 
-  /** Sends bytes at once, because they come from a process. Holds texts of this server back until the first output. */
+  /**
+   * Writes error output. Sends bytes at once, because they come from a process. Keeps texts of this server back until
+   * the first output.
+   */
   async complain(text: Output): Promise<void> {
     if (typeof text !== 'string' || this.#exchange.response.headersSent) return this.say(text);
     this.#complaints += text;
@@ -236,12 +239,15 @@ async function send({ response, signal }: Exchange, data: Output): Promise<void>
   });
 }
 
-/** Ends the connection of a client that has stalled, after it has had time to read the reason. */
+/** If `code` says that the client has stalled, ends the connection, but leaves `LAST_WORDS_MS` to read the reason. */
 function dropStalled({ response }: Exchange, code: string): void {
   if (code === 'FOLLOWER_STALLED') setTimeout(() => response.destroy(), LAST_WORDS_MS).unref();
 }
 
-/** The words for an error that ends a command, as warnings. */
+/**
+ * Returns the text for the client about an error that ends a command, in the form of warnings. Logs a fault of the
+ * server.
+ */
 function wordsOf(log: Exchange['log'], error: unknown): string {
   const lines =
     error instanceof DeployError

@@ -85,7 +85,7 @@ export class ServedConnection {
       if (largestPacketOf(session) < LEAST_PACKET_BYTES)
         return this.#cut('ssh connection ended: the client asks for packets that are too small');
       this.#sessions += 1;
-      // `once`, because a client may close the same session again and again.
+      // Use `once`, because a client may close the same session again and again.
       session.once('close', () => {
         this.#sessions -= 1;
         closeUnused(client, session);

@@ -185,8 +185,8 @@ export class Login {
     const facts = { id: answer.id, login: shown(this.#name), address };
     const code = error instanceof DeployError ? error.code : null;
     if (code === 'DIRECTORY_BUSY') log.warn(facts, 'ssh login refused: too many people are logging in');
-    // Log nothing: the user directory logs an entry that is too large now and then. Count the login as a failure, so
-    // that the throttle limits these lines.
+    // Log nothing here: the user directory logs each entry that is too large, at most once a minute. Count a failure,
+    // so that the throttle slows such logins down.
     else if (code === 'ENTRY_TOO_LARGE') this.#failures += 1;
     else
       logFailure(log, {

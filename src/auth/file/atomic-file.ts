@@ -105,8 +105,8 @@ async function lock(path: string): Promise<AsyncDisposable> {
 }
 
 /**
- * True if the lock is older than `LONGEST_EDIT_MS`, which no edit takes. A running process with the number in the lock
- * is then another process, for example because the machine has restarted.
+ * True if the lock is older than `LONGEST_EDIT_MS`, which is longer than any edit takes. If a process with the number
+ * in the lock is running, it is then another process, for example because the machine has restarted.
  */
 async function isLeft(path: string): Promise<boolean> {
   const since = await stat(path).catch(() => null);

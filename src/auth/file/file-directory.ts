@@ -12,7 +12,7 @@ const LIMIT_MS = 5000;
 const MAX_BYTES = 16 * 1024 * 1024;
 
 interface Snapshot extends DirectoryData {
-  /** Identifies the state in which the file was read. Each change of the file changes this text. */
+  /** Identifies the version of the file that was read. Each change of the file changes this text. */
   readonly version: string;
   /** For each key (its blob in base64), the people who may log in with it: more than one for a shared key. */
   readonly owners: ReadonlyMap<string, readonly string[]>;
@@ -109,7 +109,10 @@ function readData(text: string): Omit<Snapshot, 'version'> {
   return { ...data, owners };
 }
 
-/** A person who logs in sees only the number of the wrong line. The `cause` tells the operator what is wrong. */
+/**
+ * Parses the directory file. If the file has an error, a person who logs in sees only the number of the wrong line. The
+ * `cause` tells the operator what is wrong.
+ */
 function readOrExplain(text: string): DirectoryData {
   try {
     return readDirectoryText(text);

@@ -162,7 +162,10 @@ export class LdapDirectory implements Directory {
     return tool?.account?.keys.has(blob) ? itself(tool.name) : null;
   }
 
-  /** Asks LDAP even about the passwords of unknown users, so that the response time does not reveal who exists. */
+  /**
+   * Checks a password. Asks LDAP even about the passwords of unknown users, so that the response time does not reveal
+   * who exists.
+   */
   async #isPassword(
     entry: Pick<LdapPerson, 'dn'> | null,
     password: string,

@@ -165,7 +165,9 @@ export class LdapServers {
     return await (await this.#shared(server, signal)).search(question, signal);
   }
 
-  /** A new connection of the account that searches. Opened once for all callers that wait. */
+  /**
+   * Opens a connection for searches, which many searches share. All callers that wait for it get the same connection.
+   */
   async #shared(server: LdapServer, signal: AbortSignal): Promise<LdapConnection> {
     const opening = this.#opening.get(server) ?? this.#openShared(server);
     this.#opening.set(server, opening);

@@ -26,7 +26,7 @@ export interface GitServing {
 
 type GitRoute = Extract<Route, { kind: 'git' | 'advertisement' }>;
 
-/** The most simultaneous answers to `info/refs` for one password or token, because each starts a git. More wait. */
+/** The most simultaneous answers to `info/refs` for one password or token. Each starts a git. Further requests wait. */
 const MAX_ADVERTISEMENTS = 4;
 /** How many requests for `info/refs` may wait for one password or token. The server refuses further requests. */
 const MAX_ADVERTISEMENTS_WAITING = 40;
@@ -226,7 +226,10 @@ interface Conversation {
   readonly git: GitRun;
   /** The streams through which the body of the request passes to git. */
   readonly stages: readonly Transform[];
-  /** Returns why git's output was empty, once that is known. Null if there is no reason. */
+  /**
+   * Returns the reason, for the client, why git's output was empty. Null if there is none. Call this when git has
+   * ended.
+   */
   readonly notice: () => string | null;
 }
 

@@ -3,7 +3,6 @@ import { networkOf, plainAddress } from '../../core/network/ip-address.ts';
 import { rawRefusal } from './refusal.ts';
 import type { TrustedProxies } from './trusted-proxies.ts';
 
-/** One TCP connection. */
 interface Connection {
   readonly socket: Socket;
   /** The client's network. Null for a trusted proxy, because a proxy serves many clients. */

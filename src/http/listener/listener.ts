@@ -21,7 +21,7 @@ export interface HttpLimits {
   readonly bodyIdleMs: number;
   /** How long a client may take no byte of an answer that has begun, from a tool, from git or from a command. */
   readonly unreadMs: number;
-  /** As `unreadMs`, for all other answers, which are short. */
+  /** How long a client may take no byte of a short answer, such as a page of this server. */
   readonly shortUnreadMs: number;
   /** How long the server still reads the body of a request that it has refused. */
   readonly lingerMs: number;
@@ -152,7 +152,8 @@ export function createListener(options: ListenerOptions): Listener {
     listen: ({ host, port }) =>
       new Promise((resolve, reject) => {
         server.once('error', (cause) => reject(cannotListen(options.door ?? 'HTTP', { host, port }, cause)));
-        // Node's own 511 waiting connections are few: all addresses share them while the server is busy.
+        // By default, Node lets 511 connections wait while the server is busy. That is few, because the clients of all
+        // addresses share these places.
         server.listen({ host, port, backlog: 4096 }, () => {
           for (const file of files) {
             watchFile(file, { interval: limits.tlsCheckMs, persistent: false }, reload);
@@ -180,8 +181,8 @@ function readAtPace(socket: Socket, connections: Connections): void {
   // A proxy on the same machine serves many people, even if no setting names it.
   const servesMany = LOOPBACK.has(plainAddress(remoteAddress)) || connections.isProxy(remoteAddress);
   PacedReading.begin(socket, networkOf(remoteAddress), { hasTurns: !servesMany });
-  // Add and remove a `data` listener. Until one was added, Node's HTTP parser reads directly from the operating system,
-  // past PacedReading.
+  // Add and remove a `data` listener, so that PacedReading limits the reading from now on. Until one was added, Node's
+  // HTTP parser reads directly from the operating system, past PacedReading.
   const nobody = () => {};
   socket.on('data', nobody).off('data', nobody);
 }

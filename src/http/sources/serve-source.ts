@@ -4,7 +4,10 @@ import { answerText, type Exchange } from '../answer.ts';
 
 /** The source code that builds have not fetched yet. */
 export interface Sources {
-  /** Uses up a build's token. Returns a function that starts the archive, or null if the token is not valid. */
+  /**
+   * Uses up a build's token, which is valid only once. Returns a function that starts the archive of the build's source
+   * code, or null if the token is not valid.
+   */
   take(token: string): ((signal: AbortSignal) => Readable) | null;
 }
 

@@ -97,7 +97,7 @@ async function fetchFrom(git: GitSession, { folder, environment, lost }: FetchSe
   const child = startGit(args, environment);
   using _killing = addAbortListener(client.gone, () => child.kill());
   using _ending = lost === null ? null : addAbortListener(lost, () => child.kill());
-  // The copy of the input is not awaited, because the client may keep its end open after git has ended.
+  // Do not wait for the end of the client's input, because the client may keep it open after git has ended.
   pump(client.input(), child.stdin).catch(() => undefined);
   const [status] = await Promise.all([child.status, forward(child.stdout, client)]);
   // If a signal has ended git, such as at the limit of its processor time, end the programs that it has started, too.
