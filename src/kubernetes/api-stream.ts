@@ -49,8 +49,8 @@ export async function openApiStream(cluster: Cluster, stream: ApiStream): Promis
 }
 
 /**
- * Waits for the head of the answer. A pod behind the API server may switch protocols without being asked: then returns
- * the head of that answer.
+ * Waits for the status and headers of the answer. A pod behind the API server may answer `101 Switching Protocols`
+ * without being asked. This counts as an answer too.
  */
 async function headOf(outgoing: ClientRequest): Promise<IncomingMessage> {
   const switched = once(outgoing, 'upgrade') as Promise<[IncomingMessage, Duplex]>;

@@ -77,8 +77,8 @@ export class ContainerAttachment implements Disposable {
   }
 
   /**
-   * Connects to a container. @throws DeployError `CLUSTER_FORBIDDEN` if this server lacks the right; `ATTACH_FAILED` if
-   * the cluster does not connect; the reason of the signal.
+   * Connects to a container. @throws DeployError `CLUSTER_FORBIDDEN` if this server may not attach to containers or run
+   * commands in them; `ATTACH_FAILED` if the cluster does not connect; the signal's reason when the signal fires.
    */
   static async open(
     cluster: Cluster,
@@ -145,8 +145,8 @@ export class ContainerAttachment implements Disposable {
   }
 
   /**
-   * Takes all waiting bytes of one stream, of the output or of the errors: of the stream whose bytes have waited
-   * longest. So the server does not work for each byte if a command writes bytes one by one. Null if no bytes wait.
+   * Returns all waiting bytes of standard output or of standard error, whichever has the oldest waiting byte. Null if
+   * no bytes wait. If a command writes bytes one by one, the server thus passes them on together.
    */
   #next(): ContainerChunk | null {
     const [first] = this.#chunks;

@@ -11,8 +11,8 @@ export interface ContainerName {
   readonly pod: string;
   readonly container: string;
   /**
-   * The key of `outputTime` under which the server counts its time for the lines of this container. By default the
-   * namespace, so that each tool has one share of the time.
+   * The key under which `outputTime` counts the time that this server spends on the lines of this container. By default
+   * the namespace, so that each tool has one share of the time.
    */
   readonly share?: string;
 }
@@ -121,7 +121,8 @@ async function read(cluster: Cluster, name: ContainerName, reading: Reading): Pr
   const take = (line: string): void => {
     const space = line.indexOf(' ');
     const stamp = space === -1 ? line : line.slice(0, space);
-    // Skip a line without a time stamp. The node itself may add such a line, for example that it cannot watch the file.
+    // Skip a line without a time stamp. The node itself may add such a line, for example that it cannot watch the log
+    // file.
     if (!STAMP.test(stamp)) return;
     if (known > 0 && stamp <= newestBefore) {
       known -= 1;
@@ -134,7 +135,8 @@ async function read(cluster: Cluster, name: ContainerName, reading: Reading): Pr
   };
   const cutter = new LineCutter(MAX_LINE_CHARACTERS);
   for await (const chunk of response as AsyncIterable<Buffer>) {
-    // To read lines takes longer than to pass them on, so it counts as time for output too.
+    // `outputTime` limits the time that this server spends on output. Cut the bytes into lines within this time too,
+    // because cutting takes longer than passing the lines on.
     for (const piece of inPieces(chunk)) {
       await outputTime.run(name.share ?? name.namespace, () => cutter.push(piece).forEach(take));
     }

@@ -89,8 +89,8 @@ export class ServerLease {
       const found = await this.#read(patience);
       const { holderIdentity = '', leaseDurationSeconds: seconds = this.#seconds } = found?.spec ?? {};
       const isFree = holderIdentity === '' || podOf(holderIdentity) === podName;
-      // Count a Lease as expired if it has not changed for its duration. This needs only this machine's clock, because
-      // the clock of the holder may be wrong.
+      // Count a Lease as expired if it has not changed for its whole duration, measured by this machine's clock. Do not
+      // use the renewal time in the Lease: the clock of the server that wrote it may be wrong.
       const hasExpired = first !== null && performance.now() - first.atMs > seconds * 1000;
       const version = found?.metadata?.resourceVersion;
       if (!isFree && first !== null && first.version !== version)

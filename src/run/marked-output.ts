@@ -13,31 +13,34 @@ export class MarkedOutput {
   readonly #mark: Buffer;
   #state: 'before' | 'between' | 'after';
   #after: Buffer = Buffer.alloc(0);
-  /** The newest bytes of the stream, if they may be the beginning of a mark. Otherwise empty. */
+  /** The newest bytes of the stream, if they may be the beginning of `#mark`. Otherwise empty. */
   #held: Buffer = Buffer.alloc(0);
 
-  /** @param isOpen - True if the stream begins after the first mark. */
+  /** @param isOpen - True if the output of the command begins at once, without a first mark. */
   constructor(mark: Uint8Array, isOpen: boolean) {
     this.#mark = Buffer.from(mark);
     this.#state = isOpen ? 'between' : 'before';
   }
 
-  /** True once the first mark has come. */
+  /** True once the output of the command has begun: after the first mark. */
   get hasBegun(): boolean {
     return this.#state !== 'before';
   }
 
-  /** True once the second mark has come. */
+  /** True once the output of the command has ended: after the second mark. */
   get isOver(): boolean {
     return this.#state === 'after';
   }
 
-  /** The first bytes after the second mark, at most 32. */
+  /** The first bytes after the mark that ends the output of the command, at most 32 bytes. */
   get after(): Buffer {
     return this.#after;
   }
 
-  /** Adds bytes of the stream, and returns the bytes to pass on now, perhaps none. */
+  /**
+   * Takes the next bytes of the stream, and returns the output of the command in them, perhaps none. Holds bytes back
+   * if they may be the beginning of a mark.
+   */
   pass(bytes: Uint8Array): Uint8Array {
     let rest = Buffer.concat([this.#held, bytes]);
     this.#held = Buffer.alloc(0);
@@ -61,15 +64,15 @@ export class MarkedOutput {
   }
 
   /**
-   * Returns the bytes that were held back because they might be the beginning of a mark. Call this at the end of the
-   * stream.
+   * Returns the output that was held back because it might have been the beginning of a mark. Call this at the end of
+   * the stream.
    */
   end(): Uint8Array {
     return this.#state === 'between' ? this.#held : Buffer.alloc(0);
   }
 
   /**
-   * Holds back the longest tail of `bytes` that may be the beginning of a mark.
+   * Holds back the longest tail of `bytes` that may be the beginning of `#mark`.
    *
    * @returns the bytes before this tail.
    */

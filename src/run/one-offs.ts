@@ -166,7 +166,8 @@ function statusOf({ code, signal }: Exit): number {
 
 /** Shows only the first word of a command, because the other words may be secrets and other people read `ps` too. */
 export function shownCommand([program = '', ...rest]: readonly string[]): string {
-  // A word may contain a line feed, and the text after it would look like a line of the server. So show one line.
+  // A word of a command may contain a line feed. In `ps` and in the tool's log, the text after it would look like a
+  // line from this server. So show the word in one line.
   const shown = oneLine(program);
   return rest.length === 0 ? shown : `${shown} …`;
 }

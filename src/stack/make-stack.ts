@@ -22,9 +22,12 @@ export interface MakeOptions {
   readonly progress: Progress;
 }
 
-/** The finished trees of an interrupted call are used again for this long. Older trees may lack security updates. */
+/**
+ * If making a stack is interrupted, its finished trees can be used again until this long after it began. Older trees
+ * may lack security updates.
+ */
 const FRESH_MS = 24 * 60 * 60 * 1000;
-// `run` is made first. So if an interrupted call has made `build`, the folder has both trees.
+// `run` is made first. So if an interrupted attempt has finished `build`, both trees exist.
 const TREES: readonly TreeName[] = ['run', 'build'];
 
 /**
@@ -121,7 +124,10 @@ async function withTrees(options: MakeOptions, use: (trees: string) => Promise<S
   return stack;
 }
 
-/** Removes the trees of an earlier call that used another list or mirror, or began more than a day ago. */
+/**
+ * Removes the trees of an interrupted attempt to make a stack, if that attempt used another package list or mirror, or
+ * began more than a day ago.
+ */
 async function keepFresh(folder: string, trees: string, key: string): Promise<void> {
   const file = join(folder, 'begun');
   const [at, ...of] = ((await readFile(file, 'utf8').catch(noneIfGone)) ?? '').split(' ');
@@ -134,8 +140,8 @@ async function keepFresh(folder: string, trees: string, key: string): Promise<vo
 }
 
 /**
- * Makes sure that only one process at a time works in a folder. Ignores the lock of a process that has ended, even if
- * another process has the same number now, as in a container that was started again.
+ * Makes sure that only one process at a time makes trees in this folder. Ignores the lock of a process that has ended,
+ * even if another process has the same process id now, as in a container that was started again.
  */
 async function onlyOne(folder: string): Promise<AsyncDisposable> {
   const file = join(folder, 'pid');

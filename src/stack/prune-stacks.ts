@@ -28,8 +28,8 @@ export async function pruneTrees(data: string): Promise<void> {
   for (const { id } of newest === undefined ? [] : [newest, ...older]) {
     const folder = join(stacksFolder(data), id);
     const present = numberOf(await readlink(treesOf(data, id)).catch(noneIfGone));
-    // Remove the trees with a lower number than the present ones. Those with a higher number belong to an update that
-    // has not replaced the link yet.
+    // Remove the trees with a lower number than the trees to which the symlink of the stack points. Trees with a higher
+    // number belong to an update that has not replaced this symlink yet.
     for (const name of await readdir(folder))
       if (numberOf(name) < present) await removeTree(join(folder, name));
   }

@@ -144,7 +144,8 @@ function ofContainer(status: V1ContainerStatus, pod: V1Pod, events: readonly Cor
     case 'RunContainerError': {
       if (status.lastState?.terminated !== undefined) break;
       const words = `cannot be started: ${(waiting.message ?? waiting.reason).trim()}`;
-      // This fault may pass, because a busy kubelet that has not fetched the Secret or ConfigMap yet retries.
+      // With this message, the kubelet was too busy to fetch the Secret or ConfigMap in time. The kubelet retries, so
+      // this fault may pass.
       const mayPass = /^failed to sync (secret|configmap) cache/.test(waiting.message ?? '');
       return fault('BAD_CONTAINER', words, OPERATOR, { ...about, mayPass });
     }

@@ -1,7 +1,10 @@
 /** The result of a question that got no answer in time. */
 export type TooLate = 'too late';
 
-/** How many milliseconds a call of `next` waits for an answer. The second of two open questions then gives up. */
+/**
+ * How many milliseconds a call of `next` waits for an answer. A request that is sent while an earlier request is still
+ * unanswered is given up after this time too.
+ */
 const MAX_SECOND_MS = 10_000;
 
 /**
@@ -30,8 +33,8 @@ export class PatientQuestion<Answer> {
   }
 
   /**
-   * Asks the process, and waits for an answer, by default up to 10 s. If the first question is still open, its answer
-   * counts too.
+   * Sends a request to the process, and waits for an answer, by default up to 10 s. If an earlier request is still
+   * unanswered, its answer counts too.
    *
    * @throws the error of `ask`, unless `ask` failed because a signal fired.
    */

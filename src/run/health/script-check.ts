@@ -18,10 +18,10 @@ const UNTIL_MARKED = `until [ -L "$1" ] || [ -e "$1" ]; do sleep ${LOOK_MS / 100
  * that passes makes the file `mark`. After that, `SCRIPT_FAILURES` failed checks in a row end the process.
  *
  * Of the output of a failed check, at most the last five lines of the last 4,000 bytes are printed. A line that begins
- * before these bytes is left out, because half of a config var would not be masked. The script writes to a file,
- * because the reader of a pipe would wait for the programs that the script leaves running.
+ * before these bytes is left out, because half of a config var would not be masked. The output of a check goes to a
+ * file, not to a pipe, because the reader of a pipe would also wait for programs that the check leaves running.
  *
- * The arguments are the health check script, the path of the mark, and the command.
+ * The arguments are the health check script, the path of the file `mark`, and the command.
  */
 const WITH_CHECKS = `
 script=$1 mark=$2 main=$$; shift 2
@@ -68,8 +68,8 @@ export interface ScriptCheck {
   readonly process: SandboxProcess;
   readonly name: string;
   /**
-   * The path, on this machine, of the file that exists once the script has passed. The process may see it under another
-   * path.
+   * The path, on this machine, of the file that exists once the health check script has passed. The process may see the
+   * file under another path.
    */
   readonly mark: string;
   readonly timeoutMs: number;
@@ -93,10 +93,10 @@ export async function untilScriptPasses(check: ScriptCheck): Promise<Readiness> 
 }
 
 /**
- * Waits until the mark exists. This server does not look for the mark itself, but starts a program that does. The
- * reason: a tool can keep the folder of the mark locked for minutes. While the folder is locked, a program that looks
- * for a name in it waits in the kernel, and cannot be ended. If four threads of this server waited there, the server
- * could do nothing else with files.
+ * Waits until the file `mark` exists. This server does not look for the file itself, but starts a program that does.
+ * The reason: a tool can keep the folder of the file locked for minutes. While the folder is locked, a program that
+ * looks for a name in it waits in the kernel, and cannot be ended. If four threads of this server waited there, the
+ * server could do nothing else with files.
  */
 async function untilMarked(mark: string, timeoutMs: number, over: AbortSignal): Promise<Readiness> {
   const seconds = String(Math.ceil(timeoutMs / 1000) + 1);

@@ -2,7 +2,10 @@ import { addAbortListener } from 'node:events';
 import type { LogLine } from '../runtime.ts';
 
 const MAX_WAITING_LINES = 1000;
-/** A batch is small, because it stays in memory while the client reads nothing, and no limit counts this memory. */
+/**
+ * A batch of lines is small, because it stays in memory while the client reads nothing, and `LineRoom` does not count
+ * this memory.
+ */
 const [MAX_BATCH_LINES, MAX_BATCH_CHARACTERS] = [100, 16 * 1024];
 const MAX_CHARACTERS_OF_ALL = 32 * 1024 * 1024;
 const MIN_CHARACTERS_OF_ONE = 64 * 1024;
@@ -61,22 +64,22 @@ interface Waiting {
 export class LogFollower implements Disposable {
   readonly #accepts: (line: LogLine) => boolean;
   readonly #room: LineRoom;
-  /** Called when a line arrives. */
+  /** Called when a line arrives or the signal fires. Ends the wait of `batches`. */
   #wake = (): void => {};
   #waiting: Waiting[] = [];
   #held = 0;
-  /** How many of the held characters are reserved for old lines. Null if no memory is reserved. */
+  /** How many characters of this reader's memory are reserved for old lines. Null if no memory is reserved for them. */
   #reserved: number | null = null;
   #leftOut = 0;
 
-  /** @param accepts - Tells whether the reader wants a new line. */
+  /** @param accepts - Tells whether the reader wants a line that has just been logged. */
   constructor(accepts: (line: LogLine) => boolean, room: LineRoom) {
     this.#accepts = accepts;
     this.#room = room;
   }
 
   /**
-   * Reserves memory for old lines, until `begin`. Call this before the old lines are read, because many readers may
+   * Reserves memory for old lines until `begin` is called. Call this before the old lines are read: many readers may
    * read old lines at once.
    *
    * @param most - The most characters to reserve.

@@ -13,7 +13,7 @@ export interface ReadBack {
    * is read.
    */
   readonly isTooOld: (line: string) => boolean;
-  /** Runs a short piece of work within the tool's share of the server's time. */
+  /** Runs a short piece of work when it is the tool's turn: the server shares its time for such work among tools. */
   readonly inTurn: <Result>(work: () => Result) => Promise<Result>;
   readonly signal: AbortSignal;
 }
@@ -43,7 +43,7 @@ export async function lastLines(file: FileHandle, options: ReadBack): Promise<st
       const lines = block.subarray(start).toString('utf8').split('\n').slice(0, -1);
       for (const line of lines.toReversed()) {
         if (!isWanted(line)) continue;
-        // `line` is a part of the text of its block, and V8 would keep the whole block for it. So keep a copy.
+        // Keep a copy of `line`. V8 would keep the text of the whole block in memory for the original.
         found.push(Buffer.from(line).toString());
         characters += charactersOf(line);
         if (found.length >= count || characters > maxCharacters) break;

@@ -170,8 +170,8 @@ export class ToolLog {
         inTurn: <Result>(work: () => Result) => this.#inTime(work),
         signal,
       };
-      // Without `follow`, lines may be written to the log again as soon as its files are open. An open file keeps its
-      // lines, even if it is renamed or deleted.
+      // Without `follow`, writing to the log continues as soon as the files are open. Nothing is lost by this: an open
+      // file keeps its lines, even if it is renamed or deleted.
       const files = await turn(() => this.#open(process));
       try {
         for (const file of files) {
@@ -266,7 +266,7 @@ export class ToolLog {
     }
   }
 
-  /** Does short work for this log in the time that all tools' output shares. */
+  /** Runs a short piece of work for this log. `outputTime` limits the time for such work, and shares it among tools. */
   #inTime<Result>(work: () => Result): Promise<Result> {
     return outputTime.run(basename(this.#options.folder), work);
   }
@@ -305,8 +305,8 @@ function byTime(a: LogLine, b: LogLine): number {
 }
 
 /**
- * Returns the last lines, at most `count`. The oldest of them may exceed `maxCharacters`, which shows that older lines
- * are left out.
+ * Returns the last lines, at most `count`. Stops at the line with which they need more than `maxCharacters` of memory,
+ * and returns this line too. So the caller sees that older lines are left out.
  */
 function newest(lines: readonly LogLine[], count: number, maxCharacters: number): LogLine[] {
   let first = lines.length;

@@ -109,7 +109,10 @@ const OWN_SETTINGS = new Set(['config', 'settings', 'credentials', 'local_settin
 /** Matches errors about parts of Python's own modules that newer versions no longer have. */
 const NO_LONGER_IN_PYTHON =
   /module '(?:collections|inspect|time|asyncio|pkgutil|gettext|fractions|ast|unittest|locale|math|platform|string|typing)' has no attribute|cannot import name '\w+' from '(?:collections|inspect|asyncio|fractions|typing|importlib|cgi)[\w.]*' \((?!\/layers\/|\/workspace\/)/;
-/** Errors whose texts name no package, file or variable that a hint needs, each with its hint. */
+/**
+ * Patterns of errors, each with its hint. These hints are fixed: they need no name of a package, file or variable from
+ * the text of the error.
+ */
 const SENTENCES: readonly (readonly [error: RegExp, hint: string])[] = [
   [
     /Cannot use import statement outside a module/,

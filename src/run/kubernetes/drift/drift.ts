@@ -42,10 +42,10 @@ interface Change {
   isTold: boolean;
 }
 
-// How many milliseconds after a deletion a tool is checked. The objects that belong to the deleted object disappear a
-// moment after it.
+// After the deletion of an object of a tool, the tool is checked for missing objects this many milliseconds later. By
+// then, the objects that belong to the deleted object have disappeared too.
 const SETTLE_MS = 1000;
-// How many milliseconds a pass over up to fifty tools takes. A pass checks each tool once.
+// How many milliseconds a pass over up to fifty tools takes. A pass checks each tool once for missing objects.
 const PASS_MS = 10_000;
 const NOBODY_MS = 1000;
 // The shortest pause between the checks of two tools. Each check of a tool makes at least one request, for its Secret,
@@ -79,7 +79,10 @@ export class Drift implements PodListener {
     this.#lost = lost;
   }
 
-  /** Watches the objects of all tools, and checks each tool in turn, until the server stops. */
+  /**
+   * Watches the objects of all tools in the cluster, and restores missing objects, until the server stops. Also checks
+   * each tool in turn, because no watch shows that a Secret is missing.
+   */
   async watch(): Promise<void> {
     const [live, lost] = [this.#live, this.#lost];
     const { cluster, closing } = live.parts;
@@ -109,7 +112,11 @@ export class Drift implements PodListener {
     }
   }
 
-  /** If this pod waits for a missing Secret, checks its tool about a second later. @see PodListener */
+  /**
+   * If this pod waits for a missing Secret, looks for missing objects of its tool about a second later.
+   *
+   * @see PodListener
+   */
   pod({ tool, rolloutId, namespace, container }: ToolPod): void {
     const isWithout = container?.state?.waiting?.reason === 'CreateContainerConfigError';
     if (isWithout && this.#live.of(tool)?.id === rolloutId) this.#suspect(tool, namespace);
@@ -128,10 +135,10 @@ export class Drift implements PodListener {
   }
 
   /**
-   * Checks a tool about a second later.
+   * Looks for missing objects of a tool about a second later, and restores them.
    *
-   * @param namespace - The namespace of the object that was deleted or changed. Nothing is checked if the live release
-   * is in another namespace: objects of others may have the tool's labels.
+   * @param namespace - The namespace of the object that was deleted or changed. Nothing is done if the live release is
+   * in another namespace: objects of others may have the tool's labels.
    */
   #suspect(tool: string, namespace: string | undefined): void {
     if (this.#live.of(tool)?.namespace !== namespace || this.#suspected.has(tool)) return;

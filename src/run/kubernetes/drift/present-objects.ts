@@ -36,8 +36,8 @@ export class PresentObjects {
   readonly #present = new Set<string>();
 
   /**
-   * Watches all kinds of objects until the signal fires. If the API refuses a kind, the watch logs the refusal once,
-   * and retries. It logs the next refusal of this kind only if it could list the kind in between.
+   * Watches the kinds of objects in `PATHS` until the signal fires. If the API refuses the watch of a kind, logs this
+   * once, and tries again. Logs the next refusal of this kind only if its objects could be listed in between.
    */
   watch(cluster: Cluster, log: Log, listener: PresentObjectsListener, signal: AbortSignal): void {
     for (const [kind, path] of Object.entries(PATHS)) {

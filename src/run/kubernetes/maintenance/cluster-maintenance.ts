@@ -28,8 +28,8 @@ interface Place {
 
 const LOOK_MS = 200;
 /**
- * How many milliseconds the server waits for a fault of the page's pod to pass by itself, such as a lack of room on the
- * nodes.
+ * How many milliseconds the server waits for a fault of the pod that shows the page about maintenance. The fault may
+ * pass by itself: for example, the nodes may have no room for a moment.
  */
 const FAULT_MS = 20_000;
 const FOLLOW_MS = 30_000;
@@ -50,7 +50,7 @@ export class ClusterMaintenance {
     return this.#on.has(tool);
   }
 
-  /** Records that an earlier server has begun the maintenance of this tool. Changes nothing in the cluster. */
+  /** Records that a tool is in maintenance, which an earlier server has begun. Changes nothing in the cluster. */
   keep(tool: string): void {
     this.#on.add(tool);
   }
@@ -61,7 +61,8 @@ export class ClusterMaintenance {
   }
 
   /**
-   * Starts the pod with the page, and sends the visitors to it. Resolves when they get the page.
+   * Starts the pod that shows the page about maintenance, and sends the tool's visitors to this pod. Resolves when they
+   * get the page.
    *
    * @returns true if visitors get the tool's own page.
    * @throws DeployError `PAGE_TOO_LARGE` if the tool's own page is larger than `MAX_PAGE_BYTES`; `NO_MAINTENANCE` if
@@ -96,8 +97,8 @@ export class ClusterMaintenance {
   }
 
   /**
-   * Sends the visitors to the live rollout again, if the tool has one, and then removes the pod with the page. Does
-   * nothing if the tool is not in maintenance.
+   * Sends the visitors to the live rollout again, if the tool has one, and then removes the pod that shows the page
+   * about maintenance. Does nothing if the tool is not in maintenance.
    *
    * @throws DeployError the cluster's refusal. The tool then counts as in maintenance, although its visitors may get
    * its processes already.
@@ -116,13 +117,16 @@ export class ClusterMaintenance {
     await this.#turns.run(tool, work, live.parts.closing);
   }
 
-  /** Removes the pod with the page of a maintenance that a killed server was beginning or ending. */
+  /**
+   * Removes the pod that shows the page about maintenance, unless the tool is in maintenance. Such a pod stays if a
+   * server is killed while it begins or ends a maintenance.
+   */
   async cleanUp(live: LiveRollouts, place: Place): Promise<void> {
     const { parts } = live;
     const work = async () => {
       if (this.#on.has(place.tool)) return;
-      // If the Service still selects the page, the requests could not be moved to the live rollout yet. Then keep the
-      // page until the next start.
+      // If the Service still selects the pod that shows the page about maintenance, the server could not send the
+      // requests to the live rollout yet. Then keep the pod until the next start of the server.
       const traffic = await trafficOf(parts, place.tool, place.namespace, parts.closing);
       if (traffic?.isPage !== true || live.of(place.tool) === null) await removePage(parts, place);
     };
@@ -155,7 +159,8 @@ export class ClusterMaintenance {
       const rollout = live.of(tool);
       if (rollout !== null) await switchTraffic(parts, rollout, parts.closing);
       else await stopTraffic(parts, tool, namespace, parts.closing);
-      // Log a failure and continue: visitors already get the tool, and the next start of the server removes the page.
+      // Log a failure and continue: visitors no longer get the page about maintenance, and the next start of the server
+      // removes its pod.
       await removePage(parts, place).catch((error: unknown) => {
         logFailure(log, { error, message: 'cannot remove the page about maintenance', facts: { tool } });
       });
@@ -169,7 +174,7 @@ async function removePage({ cluster }: ObjectParts, { tool, namespace }: Place):
 }
 
 /**
- * Waits until a pod that shows visitors the page about maintenance of the release is ready.
+ * Waits until the pod that shows visitors the release's page about maintenance is ready.
  *
  * @returns the name of the pod.
  * @throws DeployError `NO_MAINTENANCE` if the pod does not start; the cluster's refusal.
@@ -214,7 +219,7 @@ async function untilUp(parts: ObjectParts, page: MaintenancePage): Promise<strin
   }
 }
 
-/** Lists the pods that show visitors the page about maintenance of a release, without the pods that are ending. */
+/** Lists the pods that show visitors a release's page about maintenance, without the pods that are ending. */
 async function podsOf(
   { cluster, closing }: ObjectParts,
   { namespace, release }: MaintenancePage,
@@ -231,7 +236,10 @@ function isReady({ status }: V1Pod): boolean {
   return status?.conditions?.find(({ type }) => type === 'Ready')?.status === 'True';
 }
 
-/** Returns the line that `PAGE_SERVER` prints, or an empty text if the pod's log has no line after 3 s. */
+/**
+ * Returns the line with which the program `PAGE_SERVER` in the pod says which page it shows. Returns an empty text if
+ * the pod's log has no line after 3 s.
+ */
 async function firstLine({ cluster, closing }: ObjectParts, namespace: string, pod: string): Promise<string> {
   const call = { name: pod, namespace, container: CONTAINER, limitBytes: 200 };
   for (const end = performance.now() + LOG_MS; ; ) {

@@ -85,7 +85,7 @@ export function maintenanceDeployment(page: MaintenancePage): Applied<V1Deployme
   };
 }
 
-/** Returns the environment variables that `PAGE_SERVER` reads. */
+/** Returns the environment variables for `PAGE_SERVER`, the program that shows the page about maintenance. */
 function answersFor(tool: string): Record<string, string> {
   const plain = pageAbout(tool, { kind: 'maintenance', page: null }, '');
   const own = pageAbout(tool, { kind: 'maintenance', page: '' }, '');

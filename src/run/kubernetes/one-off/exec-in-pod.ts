@@ -64,8 +64,8 @@ export async function execInPod(
   const { status, commandEnd } = taking;
   if (status !== null) return { ...fromStatus(status), isOutOfMemory: false };
   if (signal.aborted) return KILLED;
-  // The cluster kills a command together with its container, and reports the end of the command first. So the status
-  // 137 may mean that the process has ended: wait below for the news that the container has ended.
+  // When a container ends, the cluster kills the commands in it, and reports their end first. So the status 137 may
+  // mean that the container has ended: wait below for the news of its end.
   if (commandEnd !== null && 'status' in commandEnd && commandEnd.status !== KILLED_STATUS)
     return { ...fromStatus(commandEnd.status), isOutOfMemory: false };
   if (await watched.hasEnded()) throw processEnded(release.tool, beside);
@@ -108,7 +108,7 @@ class RunningContainer {
 
 /** Passes the output of the command to the client. */
 class TakenOutput {
-  /** The exit status of the command, as the script around it prints it. Null until the script has printed it. */
+  /** The exit status of the command. Null until the shell script that runs the command has printed the status. */
   status: number | null = null;
   readonly #oneOff: OneOff;
   readonly #attachment: ContainerAttachment;
@@ -132,7 +132,8 @@ class TakenOutput {
       const shown = outputs[stream].pass(bytes);
       if (!hasSize && outputs.output.hasBegun) {
         hasSize = true;
-        // The script has set the size that the client's terminal had at the start. Set the size that it has now.
+        // The shell script that runs the command has set the size that the client's terminal had at the start. Set the
+        // size that it has now.
         if (terminal !== null) await this.#attachment.resize(terminal.size);
       }
       if (shown.length > 0) await this.#oneOff[stream](shown);
@@ -173,8 +174,8 @@ async function endWith(
   await wait(graceMs, null, { signal: over }).catch(() => {});
   if (over.aborted) return;
   await kill('KILL');
-  // The cluster now reports the end of the command, and the connection ends. But the tool may keep the connection open,
-  // so close it after a moment.
+  // Normally, the cluster now reports the end of the command, and the connection ends. But processes of the tool may
+  // keep the connection open, so close it after a moment.
   await wait(LOOK_MS, null, { signal: over }).catch(() => {});
   attachment[Symbol.dispose]();
 }

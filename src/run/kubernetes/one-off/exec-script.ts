@@ -2,15 +2,21 @@ import { quoted } from '../../one-off-command.ts';
 import type { TerminalSize } from '../../runtime.ts';
 import { LAUNCHER } from './one-off-pod.ts';
 
-/** The environment variable that all processes of one `exec` command have. Its value is the command's random mark. */
+/**
+ * The environment variable that all processes of one `exec` command have. Its value is `mark`, a random text for each
+ * command. It shows which processes must get a signal for the command.
+ */
 const EXEC_VARIABLE = 'TOOLFORGE_PUSH_EXEC';
-/** The longest line of the coded command. A terminal cuts lines of more than 4,095 characters: termios(3). */
+/**
+ * The command is sent in base64, in lines of at most this many characters, because a terminal cuts lines of more than
+ * 4,095 characters: termios(3).
+ */
 const MAX_LINE_CHARACTERS = 1000;
 
 /**
- * A part of a shell script that reads the command from the first lines of the input: the words of the command, quoted
- * for a shell, in base64, up to an empty line. The words are not arguments of the script, because all arguments are in
- * the URL of the request, which the cluster's audit log keeps.
+ * A part of a shell script that reads a command from the first lines of its input, up to an empty line. The lines are
+ * base64 of the command's words, which are quoted for a shell. The words are not arguments of the script, because all
+ * arguments are in the URL of the request, which the cluster's audit log keeps.
  */
 const READ_WORDS = `mark=$1
 coded=
@@ -18,10 +24,10 @@ while IFS= read -r line && [ -n "$line" ]; do coded+=$line; done
 eval "set -- $(printf %s "$coded" | base64 -d)"`;
 
 /**
- * The script that runs a command without a terminal. The script prints `mark` to standard output before the command
- * starts. When the command has ended, the script prints `mark` to standard error, then `mark` and the exit status to
- * standard output. So the server can disconnect, although background processes of the command keep the output open. The
- * script catches signals, so that it can still print the status.
+ * The script that runs a command without a terminal. The script prints `mark`, a random text, to standard output before
+ * the command starts. When the command has ended, the script prints `mark` to standard error, then `mark` and the exit
+ * status to standard output. So the server can disconnect, although background processes of the command keep the output
+ * open. The script catches signals, so that it can still print the status.
  */
 const PIPED = `${READ_WORDS}
 printf '\\0%s' "$mark"
@@ -32,8 +38,9 @@ printf '\\0%s' "$mark" >&2
 printf '\\0%s%s\\n' "$mark" "$status"`;
 
 /**
- * The script that runs a command in a terminal. The first line of its input has the size of the terminal. `exec` puts
- * the command in the place of the shell, because a key such as Ctrl-C would also send its signal to the shell.
+ * The script that runs a command in a terminal. The first line of the script's input has the size of the terminal.
+ * `exec` puts the command in the place of the shell. Otherwise, a key such as Ctrl-C would also send its signal to the
+ * shell.
  */
 const IN_TERMINAL = `stty -echo
 read -r rows columns

@@ -133,8 +133,8 @@ async function take(oneOff: OneOff, attachment: ContainerAttachment, mark: strin
   for await (const { stream, bytes } of attachment.chunks()) {
     const shown = outputs[stream].pass(bytes);
     if (terminal !== null && outputs.output.hasBegun) {
-      // The script in the pod has set the size that the client's terminal had at the start. Set the size that it has
-      // now.
+      // The shell script that runs the command has set the size that the client's terminal had at the start. Set the
+      // size that it has now.
       await attachment.resize(terminal.size);
       terminal = null;
     }

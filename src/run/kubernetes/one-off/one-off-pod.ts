@@ -22,8 +22,8 @@ export interface OneOffPodOptions {
   /** The value of `ONE_OFF_LABEL` for this run of the server. Each start of the server uses another value. */
   readonly serverRun: string;
   /**
-   * Random hexadecimal digits. The container prints `markBytes(mark)` before the output of the command and, without a
-   * terminal, also after the output.
+   * Random hexadecimal digits, by which the server finds the output of the command. The container prints
+   * `markBytes(mark)` before this output and, without a terminal, also after it.
    */
   readonly mark: string;
 }
@@ -33,9 +33,9 @@ export const LAUNCHER = ['/cnb/lifecycle/launcher', '--'];
 
 /**
  * The script that runs a command without a terminal. The script first waits for a line, which the server sends when it
- * has attached to the pod, so that no output is lost. Then the script prints the mark and starts the command. When the
- * command has ended, the script prints the mark to standard output and to standard error. Then the script drops unread
- * input until the server detaches: if the script ended earlier, output on its way to the server would be lost.
+ * has attached to the pod, so that no output is lost. Then the script prints a random mark and starts the command. When
+ * the command has ended, the script prints the mark to standard output and to standard error. Then the script drops
+ * unread input until the server detaches: if the script ended earlier, output on its way to the server would be lost.
  */
 const PIPED = `read -r attached || exit 129
 mark=$1
@@ -57,8 +57,8 @@ cat >/dev/null
 exit "$status"`;
 /**
  * The script that runs a command in a terminal. The script first waits for a line from the server with the size of the
- * client's terminal. The terminal does not echo this line. `exec` puts the command in the place of the shell, because a
- * key such as Ctrl-C would also send its signal to the shell.
+ * client's terminal. The terminal does not echo this line. `exec` puts the command in the place of the shell.
+ * Otherwise, a key such as Ctrl-C would also send its signal to the shell.
  */
 const IN_TERMINAL = `stty -echo
 read -r rows columns || exit 129
@@ -95,7 +95,7 @@ export function oneOffPod(options: OneOffPodOptions): Applied<V1Pod> {
     },
     spec: {
       ...spec,
-      // The deadline ends the pod in case no server comes back to remove it.
+      // The deadline ends the pod if this server is killed and no server starts again to remove the pod.
       activeDeadlineSeconds: Math.ceil(
         (config.pod_start_time + config.one_off_time + config.grace_time) / 1000,
       ),

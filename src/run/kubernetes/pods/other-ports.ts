@@ -20,8 +20,8 @@ const MAX_ASKED = 32;
 const ANSWER_MS = 2000;
 const AGAIN_MS = 5000;
 /**
- * If more ports than this answer late or cannot be reached, none of these ports counts as open: the node is busy, or a
- * network policy drops packets.
+ * If more ports than this answer late or cannot be reached, none of these ports counts as open, because the reason is
+ * probably a busy node or a network policy that drops packets.
  */
 const MAX_LATE = 2;
 /**
@@ -49,12 +49,15 @@ export class OtherPorts {
     this.#parts = parts;
   }
 
-  /** For how many milliseconds the process has been seen on other ports. Null if the last look found none. */
+  /**
+   * For how many milliseconds calls of `look` have found the process on ports other than PORT. Null if the last call
+   * found none.
+   */
   get elsewhereMs(): number | null {
     return this.#since === null ? null : this.#seenAt - this.#since;
   }
 
-  /** Describes, for the person who pushed, what the last look found. */
+  /** Describes, for the person who pushed, which open ports the last call of `look` found. */
   seenOf({ name }: ToolPod): Seen {
     const port = { name, insidePort: webPort(this.#parts.release) };
     if (this.#ports.length > 0) return wrongPort(port, this.#ports);
@@ -69,7 +72,7 @@ export class OtherPorts {
   }
 
   /**
-   * Looks for ports of the process, at most every 5 s.
+   * Looks for ports other than PORT on which the process listens. Does nothing if the last look was less than 5 s ago.
    *
    * @throws the error of `askPod`, for example if the API server does not answer.
    */
@@ -87,8 +90,8 @@ export class OtherPorts {
       ports.map((port) => askPod(cluster, pod, { port, path: '/', answerMs: ANSWER_MS }, signal)),
     );
     // A port whose answer is late, or that cannot be reached, counts as open only if another port refused its
-    // connection. If more than `MAX_LATE` answers are late, no such port counts as open: the node is busy, or a network
-    // policy drops all packets.
+    // connection. If there are more than `MAX_LATE` such ports, none of them counts as open: the node is busy, or a
+    // network policy drops all packets.
     const late = answers.filter((answer) => answer === 'late' || answer === 'unreached');
     const isLateOpen = answers.includes('refused') && late.length <= MAX_LATE;
     this.#ports = ports.filter((_, index) => {

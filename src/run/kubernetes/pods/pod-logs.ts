@@ -138,7 +138,7 @@ export class LineGathering {
     this.#timer ??= setTimeout(() => void this.flush(), GATHER_MS);
   }
 
-  /** Resolves when there is room for more lines. */
+  /** Waits until at most `MAX_WAITING_CHARACTERS` of lines wait to be written to the tool's log. */
   async room(): Promise<void> {
     if (this.#waitingCharacters > MAX_WAITING_CHARACTERS) await this.flush();
   }

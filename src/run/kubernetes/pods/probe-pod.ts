@@ -11,7 +11,7 @@ import type { ToolPod } from './tool-pods.ts';
 
 export type ProbeResult =
   | Verdict
-  /** This server cannot ask the pod. `why` gives the reason. */
+  /** This server cannot send requests to the pod. `why` gives the reason. */
   | { readonly kind: 'unknown'; readonly why: string }
   /** No program in the pod listens on PORT. */
   | { readonly kind: 'no-port' };
@@ -20,7 +20,9 @@ export interface PodProbeOptions {
   readonly cluster: Cluster;
   readonly release: Release;
   readonly podUid: string;
-  /** How many milliseconds the server keeps asking the pod. A single answer may take the whole time. */
+  /**
+   * How many milliseconds the server keeps asking the pod whether it is healthy. One answer may take the whole time.
+   */
   readonly answerMs: number;
   readonly signal: AbortSignal;
 }
@@ -65,14 +67,15 @@ export class PodProbe {
     return this.#end.aborted;
   }
 
-  /**
-   * True if the newest question to the pod had so little time left before the time limit that its result says nothing.
-   */
+  /** True if the newest request to the pod began so shortly before the time limit that its result says nothing. */
   get wasCutShort(): boolean {
     return this.#end.aborted && this.#tookMs < MIN_LOOK_MS;
   }
 
-  /** Asks the pod once. @throws the error of `askPod`, for example if the API server does not answer. */
+  /**
+   * Asks the pod once whether it is healthy. @throws the error of `askPod`, for example if the API server does not
+   * answer.
+   */
   async look(pod: ToolPod): Promise<ProbeResult> {
     this.#pod = pod;
     const lookedAt = performance.now();

@@ -11,7 +11,7 @@ export async function afterUndo(error: unknown, undo: () => Promise<void>): Prom
   try {
     await undo();
   } catch (failure) {
-    // If `error` is no DeployError, for example because the step was aborted, report only the failure to undo.
+    // If `error` is no DeployError, for example because the deployment was cancelled, report only that `undo` failed.
     if (!(error instanceof DeployError)) throw failure;
     throw new DeployError(error.code, `${error.message}. ${notUndone(failure)}`, error.hint, {
       cause: new AggregateError([error, failure]),

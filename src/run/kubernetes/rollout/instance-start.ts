@@ -33,8 +33,8 @@ export interface Instance {
   readonly signal: AbortSignal;
 }
 
-// How many milliseconds the server waits for a fault of the pod to pass by itself. It does not wait for a fault whose
-// code is missing here.
+// How many milliseconds the server waits for a fault of a pod to pass by itself, by the code of the fault. The server
+// does not wait for a fault whose code is missing here.
 const PATIENCE: Partial<Record<PodFault['code'], number>> = {
   IMAGE_PULL: 15_000,
   UNSCHEDULABLE: 20_000,
@@ -45,9 +45,9 @@ const TICK_MS = 200;
 const LOOK_MS = 500;
 const FIRST_SEEN_MS = 5000;
 const SEEN_AGAIN_MS = 30_000;
-// If a process does not listen on PORT for `OTHERS_AFTER_MS`, the server asks other ports. A process that then listens
-// on another port for `ELSEWHERE_MS`, but not on PORT, has failed. Both times together are 15 s, as in the local
-// runtime.
+// If a process does not listen on PORT for `OTHERS_AFTER_MS`, the server sends requests to other ports too. If the
+// process then listens on one of these ports for `ELSEWHERE_MS`, but not on PORT, its start has failed. Both times
+// together are 15 s, as in the local runtime.
 const OTHERS_AFTER_MS = 5000;
 const ELSEWHERE_MS = 10_000;
 const MAX_PROBE_CHARACTERS = 200;
@@ -122,7 +122,7 @@ export class InstanceStart {
     if (this.#looking !== null || performance.now() - this.#lookedAt < LOOK_MS) return;
     this.#lookedAt = performance.now();
     this.#looking = this.#lookAt(pod)
-      // Ignore an error of the API server, because the next look may succeed.
+      // Ignore an error of the API server, because the next check of the pod may succeed.
       .catch(() => {})
       .finally(() => {
         this.#looking = null;
@@ -138,7 +138,8 @@ export class InstanceStart {
       this.#looks = new PodProbe({ cluster, release, podUid: pod.uid, answerMs, signal });
     }
     const look = await this.#looks.look(pod);
-    // The time limit may end the last request too early. Then keep the result of the earlier request, which says more.
+    // The time limit may end the last request to the pod too early. Then keep the result of the request before it,
+    // which says more.
     const isIll = this.#look?.kind === 'not-yet';
     if (this.#look === null || !(this.#looks.wasCutShort || (this.#looks.isOver && isIll))) this.#look = look;
     if (this.#look.kind !== 'no-port') this.#others.forget();
@@ -197,7 +198,10 @@ export class InstanceStart {
     this.#tell(`${error.message}; the push waits a little for that to change`);
   }
 
-  /** True if older rollouts of the tool are ending. Their end frees resources, so the fault may pass. */
+  /**
+   * True if older rollouts of the tool are ending. Their end frees resources, so a pod that finds no room may start
+   * then.
+   */
   #othersLeave(): boolean {
     const { release, id } = this.#instance.rollout;
     const others = this.#parts.pods

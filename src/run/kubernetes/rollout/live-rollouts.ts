@@ -192,8 +192,8 @@ export class LiveRollouts {
       await switchTraffic(parts, rollout, parts.closing);
       if (parts.isInMaintenance?.(tool) === true) {
         const page = maintenanceDeployment({ ...rollout, toolNumber, config: parts.config });
-        // If this fails, only log the failure: visitors still see the page of the earlier release. If that page does
-        // not exist, `Drift` makes the Deployment of the page later.
+        // If the Deployment of the page cannot be updated, only log this: visitors still get the page about maintenance
+        // of the earlier release. If there is no such Deployment, `Drift` creates it later.
         await applyObject(parts.cluster, page, { signal: parts.closing }).catch((error: unknown) =>
           logFailure(log, { error, message: 'cannot renew the page about maintenance', facts: { tool } }),
         );
@@ -217,7 +217,10 @@ export class LiveRollouts {
     }
   }
 
-  /** Forgets the releases of older rollouts that kept nothing running, because no other code retires such rollouts. */
+  /**
+   * Forgets the releases of older rollouts that have no Deployment and no CronJob. The server does not end such
+   * rollouts. It forgets the release of any other rollout when it has ended that rollout.
+   */
   #forgetEmpty({ id, release: { tool } }: Rollout): void {
     for (const [other, release] of this.#releases) {
       const isKept = other === id || this.#starting.has(other) || this.#retirement.has(other);

@@ -24,7 +24,8 @@ export async function removeTool(
   const call = { namespace, labelSelector };
   const withParts = { ...call, propagationPolicy: 'Background' };
   const removePods = () => cluster.core.deleteCollectionNamespacedPod({ ...call, gracePeriodSeconds: 1 });
-  // A program that makes certificates, such as cert-manager, does not delete the Secret of a deleted Ingress.
+  // Delete the Secret with the certificate here: a program that makes certificates, such as cert-manager, does not
+  // delete it when the Ingress is deleted.
   const certificate = config.ingress_tls_secret.includes('TOOL') ? tlsSecretOf(tool, config) : null;
   for (const remove of [
     () => cluster.core.deleteCollectionNamespacedSecret(call),

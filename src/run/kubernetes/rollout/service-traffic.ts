@@ -18,8 +18,8 @@ import {
 import type { ObjectParts } from '../rollout-objects.ts';
 
 /**
- * How many milliseconds the cluster's controllers may take to follow a change. The controllers are slow after a restart
- * of the API server.
+ * After a change of a tool's Service, the cluster's controllers may take this many milliseconds until the requests
+ * follow it. The controllers are slow after a restart of the API server.
  */
 const FOLLOW_MS = 30_000;
 const LOOK_MS = 50;
@@ -31,7 +31,7 @@ export interface Traffic {
    * no such rollout.
    */
   readonly rolloutId: string;
-  /** True if the page about maintenance gets the requests. */
+  /** True if the pod that shows the page about maintenance gets the requests. */
   readonly isPage: boolean;
 }
 

@@ -286,7 +286,7 @@ function partsOfDeployment({ metadata }: V1Deployment): { kind: string; name: st
   ];
 }
 
-/** Returns the parts of an object whose change counts as a change of the object. */
+/** Returns the parts of an object that a dry run compares to find out whether a rollout would change the object. */
 function contentOf(object: KubernetesObject): object {
   const { metadata, status: _, ...rest } = object as KubernetesObject & { status?: unknown };
   return { ...rest, labels: metadata?.labels ?? {}, annotations: metadata?.annotations ?? {} };
