@@ -1,8 +1,8 @@
 import { writeFileSync } from 'node:fs';
 
 /**
- * The score of a process in proc_pid_oom_score_adj(5). If memory runs out, the kernel first ends processes with a high
- * score. Tools have 500, the server usually has 0.
+ * The score that `endFirst` gives a process, see proc_pid_oom_score_adj(5). If memory runs out, the kernel first ends
+ * processes with a high score. Tools have 500, the server usually has 0.
  */
 const SCORE = '600';
 

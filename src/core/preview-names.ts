@@ -3,7 +3,7 @@ import type { ToolName } from './names.ts';
 /** A push to a branch whose full name begins with this makes a preview. */
 export const PREVIEW_BRANCHES = 'refs/heads/preview/';
 
-// Only single hyphens, so that the first `--` in `NAME--TOOL` ends the name.
+// The name of a preview has only single hyphens, so that the first `--` in `NAME--TOOL` ends the name.
 const NAME = /^[a-z][a-z0-9]*(-[a-z0-9]+)*$/;
 /** The longest label of a host name (RFC 1123 section 2.1), and the longest name of a tool. */
 const MAX_LABEL = 63;

@@ -8,9 +8,9 @@ import { Chalk } from 'chalk';
 export interface Progress {
   /** Says that a step begins: `-----> Building`. */
   step(text: string): void;
-  /** A detail or output of a build, after seven spaces. */
+  /** Prints a detail, or a line of the output of a build, after seven spaces. */
   line(text: string): void;
-  /** A warning or a refusal, after the prefix ` !     `. */
+  /** Prints a warning or a refusal, after the prefix ` !     `. */
   warn(text: string): void;
   /** Says how the work ended: `=====> v42 is live at …`. */
   result(text: string): void;
@@ -50,9 +50,9 @@ const CONTROLS = /[\u0000-\u0008\u000b-\u001f\u007f-\u009f]/g;
 const STRINGS =
   /(?:\u001b[\]PX^_]|[\u009d\u0090\u0098\u009e\u009f])[^\u0007\u001b\u009c\n\u0090\u0098\u009d-\u009f]*(?:\u0007|\u001b\\|\u009c|(?=\n)|$)/g;
 
-// Matches the escape character of each `ESC ]` that is still there after STRINGS, because another sequence interrupts the
-// string. For each of them, stripVTControlCharacters would search the whole rest of the text for the end of the string.
-// An untrusted program can print many of them.
+// Matches the escape character of each `ESC ]` that is left after all control strings (STRINGS) were removed, because
+// another sequence interrupts the string. For each of them, stripVTControlCharacters would search the whole rest of the
+// text for the end of the string. An untrusted program can print many of them.
 const OPENINGS = /\u001b(?=\])/g;
 const RETURNS = /\r+\n?/g;
 

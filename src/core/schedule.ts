@@ -137,7 +137,10 @@ function readItem(text: string, field: Field): string | null {
   return rangeText(first, last, every, field);
 }
 
-/** Writes one item of a field. In a crontab, Sunday is 0 or 7. Kubernetes accepts only 0. */
+/**
+ * Writes one item of a field of a schedule, such as `1-5`. A crontab may have 0 or 7 for Sunday. Writes 0, because
+ * Kubernetes accepts only 0.
+ */
 function rangeText(first: number, last: number, every: number | null, { max }: Field): string {
   if (max === 7 && last === 7) {
     const days = Array.from({ length: 8 - first }, (_, index) => first + index);

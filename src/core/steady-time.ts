@@ -33,11 +33,11 @@ export class SteadyTime {
   }
 
   /**
-   * Looks at the clock.
+   * Looks at the clock, and remembers the look.
    *
-   * @returns the present time of day in milliseconds since 1970. Each remembered look gives a time, which is right if
-   * the clock was right at that look. Returns the earliest of these times. If no look was an hour ago, returns 0, unless
-   * the clock shows at most a day more than `knownMs`.
+   * @returns the present time of day in milliseconds since 1970, computed from each remembered look of about the last
+   * hour. If the looks give different times, because somebody set the clock, returns the earliest one. If no look was
+   * an hour ago or earlier, returns 0, unless the clock shows `knownMs` or at most a day more.
    * @param knownMs - A time of day that was right, such as that of the newest deployment. 0 if none is known.
    */
   now(knownMs = 0): number {

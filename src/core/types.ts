@@ -47,7 +47,7 @@ export interface DeployToken {
   /** Ten lower-case letters and digits. */
   readonly id: string;
   readonly tool: ToolName;
-  /** The name that its maker gave it: `ci`. */
+  /** The name that the maker of the token gave it, such as `ci`. */
   readonly name: string;
   readonly scope: Exclude<Action, 'manage'>;
   readonly by: string;
@@ -60,7 +60,10 @@ export interface DeployToken {
 
 /** A process that a tool can run, from launch.toml or from a file of its source, such as the Procfile. */
 export interface Process {
-  /** Lower-case letters, digits, `-` and `_`; `web` gets PORT and the tool's address. */
+  /**
+   * The process type: lower-case letters, digits, `-` and `_`. `web` gets the variable PORT and the requests to the
+   * tool.
+   */
   readonly type: string;
   /** The argument list. The server starts this command directly, and adds no shell. */
   readonly command: readonly string[];
@@ -138,7 +141,7 @@ export interface Artifact {
   /** The id of the build that made this artifact. */
   readonly id: string;
   readonly kind: 'slug' | 'image';
-  /** A folder for a slug, `host/name@sha256:…` for an image. */
+  /** Where the artifact is: a folder for a slug, `host/name@sha256:…` for an image. */
   readonly reference: string;
   readonly processes: readonly Process[];
   /**
@@ -189,8 +192,8 @@ export interface Release {
    */
   readonly mostMemoryBytes?: number;
   /**
-   * The sizes that `scale` has set. Absent if it has set none. These are the present sizes, which are not part of the
-   * release.
+   * The memory and CPU that `scale` has set for process types. Absent if it has set none. These are the present sizes,
+   * which are not part of the release.
    */
   readonly sizes?: Sizes;
 }

@@ -126,7 +126,10 @@ function missingProgram(): string | null {
   return null;
 }
 
-/** Runs the program `true` in a whole sandbox. @returns why this failed, or null if the program ran. */
+/**
+ * Tests whether isolation works: runs the program `true` in a complete sandbox. @returns why this failed, or null if
+ * the program ran.
+ */
 async function probe(sandbox: Sandbox, folder: string): Promise<string | null> {
   const mount = { source: folder, target: '/workspace', isWritable: false };
   const child = sandbox.start({

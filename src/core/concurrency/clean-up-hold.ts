@@ -6,7 +6,7 @@ export class CleanUpHold {
   readonly #running = new Set<Promise<unknown>>();
   #holders = 0;
 
-  /** Runs `work`, but not while a backup or an export holds it back. Work that was skipped is not run later. */
+  /** Runs `work`, unless a backup or an export is running. Work that was skipped is not run later. */
   async unlessHeld(work: () => Promise<void>): Promise<void> {
     if (this.#holders > 0) return;
     const running = work();
@@ -19,8 +19,8 @@ export class CleanUpHold {
   }
 
   /**
-   * Holds back all work that would begin from now on, and waits until the work under way has ended. @returns a function
-   * that ends the hold.
+   * From now on, `unlessHeld` skips its work, which deletes, merges or renames files. Waits until such work that began
+   * earlier has ended. @returns a function that ends this hold.
    */
   async hold(): Promise<() => void> {
     this.#holders += 1;

@@ -19,7 +19,7 @@ export class ConcurrencyLimit {
   }
 
   /**
-   * Does the work when it has a place.
+   * Waits until few enough other pieces of work are running, then does `work`.
    *
    * @throws the error of `Waiting.refusal` if too many pieces of work wait; the signal's reason if the signal fires
    * before the work has begun.
@@ -58,7 +58,10 @@ export class ConcurrencyLimit {
     });
   }
 
-  /** Lets the work that has waited longest begin. If none waits, the place of the ended work stays free. */
+  /**
+   * Call this when a piece of work has ended. Begins the work that has waited longest, or frees the place if none
+   * waits.
+   */
   #leave(): void {
     const next = this.#waiting.shift();
     if (next === undefined) this.#running -= 1;
@@ -79,7 +82,7 @@ export class KeyedConcurrencyLimit {
   }
 
   /**
-   * Does the work when its key has a place.
+   * Waits until few enough other pieces of work with this key are running, then does `work`.
    *
    * @throws the error of `Waiting.refusal` if too much work of the key waits; the signal's reason if the signal fires
    * before the work has begun.

@@ -4,7 +4,9 @@ import type { ToolName } from '../names.ts';
 export class PerToolQueue {
   readonly #last = new Map<ToolName, Promise<unknown>>();
 
-  /** Runs a step in its turn. @returns the result of the step. A step that fails does not stop the next steps. */
+  /**
+   * Runs a step when all earlier steps of the tool have ended, even if one of them failed. @returns the step's result.
+   */
   run<Result>(tool: ToolName, step: () => Promise<Result>): Promise<Result> {
     const before = this.#last.get(tool) ?? Promise.resolve();
     const result = before.then(step, step);

@@ -1,8 +1,14 @@
 /** For whom a piece of work runs. */
 export interface Beneficiary {
-  /** Each of these names has one place at a time. */
+  /**
+   * The names for which the work runs, such as a tool and a login. The work waits while other work with one of them
+   * runs.
+   */
   readonly oneEach: readonly string[];
-  /** The turns rotate over these names: first over the first names of all waiting work, then over the second ones. */
+  /**
+   * Names that take turns, such as a person and then a tool: the next turn goes to another person, and among the work
+   * of one person to another tool.
+   */
   readonly rotation: readonly string[];
 }
 
@@ -19,7 +25,10 @@ export class RotatingLimit {
   readonly #atOnce: number;
   readonly #running = new Set<Piece>();
   readonly #waiting = new Set<Piece>();
-  /** For each name of a rotation, the value of `#endings` when its last work ended. Cleared when no work waits. */
+  /**
+   * For each name of a rotation: the value of the counter `#endings` when work with this name last ended. Cleared when
+   * no work waits.
+   */
   readonly #endedAt = new Map<string, number>();
   #endings = 0;
 
@@ -27,7 +36,9 @@ export class RotatingLimit {
     this.#atOnce = atOnce;
   }
 
-  /** Does the work in its turn. @throws the signal's reason, if the signal fires before the work has begun. */
+  /**
+   * Waits until it is the turn of `work`, then does it. @throws the signal's reason, if the signal fires before that.
+   */
   async run<Result>(
     { oneEach, rotation }: Beneficiary,
     work: () => Promise<Result>,

@@ -44,7 +44,7 @@ export class DiskRoom {
     return { freeBytes, bytes, freeEntries, entries, low: isFull ? 'bytes' : isCrowded ? 'entries' : null };
   }
 
-  /** Says that the disk is nearly full, as the message of an error does. Null if there is enough space. */
+  /** Returns an error message that says that the disk is nearly full, or null if there is enough space. */
   async complaint(): Promise<string | null> {
     const { low, freeBytes, freeEntries } = await this.space();
     if (low === null) return null;
@@ -52,7 +52,10 @@ export class DiskRoom {
     return `the disk of this server is nearly full (${spaceLeft} left)`;
   }
 
-  /** Checks that more than the reserve is free. @throws DeployError `DISK_NEARLY_FULL` if not. */
+  /**
+   * Checks that the disk still has the free space that the server reserves for itself. @throws DeployError
+   * `DISK_NEARLY_FULL` if it has less.
+   */
   async assertRoom(): Promise<void> {
     const complaint = await this.complaint();
     if (complaint !== null) throw diskNearlyFull(complaint);

@@ -13,7 +13,7 @@ export async function removeTree(folder: string): Promise<void> {
   await removeByProgram([folder]);
 }
 
-/** How many paths one program gets at most. */
+/** How many paths one call of the program `rm` gets at most. */
 const AT_ONCE = 200;
 
 /**
@@ -26,8 +26,9 @@ export async function removeTrees(paths: readonly string[]): Promise<void> {
 }
 
 async function removeByProgram(paths: readonly string[]): Promise<void> {
-  // Node's own `rm` is not used: it holds all names in memory and works with paths. A tool could replace a part of a
-  // path by a link during the removal.
+  // Use the program rm instead of Node's own `rm`, which holds the names of all files in memory. Node's `rm` also opens
+  // each file by its path, so a tool could replace a folder in the path by a link during the removal. Then files
+  // elsewhere would be removed.
   const options = { env: PATH, extendEnv: false, stdin: 'ignore' } as const;
   const removed = await execa('rm', ['-rf', '--', ...paths], { ...options, stderr: 'ignore', reject: false });
   if (removed.exitCode === 0) return;

@@ -30,7 +30,7 @@ export class SetAside {
   }
 
   /**
-   * Moves a file or folder of the data folder.
+   * Moves a file or folder of the data folder into the folder `set-aside`.
    *
    * @returns the new path, relative to the data folder. Null if there was nothing to move.
    */
@@ -39,8 +39,8 @@ export class SetAside {
   }
 
   /**
-   * Copies a file of the data folder before the server rewrites that file. So a crash during the rewrite loses nothing.
-   * Resolves when the copy is on the disk.
+   * Copies a file of the data folder into the folder `set-aside`. Call this before the server rewrites the file, so
+   * that a crash during the rewrite loses nothing. Resolves when the copy is on the disk.
    *
    * @returns the path of the copy, relative to the data folder. Null if there was nothing to copy.
    */

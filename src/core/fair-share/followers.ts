@@ -6,16 +6,16 @@ const MAX_OF_CREDENTIAL = 10;
 const MAX_OF_PERSON = 20;
 const MAX_OF_TOOL = 50;
 const MAX_OF_ALL = 500;
-/** The server drops a reader that takes no output for this long. */
+/** If a client that follows a log takes no output for this long, the server stops sending output to the client. */
 const STALL_MS = 2 * 60_000;
 
 /** A place for one reader. `[Symbol.dispose]` gives the place back. */
 export interface FollowerPlace extends Disposable {
   /**
-   * Waits until the reader has taken a text.
+   * Waits until the client that follows a log has received a piece of the log.
    *
-   * @param taken - Resolves when the reader has the text.
-   * @throws DeployError `FOLLOWER_STALLED` if the reader has not taken the text after `STALL_MS`.
+   * @param taken - Resolves when the client has received the piece.
+   * @throws DeployError `FOLLOWER_STALLED` if the client has not received the piece after `STALL_MS`.
    */
   write(taken: Promise<void>): Promise<void>;
 }
@@ -38,8 +38,8 @@ export class Followers {
   }
 
   /**
-   * Takes a place for a reader. The operator always gets a place. @throws DeployError `TOO_MANY_FOLLOWERS` if a limit
-   * on readers is reached.
+   * Counts one more reader of the tool's logs, until the returned place is disposed of. The operator always gets a
+   * place. @throws DeployError `TOO_MANY_FOLLOWERS` if a limit on readers is reached.
    */
   enter(principal: Principal, tool: ToolName): FollowerPlace {
     const shares = sharesOf(principal, tool);
@@ -56,7 +56,10 @@ export class Followers {
     };
   }
 
-  /** Takes a place for a reader, or returns null if a limit is reached. The operator always gets a place. */
+  /**
+   * Counts one more reader of the tool's logs, until the returned place is disposed of. Returns null if a limit on
+   * readers is reached. The operator always gets a place.
+   */
   enterIfFree(principal: Principal, tool: ToolName): FollowerPlace | null {
     const isFree = principal.isOperator || !sharesOf(principal, tool).some((share) => this.#isFull(share));
     return isFree ? this.enter(principal, tool) : null;

@@ -5,12 +5,12 @@ import { requestTime } from './request-time.ts';
 
 /**
  * How many bytes are read at once outside the body of an HTTP message. The number is small, because a larger piece
- * could hold the heads of many small messages.
+ * could hold the heads of many small messages, which the server would handle without a pause.
  */
 const HEAD_BYTES = 1024;
 /**
- * How many bytes of a body are read at once: at least, at first, and at most. The number grows fourfold after large
- * chunks, and falls to the least after small ones.
+ * How many bytes of an HTTP body are read at once: at least (this constant), in the first piece of a connection, and at
+ * most (the next two constants). The number grows fourfold after large chunks, and falls to the least after small ones.
  */
 const LEAST_BODY_BYTES = 4 * 1024;
 const FIRST_BODY_BYTES = 16 * 1024;
@@ -22,8 +22,8 @@ const MAX_BODY_BYTES = 64 * 1024;
 export const SMALL_CHUNK_BYTES = 1024;
 
 /**
- * If a key has to wait, the server checks again after at most this time, because the wait depends on what other keys
- * do.
+ * If the bytes of a client's network or of a tool's process have to wait, the server checks again after at most this
+ * time. The length of their wait depends on how many other networks and processes have to wait.
  */
 const MAX_WAIT_MS = 250;
 
@@ -48,13 +48,18 @@ export class PacedReading {
   readonly #socket: Socket;
   readonly #push: Socket['push'];
   readonly #key: string;
-  /** True if the bytes between two bodies are requests of the network `#key`, which `RequestTime` paces. */
+  /**
+   * True if all bytes are HTTP requests from one network, `#key`. `RequestTime` then decides when a request may begin.
+   */
   readonly #hasTurns: boolean;
   /** When the next request may begin. Null if that was not decided yet. */
   #turnAt: number | null = null;
-  /** True if the last piece was a part of a request's head and not its end. The rest needs no turn of its own. */
+  /** True if the last piece ended within the head of a request. The rest of this head does not wait for a turn. */
   #isInHead = false;
-  /** The key that pays for reading the current request or answer, or for all bytes if the connection is not HTTP. */
+  /**
+   * The key (a client's network or a tool's process) that is charged the time to read the current request or answer. If
+   * the connection is not HTTP, it is charged the time to read all bytes.
+   */
   #messageKey: string;
   #body: Body | null = null;
   #bodyBytes = FIRST_BODY_BYTES;
@@ -65,16 +70,19 @@ export class PacedReading {
   #isOpaque = false;
   #messages = 0;
 
-  /** Returns the paced reading of a connection. Undefined if the connection has none. */
+  /**
+   * Returns the object that paces the reading of a connection. Undefined if `begin` was not called for the connection.
+   */
   static of(socket: Socket): PacedReading | undefined {
     return PacedReading.#all.get(socket);
   }
 
   /**
-   * Begins to pace the reading of a connection.
+   * Begins to limit how fast the server reads from a connection.
    *
-   * @param key - The key that pays for the bytes that arrive.
-   * @param hasTurns - True if the bytes are requests of one network, `key`. They then also wait for their turn.
+   * @param key - Whom the time to read the bytes is charged to, such as a client's network or a tool's process.
+   * @param hasTurns - True if the bytes are HTTP requests of one network, `key`. Each request then also waits for its
+   * turn.
    */
   static begin(socket: Socket, key: string, { hasTurns = false } = {}): void {
     PacedReading.#all.set(socket, new PacedReading(socket, key, hasTurns));
@@ -98,7 +106,10 @@ export class PacedReading {
     });
   }
 
-  /** Call this when the head of an HTTP message was read. Joins small chunks of its body, for which `key` pays. */
+  /**
+   * Call this when the head of an HTTP message was read. From then on, joins small chunks of the message's body, and
+   * charges the time to read the body to `key`.
+   */
   begin(message: IncomingMessage, key: string = this.#key): void {
     this.#messages += 1;
     this.#messageKey = key;
@@ -113,13 +124,16 @@ export class PacedReading {
     };
   }
 
-  /** Call this when the bytes of the connection are no longer HTTP messages. From then on, `key` pays for all bytes. */
+  /**
+   * Call this when the bytes of the connection are no longer HTTP messages. From then on, the time to read them is
+   * charged to `key`.
+   */
   becomeOpaque(key: string = this.#key): void {
     this.#isOpaque = true;
     this.#messageKey = key;
   }
 
-  /** Whether bytes have arrived that are not passed on yet. */
+  /** Whether bytes have arrived that the readers of the socket have not got yet. */
   get isHolding(): boolean {
     return this.#held.length > 0;
   }
@@ -141,9 +155,9 @@ export class PacedReading {
   }
 
   /**
-   * Passes the waiting bytes on to the readers of the socket, piece by piece. Stops if the key of the bytes has used up
-   * its share of time and must wait, or if the socket is paused. Also stops after a piece in which several requests
-   * began, because the work for them first counts against the share of their key.
+   * Passes the waiting bytes on to the readers of the socket, piece by piece. Stops if the socket is paused, or if the
+   * key to which the bytes are charged has used up its share of time and must wait. Also stops after a piece in which
+   * several requests began, so that the time to answer them is charged before more is read.
    *
    * @returns true if the socket may read more bytes.
    */
@@ -152,15 +166,16 @@ export class PacedReading {
     let hasPassed = false;
     while (this.#held.length > 0 && !this.#socket.destroyed) {
       if (this.#held[0] === null) {
-        // The end of a connection costs nothing, so pass it on at once. A client then learns at once that the process
-        // of a tool has ended.
+        // Pass on the end of a connection at once, because this takes hardly any time. A client then learns at once
+        // that the process of a tool has ended.
         this.#held.length = 0;
         this.#push(null);
         this.#socket.read(0);
         break;
       }
       const delayMs = readingTime.waitMs(this.#payer);
-      // A connection that has just passed bytes on waits longer than other connections of its key, so they take turns.
+      // A connection that has just passed bytes on waits 1 ms longer than the other connections of the same network or
+      // process, so that the connections take turns.
       if (delayMs > 0) this.#passSoon(Math.min(delayMs, MAX_WAIT_MS) + (hasPassed ? 1 : 0));
       if (delayMs > 0 || this.#socket.isPaused() || !this.#isTurn()) break;
       hasPassed = true;
@@ -171,8 +186,8 @@ export class PacedReading {
       wantsMore = this.#count(piece.length, () => this.#push(piece));
       this.#isInHead = !hadBody && this.#messages === before;
       this.#adapt(piece.length, (this.#body?.chunks.length ?? 0) - chunks);
-      // If several requests began in this piece, the next piece waits for the next round of the event loop: the work
-      // for them is charged to their key first.
+      // If several requests began in this piece, the next piece waits for the next round of the event loop. Before that
+      // round, the time to answer the requests is charged to their key.
       if (this.#messages > before + 1) {
         if (this.#hasTurns) requestTime.waitMs(this.#key, this.#messages - before - 1);
         this.#passSoon();
@@ -184,7 +199,9 @@ export class PacedReading {
     return wantsMore && this.#held.length === 0;
   }
 
-  /** True if the next request may begin now. If false, reading the connection continues when its turn comes. */
+  /**
+   * True if the next request may begin now. If false, the server goes on reading when the turn of the request comes.
+   */
   #isTurn(): boolean {
     if (!this.#hasTurns || this.#body !== null || this.#isInHead || this.#isOpaque) return true;
     const now = performance.now();

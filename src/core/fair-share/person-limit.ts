@@ -23,8 +23,8 @@ export class PersonLimit {
   readonly #nameOf: (uid: string) => string;
 
   /**
-   * @param waiting - How many pieces of work of a person may wait. The same number applies to one deploy token, before
-   * its work waits as work of the person. By default, any number.
+   * @param waiting - How many pieces of work of one person may wait. As many may also wait for one deploy token: work
+   * with a token waits for the token's limit first, then for the limit of the person. By default, any number may wait.
    * @param nameOf - The name under which a person is counted. By default, the user name.
    */
   constructor(
@@ -38,7 +38,8 @@ export class PersonLimit {
   }
 
   /**
-   * Does the work when the token and the person have a place.
+   * Waits until few enough other pieces of work of the same person, and of the same deploy token, are running. Then
+   * does `work`.
    *
    * @throws the error of `Waiting.refusal` if too much work waits; the signal's reason if the signal fires before the
    * work has begun.

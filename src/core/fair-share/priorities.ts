@@ -1,4 +1,7 @@
-/** How many programs of one person have the usual priority. The person's other programs have a low priority. */
+/**
+ * How many programs that the server runs for one person, such as git, have the usual priority. All further programs for
+ * the person have a low priority.
+ */
 const MAX_USUAL = 2;
 
 /**
@@ -6,7 +9,7 @@ const MAX_USUAL = 2;
  * somebody who keeps many programs busy gets only a little more of the processors than somebody with two.
  */
 export class Priorities {
-  /** For each person: how many of their programs run with the usual priority. */
+  /** For each person: how many programs that the server runs for them have the usual priority. */
   readonly #usual = new Map<string, number>();
 
   /** Call this before a program starts, and `leave` when it has ended. Only the first call of `leave` counts. */

@@ -1,22 +1,38 @@
-/** The part of the server's time that one key (a client's network or a tool's process) may use beyond its allowance. */
+/**
+ * The part of the server's time that reading for one key (a client's network or a tool's process) may take, beyond the
+ * free time that each key has.
+ */
 const PART = 0.1;
-/** All keys that have used more than their allowance, and so have to wait, may together use this part of the time. */
+/**
+ * The part of the server's time that reading may take for all keys (clients' networks, tools' processes) together that
+ * have used more than their free time and so have to wait.
+ */
 const PART_OF_ALL = 0.25;
-/** The milliseconds that a key may use for each KiB without owing them. Usual reading takes 0.005 ms for each KiB. */
+/**
+ * For each KiB that is read, a client's network or a tool's process has this many milliseconds of reading time free. To
+ * read a KiB usually takes 0.005 ms.
+ */
 const USUAL_MS_A_KIB = 0.05;
 /**
- * A key may use this many milliseconds in each round of the event loop without owing them. Each piece of bytes in which
- * a request begins allows it the same time again.
+ * In each round of the event loop, a client's network or a tool's process has this many milliseconds of reading time
+ * free. For each piece of bytes in which a request begins, it has this time free once more.
  */
 const USUAL_MS = 1;
-/** A key that owes no more than this does not wait, because a garbage collection alone may have caused the debt. */
+/**
+ * A client's network or a tool's process that owes at most this many milliseconds of reading time does not wait,
+ * because a garbage collection alone may have caused the debt.
+ */
 const FREE_MS = 10;
 /**
- * If a key used less than this beyond its allowance by the clock, the server charges this time, and does not measure
- * processor time. If another program had got the processor meanwhile, the time by the clock would be longer.
+ * If reading took fewer milliseconds than this beyond the free time, as shown by the clock, the server charges this excess without
+ * measuring the processor time. No other program can have run meanwhile, because it would have kept the processor for
+ * longer.
  */
 const SLICE_MS = 1;
-/** No piece of work is charged more than this. A piece that takes longer includes a garbage collection. */
+/**
+ * At most this many milliseconds are charged for one piece of reading. If a piece takes longer, the time includes a
+ * garbage collection.
+ */
 const MAX_MS = 25;
 /**
  * At the start of a round of the event loop, the server's processor time is measured again only if the last measurement
@@ -24,7 +40,7 @@ const MAX_MS = 25;
  */
 const SAMPLE_MS = 5;
 
-/** The work for one key in the current round of the event loop. */
+/** The reading for one key (a client's network or a tool's process) in the current round of the event loop. */
 interface Round {
   usualMs: number;
   spentMs: number;
@@ -102,7 +118,7 @@ export class ReadingTime {
     for (const [key, round] of rounds) this.#charge(key, round, partMs * round.begun);
   }
 
-  /** Counts work that was done for `key`. */
+  /** Call this after bytes were read for `key`. Charges the key the time that the reading took. */
   spend(key: string, { spentMs, bytes, begun }: Work): void {
     const round = this.#round.get(key) ?? { usualMs: USUAL_MS, spentMs: 0, begun: 0 };
     this.#round.set(key, round);

@@ -13,7 +13,7 @@ export interface RequestPaceOptions {
  */
 export class RequestPace {
   readonly #options: RequestPaceOptions;
-  /** For each user name: when the latest request of this person was due. */
+  /** For each user name: the time from which the latest request of this person may begin, by `performance.now()`. */
   readonly #dueAt = new Map<string, number>();
 
   constructor(options: RequestPaceOptions) {

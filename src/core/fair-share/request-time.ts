@@ -21,7 +21,7 @@ const SAMPLE_MS = 250;
  * fewer requests if they are expensive, but always 300 a second after its burst.
  */
 export class RequestTime {
-  /** For each network: when the latest request from it was due. */
+  /** For each network: the time from which the latest request from it may begin, by `performance.now()`. */
   readonly #dueAt = new Map<string, number>();
   readonly #processorMs: () => number;
   #costMs = MOST_MS;

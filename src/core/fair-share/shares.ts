@@ -19,7 +19,7 @@ export class Shares {
     this.#places = places;
   }
 
-  /** Takes one place, which counts for every holder in `weights`. `giveBack` may be called more than once. */
+  /** Takes one place, which counts for each holder in `weights`. A further call of `giveBack` does nothing. */
   take(weights: Readonly<Record<string, number>>): Taken {
     const holders = Object.keys(weights);
     const free = this.#places - this.#taken;

@@ -63,7 +63,10 @@ export class TimeShares {
     });
   }
 
-  /** Counts work that is already done. Then lets the event loop do other work, and waits until `key` gets its turn. */
+  /**
+   * Charges `key` the time of work that is already done. Then lets the event loop do other work, and waits until `key`
+   * gets its turn.
+   */
   async pay(key: string, workMs: number): Promise<void> {
     this.#charge(key, workMs);
     await nextTurn();
@@ -86,8 +89,8 @@ export class TimeShares {
     while (this.#waiting.size > 0) {
       if (this.#isFree()) await nextTurn();
       else await wait(Math.ceil(this.#debtMs / this.#options.part));
-      // The slice also ends by the clock. On a machine that is busy with other programs, work adds hardly any debt, so
-      // the debt alone would end the slice too late.
+      // End this slice of work by the clock too. On a machine that is busy with other programs, work hardly raises
+      // `#debtMs`, so `#debtMs` alone would end the slice too late.
       const end = performance.now() + this.#options.sliceMs;
       do {
         this.#next();
@@ -101,7 +104,7 @@ export class TimeShares {
 
   /**
    * Whether work may still begin at once in this round of the event loop. The clock decides, because on a busy machine
-   * the debt alone would allow work for too long.
+   * `#debtMs` grows slowly and would allow work for too long.
    */
   #isInSlice(): boolean {
     const now = performance.now();
@@ -142,8 +145,8 @@ export class TimeShares {
 
   /**
    * Returns the part of the time of recent work in which this process used a processor. On a busy machine, other
-   * programs use the processor in the remaining time, which no key owes. Several pieces of work are counted together,
-   * because Linux counts processor time in steps of milliseconds.
+   * programs use the processor in the remaining time, which is charged to no key. Several pieces of work are counted
+   * together, because Linux counts processor time in steps of milliseconds.
    */
   #processorPart(passedMs: number, processorMs: number): number {
     const kept = Math.max(0, 1 - passedMs / RECENT_MS);

@@ -8,7 +8,7 @@ export interface AuditEvent {
   /** `credential` is null if the login failed. `uid` is then only the name that the client claimed. */
   readonly who: Pick<Principal, 'uid' | 'door' | 'address'> & { readonly credential: string | null };
   readonly tool: ToolName | null;
-  /** The facts of this kind of event. Never a secret. */
+  /** Details of the event. Which details there are depends on `what`. Never a secret. */
   readonly facts?: Readonly<Record<string, unknown>>;
 }
 

@@ -10,14 +10,20 @@ export type Mask = (text: string) => string;
 
 /** Shorter values are not masked, because everyday output contains such short words. */
 const MIN_SECRET_CHARACTERS = 6;
-/** A config var that is longer and has several lines is not looked for as a whole, only line by line. */
+/**
+ * In output, the value of a config var that is longer than this and has several lines is masked only line by line. The
+ * server does not look for such a value as a whole.
+ */
 const MAX_WHOLE_BYTES = 4096;
 /**
- * Values are cut into blocks of this size, so that a part of a value is found if it is printed in base64. A line of 76
- * base64 digits encodes 57 bytes, and so at least two whole blocks.
+ * The values of config vars are cut into blocks of this size. If a part of a value is printed in base64, its blocks are
+ * found. A line of 76 base64 digits encodes 57 bytes, and so at least two whole blocks.
  */
 const BLOCK_BYTES = 16;
-/** A block with fewer different bytes is not looked for. It may be text such as the line of dashes under a title. */
+/**
+ * A block of a config var with fewer different bytes is not masked, because it may be ordinary text, such as the line
+ * of dashes under a title.
+ */
 const MIN_DIFFERENT_BYTES = 6;
 
 /**
@@ -76,7 +82,10 @@ async function secretsOf(configVars: Readonly<Record<string, string>>): Promise<
   return made;
 }
 
-/** The values and their lines, each text once, labelled with the number of the value. */
+/**
+ * Returns the values of config vars and the lines of these values as patterns to search for, each text once. The label
+ * of a pattern is the index of its value.
+ */
 async function patternsOf(values: readonly string[]): Promise<Pattern[]> {
   const labels = new Map<string, number>();
   for (const [label, value] of values.entries()) {
@@ -182,7 +191,10 @@ class Secrets {
     });
   }
 
-  /** Finds blocks of values. Around a block, also covers the text in which the rest of the value would stand. */
+  /**
+   * Finds blocks of the values of config vars in decoded text. Adds to `found` each block and the text around it in
+   * which the rest of the value would stand.
+   */
   #findBlocks({ bytes, length, starts, ends }: Decoded, found: Covered[]): void {
     const { blocks, blockSearch } = this.#parts;
     blockSearch.scan(bytes, length, (after, size, index) => {

@@ -13,8 +13,8 @@ function isBeginning(name: string, typed: string): boolean {
 }
 
 /**
- * The Levenshtein distance of two words. If `from` has more than 40 characters, returns its length instead, which is
- * too much for a match.
+ * The Levenshtein distance of two words. If `from` has more than 40 characters, returns the length of `from` instead,
+ * which is too large a distance for a match.
  */
 function distance(from: string, to: string): number {
   if (from.length > 40) return from.length;

@@ -7,9 +7,10 @@ export const MAX_CONFIG_VAR_BYTES = 32 * 1024;
 // Kubernetes Secret holds at most 1 MiB.
 const MAX_TOTAL_BYTES = 512 * 1024;
 /**
- * The most bytes of a tool's config vars as JSON, the form in which they are stored. Quotes and newlines take two bytes
- * there, so this leaves room for `MAX_TOTAL_BYTES` of them. Most other control characters take six: many commands read
- * a release, and half a megabyte of such characters would block the server for six milliseconds each time.
+ * The most bytes of a tool's config vars as JSON, the form in which they are stored. In JSON, a quote or newline takes
+ * two bytes, so even `MAX_TOTAL_BYTES` of these fit. Most other control characters take six, so fewer of them fit. Many
+ * commands read a release, and half a megabyte of such characters would block the server for six milliseconds each
+ * time.
  */
 const MAX_STORED_BYTES = 2 * MAX_TOTAL_BYTES + 16 * 1024;
 const ELSEWHERE = 'Keep large data in the repository or in a database.';
@@ -50,7 +51,10 @@ export function changesInWords({ added, changed, removed }: ChangedNames): strin
   return parts.length === 0 ? null : parts.join(', ');
 }
 
-/** The most names of each kind in `changeInShort`. A file for `config import` may have hundreds. */
+/**
+ * `changeInShort` names at most this many config vars that are set, and as many that are unset. A file for `config
+ * import` may have hundreds.
+ */
 const MAX_NAMED = 10;
 
 /** Says which config vars a request sets and unsets, for example `Set API_KEY, DEBUG; unset OLD`. Shows no values. */

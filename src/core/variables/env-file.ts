@@ -5,11 +5,11 @@ import { MAX_CONFIG_VAR_BYTES } from './config-changes.ts';
 const NAME = /[A-Za-z_][A-Za-z0-9_]*/y;
 const SPACE = /[ \t]*/y;
 const BLANK = /[ \t\n]*/y;
-/** A file with more comments is refused, because reading them would take too long. */
+/** A .env file with more comments is refused, because to read them would take too long. */
 const MAX_COMMENTS = 10_000;
 /**
- * The most characters between two quotes. Twice the limit of a value, because each byte of the value may be written as
- * an escape of two characters.
+ * The most characters between the two quotes of a value in a .env file. Twice the limit of a value, because each byte
+ * of the value may be written as an escape of two characters.
  */
 const MAX_RAW = 2 * MAX_CONFIG_VAR_BYTES;
 const EXPORT = /export[ \t]+/y;

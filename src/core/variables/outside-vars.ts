@@ -8,7 +8,7 @@ import { changeConfigVars } from './config-changes.ts';
  * var has the same name, the value from outside counts.
  */
 export interface OutsideVars {
-  /** Where the config vars come from, for people, such as `the operator’s file wikibot.env`. */
+  /** Tells people where the config vars come from, such as `the operator’s file wikibot.env`. */
   readonly source: string;
   readonly vars: Readonly<Record<string, string>>;
 }

@@ -110,7 +110,7 @@ export class LocalRollout {
   }
 
   /**
-   * Creates a new process for each process of a type. Does not start them.
+   * For each process of a type, creates a new process that is to replace it. Does not start the new processes.
    *
    * @returns the new processes, and the old processes that they replace.
    */
@@ -133,7 +133,8 @@ export class LocalRollout {
   }
 
   /**
-   * Removes the surplus processes with the highest numbers from this rollout.
+   * Removes from this rollout the processes that exceed the numbers in `replicas`. Of each type, those with the highest
+   * numbers (such as 3 in `web.3`) go first.
    *
    * @returns the removed processes, which still run.
    */
@@ -151,8 +152,8 @@ export class LocalRollout {
   }
 
   /**
-   * Starts the processes that stay up, and waits until all are healthy. If a process fails or the signal fires, kills
-   * all these processes and throws the reason.
+   * Starts all processes except the scheduled ones, and waits until all of them are healthy. If one of them fails or
+   * the signal fires, kills them all and throws the reason.
    */
   async start(progress: Progress, signal: AbortSignal): Promise<void> {
     try {

@@ -16,14 +16,17 @@ echo`;
 
 /** The tools in maintenance, with the pages that their visitors get. */
 export class Maintenance {
-  /** For each tool in maintenance: its own page, or null for the plain page. */
+  /**
+   * For each tool in maintenance, the page that its visitors get: the tool's own page, or null for the server's plain
+   * page.
+   */
   readonly #pages = new Map<string, string | null>();
 
   /**
    * Begins the maintenance mode of a tool.
    *
-   * @param live - The live release, whose page is shown.
-   * @returns true if the release has a page.
+   * @param live - The live release of the tool. If it has a page about maintenance, visitors get this page.
+   * @returns true if the release has such a page.
    * @throws DeployError `PAGE_TOO_LARGE` if the page is larger than `MAX_PAGE_BYTES`.
    */
   async begin(live: Release): Promise<boolean> {
@@ -32,7 +35,7 @@ export class Maintenance {
     return page !== null;
   }
 
-  /** Begins the maintenance mode of a tool with the plain page. */
+  /** Begins the maintenance mode of a tool. Visitors get the server's plain page about maintenance. */
   keep(tool: string): void {
     this.#pages.set(tool, null);
   }
@@ -42,8 +45,9 @@ export class Maintenance {
   }
 
   /**
-   * Shows the page of a release that has gone live, if its tool is in maintenance. If that page cannot be read or is
-   * larger than `MAX_PAGE_BYTES`, shows the plain page.
+   * Call this when a release has gone live. If its tool is in maintenance, visitors now get the release's own page
+   * about maintenance. If that page cannot be read or is larger than `MAX_PAGE_BYTES`, they get the server's plain
+   * page.
    */
   async follow(live: Release): Promise<void> {
     if (!this.#pages.has(live.tool)) return;
@@ -51,15 +55,18 @@ export class Maintenance {
     if (this.#pages.has(live.tool)) this.#pages.set(live.tool, page);
   }
 
-  /** The tool's own page. Null for the plain page. Undefined if the tool is not in maintenance. */
+  /**
+   * The tool's own page about maintenance. Null for the server's plain page. Undefined if the tool is not in
+   * maintenance.
+   */
   page(tool: string): string | null | undefined {
     return this.#pages.get(tool);
   }
 
   /**
-   * Reads the release's own page. Null if the release has none. A program reads the file, because processes of the
-   * release can hold the locks of its folders for minutes. If the server itself waited for a lock, its work with all
-   * other files would stop.
+   * Reads the release's own page about maintenance. Null if the release has none. A program reads the file, because
+   * processes of the release can hold the locks of its folders for minutes. If the server itself waited for a lock, its
+   * work with all other files would stop.
    */
   async #pageOf(release: Release): Promise<string | null> {
     const root = join(release.artifact.reference, 'workspace');

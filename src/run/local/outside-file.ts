@@ -12,8 +12,8 @@ import {
 } from '../../core/variables/outside-vars.ts';
 
 /**
- * The largest size of the file: twice as many bytes as all config vars of a tool may have, because the file also has
- * quotes, escapes and comments.
+ * The largest size of an operator's file with the config vars of a tool. This is twice as many bytes as all config vars
+ * of a tool may have, because the file also has quotes, escapes and comments.
  */
 const MAX_BYTES = 1024 * 1024;
 

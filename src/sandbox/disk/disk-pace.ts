@@ -9,9 +9,15 @@ export type LookCause = 'pause' | 'bytes' | 'entries';
 
 export interface PaceOptions {
   readonly room: DiskRoom;
-  /** Returns the shortest pause between two measurements, unless the disk fills quickly or is nearly full. */
+  /**
+   * Returns the shortest pause in milliseconds between two measurements of the folders that tools write to. Does not
+   * apply while the disk fills quickly or is nearly full.
+   */
   readonly pauseMs: () => number;
-  /** The pause after a measurement is at least this many times the cost of the measurement. */
+  /**
+   * The pause after a measurement of tools' folders is at least this many times the cost of the measurement: its
+   * duration or its processor time.
+   */
   readonly rest: number;
 }
 
@@ -25,8 +31,8 @@ export interface Look extends DiskSpace {
 /** The interval at which the free space of the file system is read. Reading it costs almost nothing. */
 const TICK_MS = 100;
 /**
- * While the disk fills quickly or is nearly full, the pause after a measurement is only this many times the cost of
- * the measurement. This replaces `pauseMs` and `rest`.
+ * While the disk fills quickly or is nearly full, the pause after a measurement of tools' folders is only this many
+ * times the cost of the measurement (its duration or its processor time). `pauseMs` and `rest` do not apply then.
  */
 const SHORT_REST = 1;
 const FAST_ENTRIES = 2000;
@@ -41,8 +47,8 @@ export class DiskPace {
   readonly #options: PaceOptions;
   #before: DiskSpace | null = null;
   /**
-   * The time, as `performance.now()` gives it, since which every reading has found the disk nearly full. Null if the
-   * newest reading has not.
+   * Since when, by `performance.now()`, every reading of the free space has shown that the disk is nearly full. Null if
+   * the newest reading has shown enough space.
    */
   #lowSince: number | null = null;
 

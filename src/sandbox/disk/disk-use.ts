@@ -15,11 +15,11 @@ export interface DiskUse {
 /** The limits of a folder's disk use. 0 means no limit. */
 export type DiskLimits = DiskUse;
 
-// Shell commands that measure the folders `$@`, a line for each. `du` and `find` walk by file descriptors and follow no
-// symbolic links, so they are safe while a tool's code changes a folder. Files that vanish meanwhile do not matter. If
-// a folder is moved while one of them is below it, the program stops walking. `du` then prints no line for the folder
-// in `$@`, and `find` does not come back to this folder (`-depth`). So nobody takes the files found so far for all
-// files, as with other programs that count files.
+// Shell commands that measure the folders `$@` and print a line for each. `du` and `find` walk by file descriptors and
+// follow no symbolic links, so they are safe while a tool's code changes a folder. Files that vanish meanwhile do not
+// matter. If a tool moves a folder while `du` or `find` is below it, that program stops walking, and prints no line for
+// the folder in `$@`: `find` prints it only at the end (`-depth`). Other programs would print a number that is too
+// small.
 const BYTES = 'du -skx "$@"';
 const ENTRIES = `find "$@" -xdev -depth -printf '%d %H\\n' | awk '
   { top = substr($0, index($0, " ") + 1); count[top]++ }
@@ -108,8 +108,8 @@ async function inTime(
 }
 
 /**
- * A program must end if at least `MAX_MISSES` more measurements have missed its folder than measured it, and the first
- * of these misses is at least `MISSES_MS` milliseconds ago.
+ * The processes of a tool must end if at least `MAX_MISSES` more measurements of their folder have failed than
+ * succeeded, and the first of these failures is at least `MISSES_MS` milliseconds ago.
  */
 const [MAX_MISSES, MISSES_MS] = [3, 10_000];
 
@@ -127,7 +127,10 @@ export class Misses {
     this.#now = now;
   }
 
-  /** Records whether a measurement missed the folder. @returns true if the program must end. */
+  /**
+   * Records whether a measurement of the folder has failed. @returns true if the program that changes the folder must
+   * end.
+   */
   add(isMissed: boolean): boolean {
     if (isMissed && this.#count === 0) this.#since = this.#now();
     this.#count = Math.max(0, this.#count + (isMissed ? 1 : -1));
@@ -186,7 +189,7 @@ async function outputOf(
   return { output: Buffer.concat(pieces).toString().trimEnd(), isWhole: result?.exitCode === 0 };
 }
 
-/** Resolves after the time that `outputOf` waits, or at the end of `running`. */
+/** Resolves after the time that `outputOf` waits for the command, or when `running` (the command) has ended. */
 async function untilLate(
   seconds: number,
   low: AbortSignal | undefined,

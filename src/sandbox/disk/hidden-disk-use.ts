@@ -5,29 +5,31 @@ import type { LookCause } from './disk-pace.ts';
 import type { DiskUse } from './disk-use.ts';
 
 /**
- * The pause after a measurement is this many times as long as the measurement. While the disk fills, the pause is only
- * as long as the measurement.
+ * The pause after a measurement of deleted files is this many times as long as the measurement. While the disk fills,
+ * the pause is only as long as the measurement.
  */
 const REST = 4;
 export const BLOCK_BYTES = 512;
 /**
- * How many seconds of processor time the search in one sandbox may take. A sandbox that needs more, for example because
- * its processes have mapped millions of files, must end. Honest programs need a few hundredths of a second.
+ * How many seconds of processor time the search for deleted files that are still open may take in one sandbox. A
+ * sandbox that needs more, for example because its processes have mapped millions of files, must end. Honest programs
+ * need a few hundredths of a second.
  */
 const SEARCH_SECONDS = 2;
 /**
- * A search in one sandbox is cut after this many seconds. To read the mapped files of a process, the search waits until
- * no thread of the process changes its memory (mmap_lock). A tool can make this wait endless without using processor
- * time. A sandbox whose search is cut two times in a row must end.
+ * The search for deleted files in one sandbox is cut after this many seconds. To read the mapped files of a process,
+ * the search waits until no thread of the process changes its memory (mmap_lock). A tool can make this wait endless
+ * without using processor time. A sandbox whose search is cut two times in a row must end.
  */
 const WAIT_SECONDS = 5;
-/** How many sandboxes are searched at the same time. */
+/** In how many sandboxes the server searches for deleted files at the same time. */
 const AT_ONCE = 16;
 const NOTHING: DiskUse = { bytes: 0, entries: 0 };
 
 /**
- * A shell condition: the search with this `status` was killed (`ulimit -t`), or not started (126), because `pids` are
- * too many for the arguments of one program. The status 126 can also have other causes, such as too little memory.
+ * A shell condition. It is true if the search with the exit status `$status` was killed because of `ulimit -t`, or was
+ * not started (126) because the ids in `$pids` are too many for the arguments of one program. The status 126 can also
+ * have other causes, such as too little memory.
  */
 const IS_TOO_MUCH = `{ [ $status -gt 128 ] || { [ $status = 126 ] && [ \${#pids} -gt 50000 ]; }; }`;
 
@@ -37,12 +39,12 @@ const IS_TOO_MUCH = `{ [ $status -gt 128 ] || { [ $status = 126 ] && [ \${#pids}
  */
 const LIMITED = `ulimit -t ${SEARCH_SECONDS}; exec timeout ${WAIT_SECONDS}`;
 
-// Shell functions. `owners` prints which process sees which folder. Its arguments are folders of processes in /proc, by
-// default all. `by_sandbox` turns this output into one line for each folder, with the ids of its processes. A list of
-// all processes can be too long for the arguments of one program, so xargs splits the list. If the first thread of a
-// process has ended, /proc shows the files and mounts of the process only below the id of another thread.
-// `in_each_sandbox` calls a function for each folder, several at the same time, with `$name`, `$pids` and `$pid`. Such
-// a function must print at most one short line, because several functions print into one pipe.
+// Shell functions. `owners` prints which process has which of the folders `$folders` mounted. Its arguments are folders
+// of processes in /proc, by default all. `by_sandbox` turns this output into one line for each folder, with the ids of
+// its processes. A list of all processes can be too long for the arguments of one program, so xargs splits the list. If
+// the first thread of a process has ended, /proc shows the files and mounts of the process only below the id of another
+// thread. `in_each_sandbox` calls a function for each folder, several at the same time, with `$name`, `$pids` and
+// `$pid`. Such a function must print at most one short line, because several functions print into one pipe.
 export const BY_SANDBOX = `folders=$*
 owners() {
   leaderless=$(printf '%s/status\\0' \${*:-/proc/[0-9]*} | xargs -0 grep -ls '^State:.Z' | while IFS=/ read -r _ _ pid _; do
@@ -87,13 +89,14 @@ const CROWDED = 'crowded';
 const CUT = 'cut';
 const SLOW = 'slow';
 
-// `weigh` prints the blocks and the number of the deleted files of one sandbox, and the name of its folder. Files in
-// memory (memfd_create) are on another device and do not count. If a process has mapped a file and then closed it, only
-// root can find the file. A running program's own file (`exe`) counts even if it is neither open nor mapped. So does
-// the working folder of a thread: a deleted folder keeps the room that the names in it once took. A Unix
-// socket that was bound to a path holds an inode until the socket is closed, even if its name was deleted. Each sandbox
-// has its own network namespace, so all sockets with a path in that namespace count. For each folder, an inode number
-// counts once, also if a file of its overlay and a file of the release have the same number.
+// The shell function `weigh` looks at the deleted files that the processes of one sandbox still hold. It prints their
+// blocks, their number and the name of the sandbox's folder. Files in memory (memfd_create) are on another device and
+// do not count. If a process has mapped a file and then closed it, only root can find the file. A running program's own
+// file (`exe`) counts even if it is neither open nor mapped. So does the working folder of a thread: a deleted folder
+// keeps the room that the names in it once took. A Unix socket that was bound to a path holds an inode until the socket
+// is closed, even if its name was deleted. Each sandbox has its own network namespace, so all sockets with a path in
+// that namespace count. For each folder, an inode number counts once, also if a file of its overlay and a file of the
+// release have the same number.
 export const WEIGH = `weigh() {
   { echo "sockets $(sed -nE '2,$s/^([^ ]+ +){7}./x/p' "/proc/$pid/net/unix" | wc -l)"
     echo "overlay $(${OVERLAY_DEVICE})"
@@ -110,8 +113,8 @@ export const WEIGH = `weigh() {
     END { if (why != "") print why, name; else print sum + 0, count + 0, name }'
 }`;
 
-// `FDSize` is the size of a process's table of descriptors, so it is cheap to read and never too small:
-// proc_pid_status(5).
+// To find sandboxes with too many open files, the script adds up `FDSize`, the size of the table of descriptors of each
+// process. `FDSize` is cheap to read and never too small: proc_pid_status(5).
 const SCRIPT = `device=$1; shift
 ${BY_SANDBOX}
 owners=$(owners)
@@ -132,8 +135,8 @@ wait`;
 
 /**
  * Measures for each folder how much disk deleted files still use. A deleted file counts if a process for which the
- * folder is mounted holds the file open or mapped. All folders must be on one disk. The last parts of their
- * paths must differ, because `SCRIPT` knows a folder only by that part. Null if the shell could not run `SCRIPT`.
+ * folder is mounted holds the file open or mapped. All folders must be on one disk. Their last path parts must differ,
+ * because `SCRIPT` knows a folder only by its last part. Null if the shell could not run `SCRIPT`.
  */
 async function hiddenUseOf(folders: readonly string[]): Promise<Look | null> {
   const [first] = folders;
@@ -158,7 +161,10 @@ async function hiddenUseOf(folders: readonly string[]): Promise<Look | null> {
 
 interface Look {
   readonly found: ReadonlyMap<string, DiskUse>;
-  /** The folders whose sandboxes have more than `MAX_DESCRIPTORS`, or whose search needs more than `SEARCH_SECONDS`. */
+  /**
+   * The folders whose sandboxes have more than `MAX_DESCRIPTORS` descriptors, or need more than `SEARCH_SECONDS` of
+   * processor time for the search.
+   */
   readonly crowded: ReadonlySet<string>;
   /** The folders whose sandboxes could not be searched within `WAIT_SECONDS`. */
   readonly cut: ReadonlySet<string>;
@@ -167,8 +173,8 @@ interface Look {
 }
 
 /**
- * A shell command that prints the links among `$@` that lead into subfolders of the folders to which a tool can write.
- * Also prints links whose target is too long to be read.
+ * A shell command that prints those of the links `$@` (open files in /proc) that lead into subfolders of the folders to
+ * which a tool can write. Also prints links whose target is too long to be read.
  */
 const BELOW_FOLDERS = `find "$@" -maxdepth 0 -type l ! -lname "/run/*" \
   ! \\( -lname "/*/*" ! -lname "/*/*/*" \\) ! \\( -lname "/home/tool/*" ! -lname "/home/tool/*/*" \\)`;
@@ -239,7 +245,10 @@ export class HiddenUse {
   #found: ReadonlyMap<string, DiskUse> = new Map();
   #crowded: ReadonlySet<string> = new Set();
   #cut: ReadonlySet<string> = new Set();
-  /** When the next measurement may begin: `usual` normally, `soonest` while the disk fills or is nearly full. */
+  /**
+   * When the next measurement of deleted files may begin: `usual` normally, `soonest` while the disk fills or is nearly
+   * full.
+   */
   #next = { usual: 0, soonest: 0 };
 
   of(folder: string): DiskUse {
@@ -253,20 +262,24 @@ export class HiddenUse {
     return this.#crowded.has(folder);
   }
 
-  /** Measures the folders if a measurement is due. */
+  /**
+   * Measures how much disk the deleted files of these folders still use, unless the pause after the last measurement is
+   * not over.
+   */
   async look(folders: readonly string[], cause: LookCause): Promise<void> {
     const startedAt = performance.now();
     if (startedAt < this.#next[cause === 'pause' ? 'usual' : 'soonest']) return;
     this.#next = { usual: Infinity, soonest: Infinity };
     const look = await hiddenUseOf(folders).catch(() => null);
     const cut: ReadonlySet<string> = look === null || look.isSlow ? new Set() : look.cut;
-    // For a sandbox that could not be searched, keep the last known use.
+    // If a sandbox could not be searched for deleted files, keep the disk use that the last search has found there.
     const known = [...(look?.cut ?? [])].map((folder) => [folder, this.of(folder)] as const);
     this.#found = new Map([...(look?.found ?? []), ...known]);
     this.#crowded = (look?.crowded ?? new Set()).union(cut.intersection(this.#cut));
     this.#cut = cut;
     const now = performance.now();
-    // A search that was cut has mostly waited, so the next search may follow soon.
+    // A search that was cut after `WAIT_SECONDS` has mostly waited and used little processor time. So the next search
+    // may follow soon.
     const rest = cut.size > 0 ? 1 : REST;
     this.#next = { usual: now + rest * (now - startedAt), soonest: now + (now - startedAt) };
   }

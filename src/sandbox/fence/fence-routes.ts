@@ -45,8 +45,8 @@ const NO_NEIGHBOURS = `link set dev ${DEVICE} arp off`;
 
 /**
  * How many bytes of kernel memory one socket may keep for options and lists (`net.core.optmem_max`). The default of new
- * kernels is 128 KiB, which no control group counts. If the kernel has only one number for all network namespaces, it is
- * smaller, and a sandbox does not change it.
+ * kernels is 128 KiB, which no control group counts. Older kernels have one number for all network namespaces. That
+ * number is smaller than 128 KiB, and a sandbox does not change it.
  */
 const OPTION_BYTES = 8192;
 

@@ -28,7 +28,7 @@ async function localTable(family: string): Promise<string[]> {
     stdin: 'ignore',
     reject: false,
   });
-  // A machine without any address has no local table.
+  // If the machine has no address at all, it has no local table, and this is no error.
   if (exitCode !== 0 && !/table does not exist/i.test(stderr)) {
     throw new Error(`the addresses of this machine are unknown: ${stderr.split('\n')[0]}`);
   }

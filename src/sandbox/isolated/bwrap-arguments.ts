@@ -22,8 +22,8 @@ export interface Isolation extends NetworkIsolation {
   readonly filter: string;
   readonly instance: string;
   /**
-   * True if the command enters a `HeldNetwork`. Its descriptor 3 is then the user namespace of that network, and its
-   * descriptor 4 the network namespace.
+   * True if the command enters a network that several commands share (`HeldNetwork`). The program that starts the
+   * command then gets two descriptors: 3 is the user namespace of that network, and 4 is the network namespace.
    */
   readonly isInHeldNetwork: boolean;
   /** The id of this one start of a command, by which its processes are found. */
@@ -33,7 +33,8 @@ export interface Isolation extends NetworkIsolation {
 }
 
 const HOME = '/home/tool';
-// A shell opens these two descriptors by redirection, which works only for numbers of one digit.
+// A shell opens `FILTER_DESCRIPTOR` and `ARGUMENTS_DESCRIPTOR` by redirection, which works only for numbers of one
+// digit.
 const FILTER_DESCRIPTOR = '9';
 const ARGUMENTS_DESCRIPTOR = '8';
 /** The names of variables of the dynamic loader have this prefix until the limits are set. */
@@ -58,8 +59,8 @@ export function bwrapArguments(command: SandboxCommand, isolation: Isolation): s
     ...behindFence(command, isolation),
     ...fileSystem(command, isolation),
     '--',
-    // The limits come before the wrapper, which is a shell. Some shells run code from variables that a tool can set
-    // (bash as sh, with SHELLOPTS and PS4).
+    // Set the limits before the wrapper starts. The wrapper is a shell, and some shells run code from variables that a
+    // tool can set (bash as sh, with SHELLOPTS and PS4). This code must not run without limits.
     ...limits(command),
     '--',
     ...isolation.wrapper,
@@ -165,7 +166,9 @@ function behindFence(command: SandboxCommand, { fence, filter, isInHeldNetwork }
   return ['unshare', '--mount', 'sh', '-c', script(LAY_OVER), 'sh', ...words, source, writesTo, target];
 }
 
-/** The mount with `writesTo`, if there is one. At most one mount of a command may have it. */
+/**
+ * Returns the mount of the command that has `writesTo`, if there is one. At most one mount of a command may have it.
+ */
 function changeable({ mounts }: SandboxCommand): Mount | undefined {
   return mounts.find(({ writesTo }) => writesTo !== undefined);
 }
@@ -173,8 +176,8 @@ function changeable({ mounts }: SandboxCommand): Mount | undefined {
 /**
  * A part of a shell script that lays a writable folder over a mount's source (overlayfs), and gives bwrap the result as
  * its first arguments. The user namespace of pasta and a mount namespace of its own make that possible without root.
- * The overlay ends with the process. If the kernel cannot make the overlay, the mount is read-only. A comma or a colon
- * in a path would change the options of the overlay.
+ * The overlay ends with the process. The mount is read-only if the kernel cannot make the overlay, or if a path has a
+ * comma, colon or backslash, which would change the options of the overlay.
  */
 const LAY_OVER = `
 how=--ro-bind from=$1
@@ -200,8 +203,8 @@ function fileSystem(command: SandboxCommand, isolation: Isolation): string[] {
       ? isolation.hostFiles.bwrap
       : [...treeFiles(command.tree), ...isolation.hostFiles.overTree]),
     ...['--proc', '/proc', '--dev', '/dev', '--size', MEMORY_FOLDER_BYTES, '--tmpfs', '/dev/shm'],
-    // Cover /proc/1, because the first process in the sandbox is bwrap, which runs as the user of the tool. A tool that
-    // controls bwrap could hide the end of the command.
+    // Cover /proc/1. The first process in the sandbox is bwrap, which runs as the user of the tool. Through /proc/1, a
+    // tool could take control of bwrap, and then hide that the command has ended.
     ...['--tmpfs', '/proc/1', '--remount-ro', '/proc/1'],
     // Cover /proc/keys, which would show tools the kernel keys of the server's session (keyrings(7)), and /proc/locks:
     // while it is read, nobody on this machine can take or give back a lock of a file.

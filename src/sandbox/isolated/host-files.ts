@@ -13,7 +13,7 @@ export interface HostFiles {
    * name servers, host names and certificate authorities.
    */
   readonly overTree: readonly string[];
-  /** Hides files of the server in all other mounts that show folders of this machine. */
+  /** Hides files of the server in the mounts of a command that show folders of this machine. */
   readonly covers: Covers;
   readonly pasta: readonly string[];
   /** The address at which pasta answers the DNS queries of sandboxes. Null if sandboxes ask other servers directly. */

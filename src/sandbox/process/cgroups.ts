@@ -201,8 +201,8 @@ function findBases(options: CgroupsOptions): Base[] {
 }
 
 /**
- * True if this server may use the control group. Root can write to every group, so root may use only the root group of
- * a container.
+ * True if this server may use the control group. Root can write to every group, so a server that runs as root may use
+ * only the root group, as it has in a container. Any other server may use only a group that belongs to its user.
  */
 function isOurs(folder: string, isRoot: boolean): boolean {
   if (!isWritable(folder)) return false;

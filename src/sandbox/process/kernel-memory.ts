@@ -6,12 +6,16 @@ import { outputOfShell } from './shell.ts';
 /** The interval at which the memory and the locks of the kernel are read. Reading them costs almost nothing. */
 const TICK_MS = 250;
 /**
- * The next look at the sandboxes comes when the memory of the kernel has grown by this many bytes since the last look.
+ * The next look at the sandboxes comes when the kernel uses this many bytes of memory more than its least use since the
+ * last look.
  */
 const GROWN_BYTES = 32 * 1024 * 1024;
-/** The pause after a look is at least this many times as long as the look. */
+/** The pause after a look at the sandboxes is at least this many times as long as the look. */
 const REST = 1;
-/** If the server cannot read the number of locks, a look comes after a pause of this length, or of so many looks. */
+/**
+ * If the server cannot read how many locks of files there are, it looks at the sandboxes from time to time. The pause
+ * after a look is `PAUSE_MS`, or `PAUSE_LOOKS` times as long as the look if that is longer.
+ */
 const [PAUSE_MS, PAUSE_LOOKS] = [5000, 20];
 /**
  * How many bytes of memory a sandbox may have for messages of netlink sockets. Honest programs have a few kilobytes.
@@ -24,23 +28,32 @@ const SOCKET_BYTES = 1024;
  * program closes the file. Some files, such as /dev/null, are the same in all sandboxes and for the server.
  */
 const MOST_LOCKS = 2000;
-/** The number of locks on this machine (slub in the kernel's documentation). Only root can read it. */
+/** The number of locks of files on this machine (slub in the kernel's documentation). Only root can read it. */
 const LOCKS_OF_KERNEL = '/sys/kernel/slab/file_lock_cache/objects';
-/** How many seconds of processor time each search in one sandbox may take. Honest programs need a moment. */
+/**
+ * How many seconds of processor time the search for locks, or for netlink sockets, may take in one sandbox. Honest
+ * programs need a moment.
+ */
 const SEARCH_SECONDS = 5;
 /**
- * How long a look waits for the search in one sandbox, in milliseconds. A tool can make reading slow, because some
- * files of /proc wait for locks of the process. A sandbox with two slow searches in a row must end.
+ * How many milliseconds the server waits for the search for locks and netlink sockets in one sandbox. A tool can make
+ * reading slow, because some files of /proc wait for locks of the process. A sandbox with two slow searches in a row
+ * must end.
  */
 const WAIT_MS = 5000;
-/** If listing the processes takes longer than this, the machine is busy, so that slow searches prove nothing. */
+/**
+ * If it takes longer than this to list the processes, the machine is busy. Then no sandbox is blamed for a slow search.
+ */
 const BUSY_MS = 2000;
 /** How many sandboxes are searched at the same time. */
 const AT_ONCE = 8;
 
 interface Watched {
   readonly onOver: () => void;
-  /** The search that runs in this sandbox, if one does. Its result is true if the sandbox has too much. */
+  /**
+   * The search that runs in this sandbox, if one does. Its result is true if the sandbox has too many locks of files or
+   * too much memory for netlink messages.
+   */
   search: Promise<boolean> | null;
   slowInARow: number;
 }
@@ -66,7 +79,8 @@ export class KernelMemoryWatch {
 
   async #look(): Promise<void> {
     this.#isLooking = true;
-    // Nobody knows how much the first sandbox has taken before the first tick. So the first look comes at once.
+    // Begin at 0, so that the first look at the sandboxes comes at once: the first sandbox may already have taken much
+    // before this loop reads the memory of the kernel for the first time.
     let [leastBytes, leastLocks] = [0, 0];
     let [tookMs, endedAt] = [0, performance.now()];
     while (this.#watched.size > 0) {
@@ -95,7 +109,8 @@ export class KernelMemoryWatch {
   async #search(pid: number, family: readonly string[], isBusy: boolean): Promise<void> {
     const watched = this.#watched.get(pid);
     if (watched === undefined) return;
-    // The search of an earlier look may still run. This look then waits for it, and starts no second one.
+    // A search in this sandbox that an earlier look has started may still run. Then wait for that search, and start no
+    // second one.
     watched.search ??= isOver(family).finally(() => {
       watched.search = null;
     });
@@ -117,7 +132,9 @@ async function bytesOfKernel(): Promise<number> {
   return found.reduce((sum, [, kibibytes]) => sum + 1024 * Number(kibibytes), 0);
 }
 
-/** The number of locks on this machine. It may be some too high. Null if this server may not read it. */
+/**
+ * The number of locks of files on this machine, which may be a little too high. Null if this server may not read it.
+ */
 async function locksOfKernel(): Promise<number | null> {
   const text = await readFile(LOCKS_OF_KERNEL, 'utf8').catch(() => '');
   return /^\d/.test(text) ? Number.parseInt(text, 10) : null;
@@ -151,10 +168,11 @@ async function familiesOf(pids: readonly number[]): Promise<Map<number, string[]
   );
 }
 
-// `fdinfo` lists the locks of a process once for each descriptor of the same file, but they count once. A lock by
-// flock(2) counts for each descriptor, because many descriptors of one file can have one each. Such locks stay while
-// files wait in the queue of a socket (SCM_RIGHTS, unix(7)), so each of these files counts as a lock. All netlink sockets
-// of the network namespace count, and also messages to the kernel, which it keeps while it answers.
+// A script that counts the locks of files and the netlink sockets of one sandbox. `fdinfo` in /proc lists the locks of
+// a process once for each descriptor of the same file, but they count once. A lock by flock(2) counts for each
+// descriptor, because many descriptors of one file can have one each. Such locks stay while files wait in the queue of
+// a socket (SCM_RIGHTS, unix(7)), so each of these files counts as a lock. All netlink sockets of the network namespace
+// count, and also messages to the kernel, which it keeps while it answers.
 const IS_OVER = `own=$(readlink /proc/self/ns/net)
 for one; do
   net=$(readlink "/proc/$one/ns/net")
@@ -171,7 +189,10 @@ search() { ( ulimit -t ${SEARCH_SECONDS}; exec grep -sH "$@" ); [ $? -gt 128 ] &
   $1 ~ /:scm_fds:$/ { locks += $2 }
   bytes > ${MOST_BYTES} || locks > ${MOST_LOCKS} || isOver { print "over"; exit }'`;
 
-/** True if the processes of one sandbox have too much. False if the shell could not run `IS_OVER`. */
+/**
+ * True if the processes of one sandbox have too many locks of files or too much memory for netlink messages, or if the
+ * search for them takes more than `SEARCH_SECONDS`. False if the shell could not run `IS_OVER`.
+ */
 async function isOver(family: readonly string[]): Promise<boolean> {
   return (await outputOfShell(IS_OVER, family)) === 'over';
 }

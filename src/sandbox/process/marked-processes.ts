@@ -33,8 +33,8 @@ export function markedProcesses(name: string, value: string): number[] {
 }
 
 /**
- * Finds the processes with a mark in short turns, so that the server stays responsive: a tool may have thousands of
- * processes.
+ * Finds the processes that have the environment variable `name` with this value. Works in short turns, so that the
+ * server stays responsive: a tool may have thousands of processes.
  */
 async function markedInTurns(name: string, value: string): Promise<number[]> {
   const found: number[] = [];
@@ -49,10 +49,11 @@ const PROCESSES_A_TURN = 50;
 
 function isMarked(pid: number, name: string, value: string): boolean {
   const ids = namespaceIds(pid);
-  // In a sandbox, only the mark of the first process counts. Other processes run a tool's code, which could fake a
-  // mark, or hold the lock under which the kernel reads their arguments and environment.
+  // If a process is in a sandbox, it counts as marked only if it is the sandbox's first process. The other processes
+  // run a tool's code, which could fake the environment variable that is the mark, or hold the lock under which the
+  // kernel reads their arguments and environment.
   if (ids.length > 1 && ids.at(-1) !== 1) return false;
-  // Most processes have no mark, and `mentions` is the quickest way to find that out.
+  // Most processes do not have the variable, and `mentions` is the quickest way to find that out.
   if (!mentions(pid, value)) return false;
   const argv = argumentsOf(pid);
   const isInArguments = argv.some(

@@ -54,7 +54,7 @@ interface Watched {
 
 export interface MemoryLimits {
   readonly limitBytes: number;
-  /** The number of the tool, whose processes together have a limit too. */
+  /** The number of the tool. All processes of the tool together have a limit too. */
   readonly toolNumber: number;
 }
 
@@ -73,9 +73,9 @@ export class MemoryWatch {
   }
 
   /**
-   * Calls `onOver` once if the descendants of a process together use more memory than the limit, or if all processes of
-   * the tool use more than a tool may have, and `lastOfLarge` chooses these processes to end. Disposing the result ends
-   * the watch.
+   * Calls `onOver` once if the descendants of a process together use more memory than `limitBytes`. Also calls it if
+   * all processes of the tool use more memory than one tool may have, and `lastOfLarge` chooses these descendants to
+   * end. Disposing the result ends the watch.
    */
   watch(
     pid: number,
@@ -143,7 +143,8 @@ export class MemoryWatch {
         ofTool.map(({ watched }) => watched),
         machine,
       );
-      // Adding all shared memory of the machine may give too much, but never too little. `exactUse` takes longer.
+      // Add all shared memory of the machine, because nobody knows yet how much of it belongs to this tool. The sum may
+      // be too high, but never too low. `exactUse` would find the right sum, but takes longer.
       const isLarge = bytesOfTool + machine.sharedBytes > most;
       for (const { pid, watched, family, bytes } of ofTool) {
         // An old result of `exactUse` must not count later, when the tool uses more memory again.
@@ -162,8 +163,8 @@ export class MemoryWatch {
     if (watched === undefined) return;
     const { limitBytes, sharedAtStart } = watched;
     const { sharedBytes } = machine;
-    // Honest programs have files in a socket only for a moment. If two looks in a row find such files, all shared
-    // memory that this machine has gained since the start of the sandbox counts.
+    // Honest programs keep files in the queue of a socket only for a moment. If two looks in a row find such files, all
+    // shared memory that this machine has gained since the start of the sandbox counts as memory of the sandbox.
     const hiddenBytes = watched.isHiding ? sharedBytes - (sharedAtStart ?? sharedBytes) : 0;
     const use = await exactUse(family, { sharedBytes, hiddenBytes });
     watched.isBeingSummed = false;
@@ -175,7 +176,10 @@ export class MemoryWatch {
     else this.#keepShare(watched.toolNumber, machine);
   }
 
-  /** If the processes of a tool together use more than a tool may have, ends those of one sandbox (`lastOfLarge`). */
+  /**
+   * If the processes of a tool together use more memory than one tool may have, ends the processes of the sandbox that
+   * `lastOfLarge` chooses.
+   */
   #keepShare(toolNumber: number, machine: Machine): void {
     const ofTool = [...this.#watched].filter(([, watched]) => watched.toolNumber === toolNumber);
     const all = ofTool.map(([, watched]) => watched);
@@ -255,13 +259,14 @@ function descendants(pid: number, children: ReadonlyMap<number, ProcessMemory[]>
   return found;
 }
 
-// A tool can make reading slow. If the exact memory of a process cannot be read in time, all its RssAnon and VmSwap
-// count. If the files in memory cannot be found in time, all shared memory of this machine counts. Page tables (VmPTE)
-// count, because a process can map a small file thousands of times. Shared memory counts for each process in proportion
-// (Pss, proc_pid_smaps(5)). The same memory may also count as a file in memory or a segment of System V, so only the
-// larger of the two sums counts. The arguments after the first are the ids of the sandbox's processes. The last process
-// is in the IPC namespace that has the segments. That namespace belongs to the user namespace of the first process.
-// Only root sees files in memory that are mapped and not open. In mawk, the format %d stops at 2 GiB.
+// A script that measures the memory of a sandbox. A tool can make reading slow. If the exact memory of a process cannot
+// be read in time, all its RssAnon and VmSwap count. If the files in memory cannot be found in time, all shared memory
+// of this machine counts. Page tables (VmPTE) count, because a process can map a small file thousands of times. Shared
+// memory counts for each process in proportion (Pss, proc_pid_smaps(5)). The same memory may also count as a file in
+// memory or a segment of System V, so only the larger of the two sums counts. The arguments after the second are the
+// ids of the sandbox's processes. The last process is in the IPC namespace that has the segments. That namespace
+// belongs to the user namespace of the first process. Only root sees files in memory that are mapped and not open. In
+// mawk, the format %d stops at 2 GiB.
 const EXACT = `all=$1 hidden=$2; shift 2
 each() { word=$1; shift; printf "/proc/%s/$word " "$@"; }
 for last; do :; done

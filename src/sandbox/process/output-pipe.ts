@@ -9,7 +9,10 @@ import { holdersOf } from './process-table.ts';
 /** A pipe for a child’s output. The server reads from a stream, and the child writes to a descriptor. */
 export interface OutputPipe {
   readonly reader: Readable;
-  /** The writing side. Close it with `closeWriter` once the child has its own copy, so that the reader sees the end. */
+  /**
+   * The descriptor of the pipe's writing side. Close it with `closeWriter` once the child has its own copy: the reader
+   * sees the end of the output only when no writing side is open.
+   */
   readonly writer: number;
   closeWriter(): void;
   /** Returns the ids of the processes that have the pipe open, without the process that reads from it. */
@@ -38,7 +41,8 @@ export function openPipe(folder: string): OutputPipe {
     return descriptor;
   };
   try {
-    // Without this descriptor, opening the other two descriptors would wait for ever: each side waits for the other.
+    // Open the FIFO for reading without blocking first. Otherwise, the next two calls would wait for ever: opening a
+    // FIFO for writing waits for a reader, and opening it for reading waits for a writer.
     open(constants.O_RDONLY | constants.O_NONBLOCK);
     const writer = open(constants.O_WRONLY);
     const cat = startCat(open(constants.O_RDONLY));

@@ -7,9 +7,12 @@ import { asPassableError } from './argument-limits.ts';
 import type { Cgroup } from './cgroups.ts';
 import { type OutputPipe, openPipe } from './output-pipe.ts';
 
-/** The values of oom_score_adj, proc_pid_oom_score_adj(5), of live processes and of processes that end first. */
+/**
+ * The values of oom_score_adj, proc_pid_oom_score_adj(5): of live processes, and of processes that the kernel is to end
+ * first if memory is short.
+ */
 const [SCORE, FIRST_SCORE] = [500, 900];
-/** How many times `settle` looks for new processes, because a process may be forking. */
+/** How many times `settle` looks for processes that it has not changed yet. A process may fork meanwhile. */
 const MAX_LOOKS = 5;
 
 /** Gives processes that were started with `endsFirst` the oom_score_adj of live processes: they no longer end first. */

@@ -1,7 +1,7 @@
 import { execa } from 'execa';
 import { orGiveUp } from '../../core/concurrency/or-give-up.ts';
 
-/** A script that takes longer has failed. */
+/** A shell script that takes longer counts as failed. */
 const LONGEST_MS = 60_000;
 
 /**

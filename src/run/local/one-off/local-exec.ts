@@ -135,7 +135,10 @@ class LocalExec {
     this.#taken.catch(() => {});
   }
 
-  /** Passes on the output up to the mark, or up to the end of the output if the command was killed. */
+  /**
+   * Passes on the output up to the mark, which the script around the command writes at the command's end. If the
+   * command was killed, passes on all output.
+   */
   async #drain(source: Readable, take: (chunk: Uint8Array) => Promise<void>): Promise<void> {
     const marked = new MarkedOutput(markBytes(this.#parts.mark), true);
     for await (const chunk of source) {
@@ -173,7 +176,8 @@ class LocalExec {
     await wait(this.#parts.graceMs, null, { signal: ended }).catch(() => {});
     if (ended.aborted) return;
     await this.#signal('SIGKILL');
-    // When the command has ended, the pipe `status` ends too, unless the tool holds the pipe open. So wait no longer.
+    // When the command has ended, the pipe `status` ends too, unless the tool holds the pipe open. So wait only this
+    // long for the end of the pipe.
     await wait(END_MS, null, { ref: false });
     this.#over.abort();
   }

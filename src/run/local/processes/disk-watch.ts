@@ -27,9 +27,9 @@ export interface DiskWatchOptions {
  */
 const MAX_PART = 0.25;
 /**
- * A folder grows fast if it has gained more than this many files or bytes since a check at most `GROWN_MS` ago. If
- * there was no such check, the folder must have gained more than this on average in each `GROWN_MS` since the last
- * check.
+ * The folder of a process grows fast if it has gained more than this many files or bytes since a check at most
+ * `GROWN_MS` milliseconds ago. If there was no such check, the folder must have gained more than this on average in
+ * each `GROWN_MS` since the last check.
  */
 const [GROWN_ENTRIES, GROWN_BYTES, GROWN_MS] = [500, 8 * 1024 * 1024, 2000];
 /**
@@ -42,9 +42,9 @@ const SLOW_MS = 10_000;
  */
 const SECRETS_MS = 2000;
 /**
- * If the disk has lost more than this part of its bytes, and more than `run_disk`, to no measured folder
- * (`#lostBytes`), the server stops all sandboxes for a moment and measures them. Builds use such bytes too, so a
- * smaller part would stop tools often.
+ * If the disk has lost more free bytes than the measured folders have gained (`#lostBytes`), processes may hide files.
+ * If the difference is more than this part of the disk, and more than `run_disk`, the server stops all sandboxes for a
+ * moment and measures them. Builds use such bytes too, so with a smaller part the server would stop tools often.
  */
 const MAX_LOST_PART = 0.1;
 /**
@@ -58,18 +58,18 @@ const STOPPED_MS = 30_000;
  */
 const LOST_MS = 10 * 60_000;
 /**
- * The pause after a check lasts at least this many times as long as the processor time of the check, unless the disk
- * fills quickly or is nearly full.
+ * The pause after a check of the disk use lasts at least this many times as long as the processor time of the check,
+ * unless the disk fills quickly or is nearly full.
  */
 const REST = 19;
 /**
- * At least this part of a check's duration counts as processor time, because the check may have read from the disk. A
- * larger part would let a program make the pauses long by moving folders, because the check has to wait for such a
- * program.
+ * At least this part of the time that a check of the disk use takes counts as processor time, because the check may
+ * have read from the disk. A larger part would let a program make the pauses between checks long: by moving folders,
+ * the program makes each check wait.
  */
 const WAITING_PART = 0.15;
 
-/** The pause after a check that failed, in milliseconds. */
+/** The pause after a check of the disk use that failed, in milliseconds. */
 const RETRY_MS = 2000;
 
 /** The folder that one process writes to. */
@@ -91,11 +91,11 @@ interface Watched extends WatchedFolder {
   readonly before: Record<keyof DiskUse, Sample>;
   grew: 'fast' | 'slowly' | 'not';
   readonly misses: Misses;
-  /** Whether the last check could not measure the folder. */
+  /** True if the last check of the disk use could not measure the folder. */
   isMissed: boolean;
 }
 
-/** The processes of a tool that hide much disk use, as `#hidingTools` finds them. */
+/** A tool with processes that hide much of their disk use from the usual checks, as `#hidingTools` finds it. */
 interface HidingTool {
   readonly hiding: readonly { readonly watched: Watched; readonly used: number }[];
   /** The disk use of `hiding` that the other checks have missed. */
@@ -171,8 +171,8 @@ export class DiskWatch {
     while (this.#watched.size > 0) {
       try {
         const space = await pace.next(costMs);
-        // Choose the process to end by the results of the last check, because the next check takes long if there are
-        // many files.
+        // Choose the process to end by what the last check of the disk use found, because the next check takes long if
+        // there are many files.
         if (space.low !== null) this.#makeRoom(space.low, space.lowMs);
         costMs = this.#hasLimits || space.low !== null ? await this.#weigh(space.cause) : 0;
         const { limits } = this.#options;
@@ -243,8 +243,9 @@ export class DiskWatch {
   }
 
   /**
-   * Returns how many more free bytes the disk has lost since `#known` than the watched folders have gained. Builds use
-   * these bytes, or a process hides its files from the measurements by moving them all the time.
+   * Returns how many free bytes the disk has lost since `#known`, less the bytes that the watched folders have gained.
+   * The rest was used by builds, or by a process that hides its files from the measurements by moving them all the
+   * time.
    */
   #lostBytes(free: number): number {
     const used = [...this.#watched.values()].reduce((sum, { use }) => sum + use.bytes, 0);
@@ -322,8 +323,9 @@ export class DiskWatch {
     const now = performance.now();
     this.#suspectSince = found.size === 0 || secretive.length > 0 ? null : (this.#suspectSince ?? now);
     if (secretive.length > 0) return this.#endForRoom(secretive);
-    // Do nothing yet, because the next search may find the same process again. But do not wait for ever: processes that
-    // take turns in hiding files, or that are ended again and again, must not protect slowly growing folders.
+    // End no process yet, because the next search may find the same process again, and then end it. But do not wait
+    // longer than `SLOW_MS`: processes that take turns in hiding files, or that are ended again and again, must not
+    // protect slowly growing folders.
     if (now - (this.#suspectSince ?? Number.NEGATIVE_INFINITY) < SLOW_MS) return;
     if (now - this.#endedAt < SLOW_MS && now - this.#slowTurnAt < 3 * SLOW_MS) return;
     await this.#endMoving(measure, lowMs);

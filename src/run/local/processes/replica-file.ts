@@ -23,7 +23,7 @@ export type ReadPlainFile = (
   maxBytes: number,
 ) => Promise<string | null>;
 
-/** A larger file counts as missing. A usual replica.my.cnf has less than 100 bytes. */
+/** A larger replica.my.cnf counts as missing. A usual one has less than 100 bytes. */
 const MAX_BYTES = 64 * 1024;
 
 export interface ReplicaFolder {

@@ -105,7 +105,7 @@ const KEPT_LINES = 20;
  * to 0.2 s and 15 MiB, and health checks need it twice a second.
  */
 const MASK_KEPT_MS = 10_000;
-/** The name of the file in /tmp of a process that exists once the health check script has passed. */
+/** The name of a file in the /tmp of a process. The file exists once the health check script has passed. */
 const MARK = '.toolforge-push-healthy';
 
 /** Starts a process of a release in a sandbox, with new folders, and with a port if it is a `web` process. */

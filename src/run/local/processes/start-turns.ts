@@ -3,8 +3,8 @@ import { ConcurrencyLimit, KeyedConcurrencyLimit } from '../../../core/concurren
 import type { ToolName } from '../../../core/names.ts';
 
 /**
- * A start keeps its turn for at most this many milliseconds before the rest, so that a start that hangs does not hold
- * up others.
+ * The start of a process ends its turn after at most this many milliseconds, and the rest after the start follows. So a
+ * start that hangs does not hold up others.
  */
 const MOST_MS = 500;
 const NEVER = new AbortController().signal;

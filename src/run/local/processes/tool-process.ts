@@ -17,7 +17,7 @@ export interface Pauses {
    */
   readonly firstMs: number;
   readonly mostMs: number;
-  /** If a process was up for more than this many milliseconds, the next pause is `firstMs` again. */
+  /** If a process was up for more than this many milliseconds, the pause before its next restart is `firstMs` again. */
   readonly forgottenAfterMs: number;
 }
 
@@ -99,7 +99,7 @@ export class ToolProcess {
     return isAnswering ? (this.#running?.port?.outside ?? null) : null;
   }
 
-  /** Remembers the present run. The returned function tells later what has happened to that run. */
+  /** Remembers the present run of the process. The returned function tells later what has happened to that run. */
   get fate(): () => Fate {
     const running = this.#running;
     return () => {

@@ -10,7 +10,10 @@ const LINK = /<[^<>]*>(?:[^,"]|"[^"]*")*/g;
  */
 const PLAIN_LINK = /^<[^<>\s]*>(?:\s*;\s*[^;=",\s]+(?:=(?:"[^;"\s]*"|[^;=",\s]*))?)*$/;
 
-/** So many links of one interim answer are passed on. Each takes time of the main thread. */
+/**
+ * At most this many links of one `103 Early Hints` are passed on to the client. Each link takes time of the main
+ * thread.
+ */
 const MAX_LINKS = 50;
 
 /**

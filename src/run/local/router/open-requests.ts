@@ -23,7 +23,7 @@ export class OpenRequests {
     };
   }
 
-  /** Tracks a WebSocket until it closes. */
+  /** Keeps a WebSocket until it closes, so that `closeSockets` can close it. */
   hold(socket: Duplex): void {
     if (socket.destroyed) return;
     this.#sockets.add(socket);

@@ -164,7 +164,8 @@ export class Router {
   }
 
   /**
-   * Runs a step of a request for whose end no code waits. If the step throws, only the connection of this request ends.
+   * Runs a step in the handling of a request, such as a listener. If the step throws, only the connection of this
+   * request ends. Without this, the error would end the server, because no code waits for the step.
    */
   #only({ tool, response }: Pick<Forwarding, 'tool' | 'response'>, step: () => void): void {
     try {
@@ -192,7 +193,7 @@ export class Router {
     this.#prepare(request);
     request.headers.connection = 'Upgrade';
     request.headers.upgrade = 'websocket';
-    // The router forwards no body of this request, so no field may announce one.
+    // The router forwards no body of a request for a WebSocket, so no header field may announce one.
     delete request.headers['content-length'];
     delete request.headers['transfer-encoding'];
 
@@ -306,12 +307,12 @@ function isChunked(
 function makeSendable(answer: IncomingMessage): void {
   if ((answer.statusCode ?? 0) < 200) answer.statusCode = 502;
   if (/[^\t\x20-\x7e\x80-\xff]/.test(answer.statusMessage ?? '')) answer.statusMessage = '';
-  // Remove any other encoding. With such an encoding, clients and proxies disagree about where the body ends, and could
-  // take the rest of the body for the next answer.
+  // Remove any transfer encoding other than `chunked`. With such an encoding, clients and proxies disagree about where
+  // the body ends, and could take the rest of the body for the next answer.
   const hasBody = answer.statusCode !== 204 && answer.statusCode !== 304;
   if (answer.headers['transfer-encoding']?.toLowerCase() !== 'chunked' || !hasBody)
     delete answer.headers['transfer-encoding'];
-  // RFC 9110 section 8.6 forbids a length here, because some programs would wait for a body.
+  // RFC 9110 section 8.6 forbids a length in an answer with status 204, because some programs would wait for a body.
   if (answer.statusCode === 204) delete answer.headers['content-length'];
 }
 
