@@ -86,8 +86,8 @@ export interface Process {
   /** True if this process runs as a test in the finished artifact, before the release command. Absent otherwise. */
   readonly isTest?: true;
   /**
-   * What the tool asks for this process. Absent if it asks for nothing. Also absent for `web`, because the settings of
-   * `web` are in the artifact's `service`.
+   * The settings that the tool asks for, such as the memory of this process. Absent if it asks for nothing. Also absent
+   * for `web`, because the settings of `web` are in the artifact's `service`.
    */
   readonly settings?: ProcessSettings;
 }

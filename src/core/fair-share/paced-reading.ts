@@ -243,8 +243,8 @@ export class PacedReading {
   }
 
   /**
-   * Does the work, and charges its time to the key of the current message. Between two messages, charges the key of the
-   * connection.
+   * Does the work, and charges its time to the key of the current message, such as a client's network. Between two
+   * messages, charges the key of the connection.
    *
    * @param bytes - How many bytes the work reads; 0 if it only hands on chunks that were read before.
    */

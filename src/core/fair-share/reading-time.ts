@@ -24,9 +24,9 @@ const USUAL_MS = 1;
  */
 const FREE_MS = 10;
 /**
- * If reading took fewer milliseconds than this beyond the free time, as shown by the clock, the server charges this excess without
- * measuring the processor time. No other program can have run meanwhile, because it would have kept the processor for
- * longer.
+ * If reading took fewer milliseconds than this beyond the free time, as shown by the clock, the server charges this
+ * excess without measuring the processor time. No other program can have run meanwhile, because it would have kept the
+ * processor for longer.
  */
 const SLICE_MS = 1;
 /**
@@ -54,7 +54,10 @@ interface Round {
  * the time beyond its allowance, and pays as time passes. A key that owes more than `FREE_MS` waits.
  */
 export class ReadingTime {
-  /** For each key that owes time: the value of `#clockMs` at which the debt is paid. */
+  /**
+   * For each key (a client's network or a tool's process) that owes time: the value of `#clockMs` at which the debt is
+   * paid.
+   */
   readonly #debts = new Map<string, number>();
   readonly #round = new Map<string, Round>();
   readonly #processorMs: () => number;

@@ -9,7 +9,7 @@ const MAX_AHEAD_MS = 20;
 const RECENT_MS = 100;
 
 export interface TimeSharesOptions {
-  /** The part of all time that the work of all keys together may take, between 0 and 1. */
+  /** The part of all time, between 0 and 1, that the work of all keys (such as tools) together may take. */
   readonly part: number;
   /** After this many milliseconds of work, the event loop serves other work. */
   readonly sliceMs: number;
@@ -74,8 +74,8 @@ export class TimeShares {
   }
 
   /**
-   * Adds a key that had no waiting work. However long the key had no work, it counts as having used at most
-   * `MAX_AHEAD_MS` less than each other waiting key.
+   * Adds a key, such as a tool, that had no waiting work. However long the key had no work, it counts as having used at
+   * most `MAX_AHEAD_MS` less than each other waiting key.
    */
   #enter(key: string, work: Work): void {
     const least = Math.min(...[...this.#waiting.keys()].map((other) => this.#usedMs.get(other) ?? 0));

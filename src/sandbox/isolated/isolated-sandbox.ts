@@ -267,8 +267,8 @@ async function chownTrees(folders: readonly string[], uid: number): Promise<void
     try {
       return !chownFew(folder, uid);
     } catch {
-      // A path may be too long for Node.js, but not for `chown`, which walks by file descriptors. The error of `chown`
-      // also says more.
+      // If Node.js fails, leave the folder to the program `chown`. A path below the folder may be too long for Node.js,
+      // but not for `chown`, which walks by file descriptors. The error of `chown` also says more.
       return true;
     }
   });
@@ -283,8 +283,8 @@ async function chownTrees(folders: readonly string[], uid: number): Promise<void
 const MAX_FEW = 100;
 
 /**
- * Does the work of `chownTrees` for a path with at most `MAX_FEW` files and folders, because to start the program
- * `chown` takes longer.
+ * Changes the owner of a path with at most `MAX_FEW` files and folders, as `chownTrees` does. This takes less time than
+ * to start the program `chown`.
  *
  * @param left - How many files and folders may still be changed.
  * @returns false if the path has more files and folders. Some of them may then have been changed already.

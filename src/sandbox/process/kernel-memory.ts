@@ -191,7 +191,7 @@ search() { ( ulimit -t ${SEARCH_SECONDS}; exec grep -sH "$@" ); [ $? -gt 128 ] &
 
 /**
  * True if the processes of one sandbox have too many locks of files or too much memory for netlink messages, or if the
- * search for them takes more than `SEARCH_SECONDS`. False if the shell could not run `IS_OVER`.
+ * search for them takes more than `SEARCH_SECONDS` of processor time. False if the shell could not run `IS_OVER`.
  */
 async function isOver(family: readonly string[]): Promise<boolean> {
   return (await outputOfShell(IS_OVER, family)) === 'over';

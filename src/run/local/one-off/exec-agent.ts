@@ -114,9 +114,9 @@ interface ScriptOptions extends ScriptCommand {
 
 /**
  * Returns a script that connects a command's streams to the pipes in `folder`, and writes `OPENED` to the pipe
- * `status`. After the end of the command, the script writes the exit status to `status`. It also writes `mark` to
- * both outputs, because background processes may keep the outputs open. The script catches signals, so that it lives
- * long enough to write all this.
+ * `status`. After the end of the command, the script writes the exit status to `status`. It also writes `mark` to both
+ * outputs, so that the server sees the end of the output even if background processes keep the outputs open. The script
+ * catches signals, so that it lives long enough to write all this.
  */
 function scriptOf(folder: string, { command, terminal, mark }: ScriptCommand): string {
   const pipe = (name: string) => quoted(join(folder, name));

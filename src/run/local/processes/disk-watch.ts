@@ -98,7 +98,7 @@ interface Watched extends WatchedFolder {
 /** A tool with processes that hide much of their disk use from the usual checks, as `#hidingTools` finds it. */
 interface HidingTool {
   readonly hiding: readonly { readonly watched: Watched; readonly used: number }[];
-  /** The disk use of `hiding` that the other checks have missed. */
+  /** The disk use of the processes in `hiding` that the usual checks have missed. */
   readonly hidden: number;
   /** The disk use of all processes of the tool. */
   readonly used: number;
@@ -339,8 +339,8 @@ export class DiskWatch {
     const slow = this.#growing('slowly', measure)
       .filter(({ use }) => isMuch(use))
       .slice(0, 1);
-    // A process whose folder grows slowly is innocent if another process hides the files that fill the disk. So always
-    // measure first.
+    // Measure first, because another process may hide the files that fill the disk. Then the process whose folder grows
+    // slowly must not be ended.
     if (this.#isStopping || (slow.length === 0 && performance.now() < this.#nextStopAt)) return;
     this.#slowTurnAt = performance.now();
     const [most] = await this.#hidingTools(measure);

@@ -198,8 +198,8 @@ export function withinDisk(
 }
 
 /**
- * The texts that no push may show. The key of each is the name that is shown instead: of a config var, or
- * `replica.my.cnf`, which no config var can have as its name.
+ * The secrets that the output of a push must not show. The key of each is the name that is shown instead: of a config
+ * var, or `replica.my.cnf`, which no config var can have as its name.
  */
 function secretsOf({ release }: Start, { variables }: RunFolders): Record<string, string> {
   const password = variables['TOOL_REPLICA_PASSWORD'];
