@@ -34,7 +34,7 @@ export function systemCode(error: unknown): string | null {
 export function faultOf(error: unknown): string {
   const isFull =
     ['ENOSPC', 'EDQUOT'].includes(systemCode(error) ?? '') ||
-    // git runs as its own process, so its errors have only a text.
+    // An error of git has only a text and no error code, because git runs as its own process.
     (error instanceof Error && /No space left on device|Disk quota exceeded/.test(error.message));
   return isFull ? 'the disk of this server is full' : 'the server failed';
 }

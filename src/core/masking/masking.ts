@@ -8,7 +8,7 @@ import { type Decoded, fromBase64, withoutBackslashes, withoutPercents } from '.
 /** Replaces the secrets in one line of text by the names of their config vars. */
 export type Mask = (text: string) => string;
 
-/** Shorter values are not masked, because everyday output contains such short words. */
+/** Shorter values of config vars are not masked in output, because everyday output contains such short words. */
 const MIN_SECRET_CHARACTERS = 6;
 /**
  * In output, the value of a config var that is longer than this and has several lines is masked only line by line. The

@@ -16,8 +16,8 @@ const EXPORT = /export[ \t]+/y;
 /** What may follow a closing quote on its line. */
 const REST = /[ \t]*(?:#[^\n]*)?(?=\n|$)/y;
 /**
- * Between double quotes, what a backslash and the character after it stand for. The key is this character. If a
- * character is not listed, the backslash is kept.
+ * What a backslash and the character after it stand for between double quotes in a .env file. The key is this
+ * character. If a character is not listed, the backslash is kept.
  */
 const ESCAPES: Readonly<Record<string, string>> = {
   n: '\n',

@@ -166,7 +166,7 @@ interface Look {
    * processor time for the search.
    */
   readonly crowded: ReadonlySet<string>;
-  /** The folders whose sandboxes could not be searched within `WAIT_SECONDS`. */
+  /** The folders whose sandboxes could not be searched for deleted files within `WAIT_SECONDS`. */
   readonly cut: ReadonlySet<string>;
   /** True if a search in a process of this server also took too long, so that no sandbox is to blame. */
   readonly isSlow: boolean;

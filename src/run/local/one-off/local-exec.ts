@@ -170,8 +170,8 @@ class LocalExec {
     if (!signal.aborted) await once(signal, 'abort', { signal: ended }).catch(() => {});
     if (ended.aborted) return;
     this.#parts.pipes.hangUp();
-    // With a terminal, `hangUp` has sent SIGHUP to the command. SIGTERM would reach script(1), which gives the command
-    // only two seconds.
+    // With a terminal, `hangUp` has sent SIGHUP to the command, so send no SIGTERM. SIGTERM would reach script(1),
+    // which gives the command only two seconds to end.
     if (this.#oneOff.terminal === null || !this.#hasOpened) await this.#signal('SIGTERM');
     await wait(this.#parts.graceMs, null, { signal: ended }).catch(() => {});
     if (ended.aborted) return;

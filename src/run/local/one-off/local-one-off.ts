@@ -169,8 +169,8 @@ class LocalOneOff {
     if (!signal.aborted) await once(signal, 'abort', { signal: ended }).catch(() => {});
     if (ended.aborted) return;
     this.#pipes.hangUp();
-    // With a terminal, `hangUp` has sent SIGHUP to the command. SIGTERM would reach script(1), which gives the command
-    // only two seconds.
+    // With a terminal, `hangUp` has sent SIGHUP to the command, so send no SIGTERM. SIGTERM would reach script(1),
+    // which gives the command only two seconds to end.
     if (this.#oneOff.terminal === null || !this.#hasOpened) this.#process.terminate();
     await wait(this.#parts.config.grace_time, null, { signal: ended }).catch(() => {});
     if (!ended.aborted) this.#process.kill();
@@ -191,7 +191,8 @@ export async function feed(input: AsyncIterable<Uint8Array>, writer: Writable): 
     }
     writer.end();
   } catch {
-    // The client has disconnected, or the process has closed its input.
+    // Ignore the error, and close the command's input: the client has disconnected, or the command has closed its
+    // input.
     writer.destroy();
   }
 }

@@ -85,7 +85,7 @@ export class OneOffPipes implements AsyncDisposable {
     return this.mount.source;
   }
 
-  /** The name of the folder, a random UUID. */
+  /** The name of the folder with the pipes, a random UUID. */
   get id(): string {
     return basename(this.folder);
   }

@@ -17,9 +17,12 @@ const NEVER = new AbortController().signal;
  * If several tools wait, they take turns.
  */
 export class StartTurns {
-  /** For scheduled runs, `run` and `exec`: many of these can begin at once, and a wait does little harm. */
+  /**
+   * How scheduled runs and the commands of `run` and `exec` take turns to start. Many of them can begin at the same
+   * moment, and a wait does little harm.
+   */
   static readonly RUNS = { atOnce: 1, rest: 3 };
-  /** For the processes of a rollout, and for restarts: visitors wait for these. */
+  /** How the processes of a rollout, and processes that are restarted, take turns to start. Visitors wait for these. */
   static readonly ROLLOUTS = { atOnce: 4, rest: 0.5 };
 
   readonly #ofTool = new KeyedConcurrencyLimit(1);

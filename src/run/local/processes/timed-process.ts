@@ -169,7 +169,7 @@ export class TimedProcess {
     else void this.#say(`${this.name} was not started at ${moment(dueAt)}: ${why}`);
   }
 
-  /** Says why no run may start now. Null if a run may start. */
+  /** Says why no run of this scheduled process may start now. Null if a run may start. */
   #whyNot(): string | null {
     const { release, process } = this.#start;
     const { runs, config } = this.#parts;
