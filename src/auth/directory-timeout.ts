@@ -1,7 +1,7 @@
 import { DeployError, systemCode } from '../core/errors.ts';
 
 /**
- * Asks the directory, for at most `limitMs`.
+ * Calls `ask`, which asks the user directory. Waits at most `limitMs` for the answer.
  *
  * @throws DeployError `DIRECTORY_UNAVAILABLE` if the time is over, the signal fires or a system call fails; every other
  * error of `ask` unchanged.

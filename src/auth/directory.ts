@@ -6,7 +6,7 @@ export interface OfferedKey {
   readonly blob: Buffer;
 }
 
-/** Whom a login name and a credential stand for, and which tools the credential opens. */
+/** The user for whom a login name and a credential stand, and which tools this credential gives rights to. */
 export interface Identity {
   /** The user name of the person or of the tool's own account, normalised: lower case, no surrounding space. */
   readonly uid: string;

@@ -22,7 +22,10 @@ const HALF_MADE = /\.git\.\d+\.[0-9a-z]+\.new$/;
  */
 const FRUGAL: ReadonlySet<string> = new Set(['for-each-ref', 'pack-refs', 'update-ref']);
 
-/** How many repositories a start checks at the same time: enough to keep Node's four file threads busy. */
+/**
+ * How many repositories the server checks at the same time when it starts: enough to keep Node's four file threads
+ * busy.
+ */
 export const REPOSITORIES_AT_ONCE = 8;
 
 /** The length of one line in git's file `shallow`: an object id and a line feed. */

@@ -33,7 +33,10 @@ export async function makeHead(folder: string, deployBranch: string): Promise<vo
   await replaceFile(join(folder, 'HEAD'), `ref: refs/heads/${deployBranch}\n`);
 }
 
-/** Writes the attributes of a new repository. */
+/**
+ * Writes the file `info/attributes` of a repository. It overrides the `.gitattributes` of every commit, so no attribute
+ * changes a file that git checks out or archives.
+ */
 export async function writeAttributes(folder: string): Promise<void> {
   await mkdir(join(folder, 'info'), { recursive: true });
   await writeFile(join(folder, 'info/attributes'), ATTRIBUTES);

@@ -113,8 +113,8 @@ export function watchReader(response: ServerResponse, idleMs: number): void {
 }
 
 /**
- * Ends the connection of a client that still owes a body but sends nothing for `idleMs`. The time counts only while the
- * server is reading.
+ * Ends the connection of a client that has not sent the whole body of its request and sends nothing for `idleMs`. The
+ * time counts only while the server is reading.
  */
 export function watchBody(request: IncomingMessage, response: ServerResponse, idleMs: number): void {
   const { socket } = request;

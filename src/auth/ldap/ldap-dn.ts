@@ -25,7 +25,7 @@ const ESCAPED = /(?:\\[0-9A-Fa-f]{2})+|\\./g;
 
 /**
  * Reads a distinguished name. Returns null if the text is not one. Also returns null if a value is in hexadecimal or in
- * quotes, which this server does not support. A name that cannot be read belongs to nobody.
+ * quotes, which this server does not support. A member of a tool with such a name does not count.
  *
  * @see https://www.rfc-editor.org/rfc/rfc4514
  */

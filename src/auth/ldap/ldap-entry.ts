@@ -3,7 +3,7 @@ import { readKeyLine } from '../public-key.ts';
 import { readDn } from './ldap-dn.ts';
 import { TOO_LONG } from './ldap-messages.ts';
 
-/** How many keys an entry may have. More of them would keep the server busy at each login. */
+/** How many SSH keys one entry in LDAP may have. Reading more keys at each login would keep the server busy. */
 export const MAX_KEYS = 200;
 
 /** One entry that a search returned: its name as the server spells it, and the requested values. */

@@ -5,7 +5,7 @@ import { BerReader, BerWriter, ProtocolOperation } from 'ldapts';
 const MAX_ENTRY_BYTES = 1024 * 1024;
 /** How many bytes are read of a message that is too long. The name of its entry must be in these bytes. */
 const HEAD_BYTES = 8192;
-/** The only attribute of an entry that was too long to read. No LDAP server has an attribute with this name. */
+/** If an LDAP entry is too long to read, this is its only attribute. No LDAP server has an attribute with this name. */
 export const TOO_LONG = 'toolforgePushTooLong';
 
 const SEQUENCE = 0x30;
@@ -13,9 +13,9 @@ const SET = 0x31;
 const OCTETS = 0x04;
 
 /**
- * Makes the socket hand on whole LDAP messages, each by itself, for two reasons. ldapts calls itself for each message
- * of a chunk, so thousands of tiny messages in one chunk would overflow the stack and end the server. And ldapts copies
- * all earlier chunks of a message for each further chunk, so a long message would keep the server busy.
+ * Makes the socket pass LDAP messages to ldapts whole and one at a time, for two reasons. ldapts calls itself for each
+ * message of a chunk, so thousands of tiny messages in one chunk would overflow the stack and end the server. And
+ * ldapts copies all earlier chunks of a message for each further chunk, so a long message would keep the server busy.
  *
  * An entry of more than `MAX_ENTRY_BYTES` is not read. ldapts gets an entry with the same name instead, which has only
  * the attribute `TOO_LONG`.

@@ -128,8 +128,8 @@ function tooLarge(uid: string): DeployError {
 }
 
 /**
- * Asks for the items in chunks, one chunk after the other. So a group with thousands of members takes only one place in
- * the queue for the LDAP servers.
+ * Asks LDAP for the items in chunks, one chunk after the other. So the question about a group with thousands of members
+ * takes only one place in the queue for the LDAP servers.
  */
 export async function chunkByChunk<T, R>(
   items: readonly T[],

@@ -21,9 +21,9 @@ const TOO_LARGE_MS = 60_000;
 const MAX_TOO_LARGE = 1000;
 
 /**
- * The LDAP servers. Each question goes first to the server that answered last. If this server fails or does not answer
- * within `#attemptMs`, the question goes to the next server, within the time that the caller allows. Searches share one
- * connection of the account that searches, except for long lists. Each password is checked on a separate connection.
+ * The LDAP servers. Each question goes first to the server that answered last. If this server fails or takes too long
+ * (`#attemptMs`), the question goes to the next server, within the time that the caller allows. All searches use one
+ * connection, except searches for long lists. Each password is checked on a connection of its own.
  */
 export class LdapServers {
   readonly #settings: LdapSettings;

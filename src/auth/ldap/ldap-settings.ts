@@ -5,7 +5,7 @@ import { DeployError, systemCode } from '../../core/errors.ts';
 import { isLoopback } from '../../core/network/loopback.ts';
 import { readDn } from './ldap-dn.ts';
 
-/** How a connection is protected: TLS from the first byte, TLS after StartTLS, or not at all. */
+/** How the connection to an LDAP server is protected: TLS from the first byte, TLS after StartTLS, or not at all. */
 export type LdapSecurity = 'tls' | 'starttls' | 'plain';
 
 export interface LdapServer {
@@ -62,7 +62,10 @@ export async function readLdapSettings(config: LdapConfig): Promise<LdapSettings
   };
 }
 
-/** Reads the password of the account that searches, for each connection, so that it can change without a restart. */
+/**
+ * Reads the password of the account that searches in LDAP. Call this for each new connection, so that the operator can
+ * change the password without a restart of the server.
+ */
 export async function readAccountPassword(passwordFile: string): Promise<string> {
   const [password = ''] = (await readText('ldap_bind_password_file', passwordFile)).split(/\r?\n/, 1);
   if (password !== '') return password;
@@ -128,7 +131,8 @@ function checkedDn(setting: string, text: string): string {
 }
 
 /**
- * Reads the certificates of the authorities, for each connection, so that the file can change without a restart.
+ * Reads the certificates of the authorities that may sign the certificates of LDAP servers. Call this for each new
+ * connection, so that the operator can change the file without a restart of the server.
  *
  * @throws DeployError `BAD_SETTING` if the file cannot be read or has no certificate. An empty file must not pass,
  * because TLS would then trust the authorities that Node.js trusts.

@@ -9,8 +9,8 @@ const MAX_ANSWER_BYTES = 4096;
 const KEEPALIVE_MS = 30_000;
 
 /**
- * Opens a connection that is protected as the settings say. Sends nothing that identifies a person. If TLS is required,
- * the connection uses TLS, and the server has shown a certificate for this host.
+ * Opens a connection to an LDAP server, protected as the settings say. Sends nothing that identifies a person. If TLS
+ * is required, the connection uses TLS, and the LDAP server has shown a certificate for this host.
  *
  * StartTLS happens here and not in ldapts, for two reasons. If an attacker in the middle adds bytes behind the answer
  * to StartTLS, ldapts keeps them and reads them as if they had come over TLS. And after the upgrade, ldapts does not

@@ -37,11 +37,12 @@ const HEADERS_OF_ENTRY = 3;
  * times, set-user bits and empty folders. If two entries have the same path, yields both, and the later one counts.
  *
  * @param limits - The limits of a commit.
- * @param tool - The tool that gets the commit. All archives of a tool share its part of the server's time.
+ * @param tool - The tool that gets the commit. The time that reading takes the server is limited for all archives of
+ * this tool together.
  * @throws DeployError `NOT_AN_ARCHIVE` if what was sent is no whole tar; `ARCHIVE_TOO_LARGE` if the tar is too large,
  * and `TREE_TOO_LARGE` if its files are; `PATH_TOO_LONG` if a path exceeds a limit; `BAD_ARCHIVE`, for example for a
- * path or a link that leaves the folder, a device, a sparse file, or a path that is both a file and a folder; the
- * errors of `sent`.
+ * path or a link that leaves the folder, a device, a sparse file, or a path that is both a file and a folder; every
+ * error with which the stream `sent` fails.
  */
 export async function* sourceEntries(
   sent: AsyncIterable<Uint8Array>,

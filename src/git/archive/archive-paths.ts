@@ -51,8 +51,8 @@ export function treePath(name: string): string {
 }
 
 /**
- * True if a part of the path is `.git`, or if a file system of macOS or Windows takes a part for `.git`. git refuses a
- * commit with such a part.
+ * True if a part of the path is `.git`, or is a name that a file system of macOS or Windows treats as `.git`. git
+ * refuses a commit with such a part.
  */
 export function isInGitFolder(path: string): boolean {
   return path.split('/').some((part) => {

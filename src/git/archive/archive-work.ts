@@ -7,8 +7,8 @@ const WORK_MS = 3;
 const READ_MS = 10;
 
 /**
- * Counts the processor time of this thread that the headers of one archive take, from `resume` to `pause`. Between two
- * waits, nothing else runs in this thread, so no other work is counted.
+ * Counts the processor time that reading the headers of one archive takes, from each `resume` to the next `pause`.
+ * Callers pause the count while they wait for something, because this thread does other work then.
  */
 export class ArchiveWork {
   readonly #key: string;

@@ -27,8 +27,9 @@ const MAX_LONG_HEADER_BYTES = 64 * 1024;
 const MAX_LONG_HEADERS_BYTES = 16 * 1024 ** 2;
 
 /**
- * Yields the entries of a tar: plain, or compressed by gzip or zstd. Writes nothing to disk. The tar may be hostile, so
- * its headers have limits of their own, and this process does other work while they are read.
+ * Yields the entries of a tar: plain, or compressed by gzip or zstd. Writes nothing to disk. The tar may be hostile. So
+ * the number and the size of its headers are limited, and reading them pauses often, so that this process can do its
+ * other work.
  *
  * @param work - Counts the time that the reading takes, unless the caller has paused it.
  * @throws DeployError `NOT_AN_ARCHIVE` if the bytes are no tar or if its end is missing; `ARCHIVE_TOO_LARGE` if the tar

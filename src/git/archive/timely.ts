@@ -8,9 +8,9 @@ const WHOLE_MS = 60 * 60_000;
 const SEND_IT = 'Send it on standard input: tar cz . | ssh … deploy TOOL. Nothing was deployed.';
 
 /**
- * Yields what a client sends, within two time limits: for each pause, and for everything.
+ * Yields what a client sends. Limits the time of each pause, and the time until everything has arrived.
  *
- * @param hint - What to do if the client takes too long. By default, the hint for `deploy`.
+ * @param hint - The hint of the error: what the person can do. By default, how to use the command `deploy`.
  * @throws DeployError `ARCHIVE_STALLED` if the client takes too long; the signal's reason.
  */
 export async function* timely(

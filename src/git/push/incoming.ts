@@ -15,10 +15,10 @@ const DISCARD_MS = 60_000;
 const LIST_MS = 60_000;
 
 /**
- * Client → receive-pack. Reads the command list, lets `decide` rewrite it, and passes the new list and then the pack
- * unchanged. After a refusal, git gets an empty list. The server then reads and drops the client's pack, because the
- * client reads its answer only after it has sent the pack. The server reads only a limited number of bytes for a
- * limited time.
+ * Passes the client's push to receive-pack. Reads the command list, lets `decide` rewrite it, and passes the new list
+ * and then the pack unchanged. After a refusal, git gets an empty list. The server then reads and drops the client's
+ * pack, because the client reads its answer only after it has sent the pack. The server reads only a limited number of
+ * bytes for a limited time.
  */
 export class Incoming extends Transform {
   readonly #reader: CommandListReader;

@@ -3,8 +3,8 @@ import { flushPacket, PacketReader, sideBand } from './pkt-line.ts';
 import { encodeReport, parseReport, type Report } from './report-status.ts';
 
 /**
- * The answer to a push: usually a report. A fatal message if the push ends before git can report, for example because
- * the client's bytes are no push or the disk is full. Nothing if the client pushed no ref.
+ * The answer to a push. Usually it is a report. It is a fatal message if the push ends before git can report, for
+ * example because the client's bytes are no push or the disk is full. There is no answer if the client pushed no ref.
  */
 export type Answer =
   | { readonly kind: 'report'; readonly report: Report; readonly progress: string }
@@ -18,8 +18,9 @@ export type Answer =
 const MAX_REPORT_BYTES = 4 * 1024 * 1024;
 
 /**
- * receive-pack → client. The ref advertisement, progress (bands 2 and 3) and keep-alives (empty band 1) pass
- * at once. git's report (band 1) is held until git has ended and `answer` has decided the answer.
+ * Passes the output of receive-pack to the client. The ref advertisement, progress (bands 2 and 3) and keep-alives
+ * (empty band 1) pass at once. git's report (band 1) is held until git has ended. The function `answer` then chooses
+ * what the client gets instead of this report.
  */
 export class Outgoing extends Transform {
   readonly #packets = new PacketReader();

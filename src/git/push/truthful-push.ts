@@ -24,7 +24,7 @@ import { type PushOutcome, pushReport } from './push-report.ts';
 import { type Fate, judgeRefs, refusalOfAll } from './ref-policy.ts';
 import type { Report } from './report-status.ts';
 
-/** A dry run of a push: the place of its objects, and the output for its client. */
+/** What a dry run of a push needs: the folder with the objects of the push, and the output for the client. */
 export interface Trial {
   /**
    * The folder with the objects of the push, which git deletes when its hook pre-receive ends (git-receive-pack(1)).
@@ -124,7 +124,8 @@ const NAMED_NO_REF =
   'Your git disconnected before it named a ref to push. (This server uses SHA-1, so a repository made with --object-format=sha256 cannot be pushed.)\n';
 
 /**
- * Returns the name of the temporary ref that holds the commit of push `id` until the commit is live, or for 14 days.
+ * Returns the name of the temporary ref that holds the commit of push `id`. If the commit does not go live, the server
+ * deletes this ref after 14 days.
  */
 export function parkedRef(id: string): string {
   return `refs/deployments/${id}`;
@@ -136,8 +137,9 @@ export function parkedFolder(id: string): string {
 }
 
 /**
- * One push. git stores the pushed commit under a temporary ref instead of the deploy branch. Unless the client asks for
- * `detach` or `dry-run`, the report names the deploy branch all the same, and says whether the commit is live.
+ * One push. git stores the pushed commit under a temporary ref instead of the deploy branch. But the report to the
+ * client names the deploy branch, and says whether the commit is live, unless the client asks for `detach` or
+ * `dry-run`.
  */
 export class TruthfulPush implements PushSession {
   readonly incoming: Incoming;

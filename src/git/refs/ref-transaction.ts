@@ -16,8 +16,9 @@ const PAUSES_MS = [20, 100, 400, 1500];
 const PATIENCE_MS = 120_000;
 
 /**
- * Commands for git-update-ref(1) `--stdin`. A function is called when the turn of this update has come (`takeRefs`),
- * so that no other update by the server comes between the function and the update.
+ * Commands for git-update-ref(1) `--stdin`, or a function that returns them. The server calls the function when it is
+ * the turn of this update (`takeRefs`), so no other update by the server can change a ref between the call and this
+ * update.
  */
 export type RefLines = readonly string[] | (() => Promise<readonly string[]>);
 

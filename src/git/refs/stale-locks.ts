@@ -21,8 +21,9 @@ const OWN = /^refs\/(heads|releases|deployments|parked|set-aside)\//;
 
 /**
  * Removes the lock files that a killed `git update-ref` left. If the process held all its locks, removes all of them.
- * Otherwise, removes the locks of refs that match `OWN`, and other locks only if no other git was running in the
- * repository. Call this when the process has ended, and within a turn of `Repositories.takeRefs`.
+ * Otherwise, removes the locks of refs that only the server changes (`OWN`). The process may not have got the other
+ * locks, so removes them only if no other git was running in the repository. Call this when the process has ended, and
+ * within a turn of `Repositories.takeRefs`.
  *
  * @param lines - The commands of the killed process.
  * @param hadAll - Whether the process had reported that it held every lock.

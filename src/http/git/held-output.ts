@@ -9,9 +9,9 @@ const HELD_BYTES = 1024 * 1024;
 
 /**
  * Sends git's output to an HTTP client. Holds the output until the caller has read the whole body and calls `release`,
- * because clients misread an answer that comes while they still send. If git prints more than `HELD_BYTES`, sends the
- * output without waiting for `release`. If the client disconnects, reads and discards the rest of the output. Otherwise
- * git, which writes to `source`, would wait for ever.
+ * because clients misread an answer that comes while they still send. If git prints more than 1 MiB (`HELD_BYTES`),
+ * sends the output without waiting for `release`. If the client disconnects, reads and discards the rest of the output.
+ * Otherwise git, which writes to `source`, would wait for ever.
  */
 export class HeldOutput {
   /** Settles when `source` has ended, with its error or null. */

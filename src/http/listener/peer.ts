@@ -4,7 +4,10 @@ import { plainAddress } from '../../core/network/ip-address.ts';
 import { isLoopback } from '../../core/network/loopback.ts';
 import type { TrustedProxies } from './trusted-proxies.ts';
 
-/** The client, as far as its address can be trusted. */
+/**
+ * The client's address, and whether the connection protects passwords. Data that the client could have forged does not
+ * count.
+ */
 export interface Peer {
   /** The address of the client, without the port. An IPv4 address is never in its IPv6 form. */
   readonly address: string;

@@ -10,10 +10,10 @@ export function hasNativeCiphers(): boolean {
 }
 
 /**
- * Returns the algorithms that this server offers: no SHA-1, no CBC, no compression. All other key exchanges are left
- * out: they cost 5 to 14 times as much CPU and block the server, so strangers must not choose them. ssh2 adds strict
- * key exchange by itself (Terrapin, CVE-2023-48795). Without native ciphers, the server offers only ciphers that Node
- * computes fast, because the client chooses among the ciphers on offer.
+ * Returns the algorithms that this server offers: no SHA-1, no CBC, no compression. Of the key exchanges, it offers
+ * only curve25519 and ecdh-sha2-nistp256. The others cost 5 to 14 times as much CPU and block the server, so strangers
+ * must not choose them. ssh2 adds strict key exchange by itself (Terrapin, CVE-2023-48795). Without native ciphers, the
+ * server offers only ciphers that Node computes fast, because the client chooses among the ciphers on offer.
  */
 export function algorithms(isNative: boolean): Algorithms {
   return {
