@@ -92,8 +92,8 @@ export class LocalSocket {
   #make(): Server {
     const { path, log } = this.#options;
     const server = createServer({ allowHalfOpen: true }, (socket) => void this.#serve(socket));
-    // Report a failure of accept(2), which would end the process without a listener. `#bind` reports a failure to
-    // listen itself.
+    // Report a failure of accept(2). Without this listener, such a failure would end the process. If the server cannot
+    // listen at all, `#bind` reports that.
     server.on('error', (err) => {
       const message = 'the socket cannot take a connection';
       if (server.listening) alarm(log, { key: TROUBLE, message, facts: { err, path } });

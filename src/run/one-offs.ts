@@ -74,7 +74,8 @@ export class OneOffs {
       };
     } catch (error) {
       // If `start` throws the reason of `signal`, the command was ended before it ran, so it has no exit status. If the
-      // caller ended the command, the caller gets the reason that it gave. Otherwise a DeployError gives the reason.
+      // caller ended the command by `oneOff.signal`, throw the reason that the caller gave. Otherwise throw a
+      // DeployError that gives the reason.
       if (error !== signal.reason || oneOff.signal.aborted) throw error;
       if (ending.signal.aborted)
         throw new DeployError(

@@ -303,7 +303,7 @@ export interface Runtime {
   stop(tool: ToolName): Promise<void>;
   /**
    * Ends everything of a tool that the server is deleting, also its one-off commands and its maintenance mode, and
-   * deletes the output of its processes. Resolves when all of this has ended.
+   * deletes the tool's log. Resolves when all of this is done.
    */
   remove(tool: ToolName): Promise<void>;
   /**

@@ -21,9 +21,9 @@ export interface Stack {
   readonly madeAt: number;
 }
 
-/** The file in the folder of a stack that describes it. */
+/** The file that describes a stack, in the stack's folder. */
 const DESCRIPTION = 'stack.json';
-/** The file in the folder of an artifact that names the artifact's stack. */
+/** The file that names the stack of an artifact, in the artifact's folder. */
 const MARK = 'stack';
 const ID = /^[a-z]+-\d{1,6}$/;
 const description = z.object({

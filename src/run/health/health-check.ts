@@ -43,7 +43,7 @@ export interface HealthCheck {
 export interface Seen {
   readonly message: string;
   readonly hint: string;
-  /** The message to show while the server still waits. */
+  /** The message to show while the server still waits for the process to become healthy. */
   readonly soFar: string;
   /** True if the process listens on no port, so an error in its output is probably the reason. */
   readonly hasNoPort?: boolean;

@@ -408,7 +408,7 @@ export class KubernetesRuntime implements Runtime, Gateway {
       for (const pod of this.#pods.of(fresh.release.tool)) this.#podLogs.pod(pod, true);
     };
     const { tool } = fresh.release;
-    // Resume nothing if another rollout of the tool has gone live meanwhile: it began before `resume` was called.
+    // Resume nothing if a rollout of the tool, which began before `resume` was called, has gone live meanwhile.
     if (this.#live.of(tool) !== null) return;
     try {
       const { later } = await resumeRollout(this.#live, { fresh, toolNumber, onKnown });

@@ -43,7 +43,7 @@ const AGAIN = 'Type the command again. If it fails again, tell the operator.';
  */
 export class ClusterMaintenance {
   readonly #on = new Set<string>();
-  /** For one tool, beginning, ending and cleaning up a maintenance run one after the other. The keys are tools. */
+  /** Lets only one call of `begin`, `end` or `cleanUp` at a time run for each tool. The keys are tools. */
   readonly #turns = new KeyedConcurrencyLimit(1);
 
   isOn(tool: string): boolean {
@@ -55,7 +55,7 @@ export class ClusterMaintenance {
     this.#on.add(tool);
   }
 
-  /** Forgets the maintenance of a tool whose objects are being removed. */
+  /** Forgets that a tool is in maintenance. Call this when the objects of the tool are being removed. */
   forget(tool: string): void {
     this.#on.delete(tool);
   }

@@ -7,7 +7,7 @@ import { cronJobName, SCHEDULE } from './object-names.ts';
 import { podTemplate, scheduledLabels } from './pod-manifest.ts';
 import type { ReleaseOptions } from './rollout-manifests.ts';
 
-/** How many seconds the cluster keeps a finished run, unless a newer run replaces it. */
+/** How many seconds the cluster keeps the Job of a finished run, unless the Job of a newer run replaces it. */
 const KEPT_SECONDS = 86_400;
 
 /** Returns the CronJobs of a release. They replace the CronJobs of the previous release. */

@@ -50,7 +50,7 @@ printf '\\0%s' "$mark"
 exec "$@"`;
 
 /**
- * A script that sends a signal to all processes of the container that were started with an environment variable. The
+ * A script that sends a signal to all processes of the container that have a certain environment variable. The
  * arguments of the script are the variable, as `NAME=value`, and the name of the signal.
  */
 const SIGNAL = `for folder in /proc/[0-9]*; do

@@ -121,7 +121,7 @@ export class WatchedPod {
   }
 
   async #next(signals: readonly AbortSignal[]): Promise<void> {
-    // Ignore the rejection: the callers check whether a signal has fired.
+    // If a signal fires, `untilAborted` rejects. Ignore this, because the callers check whether a signal has fired.
     await untilAborted(this.#change.promise, AbortSignal.any([...signals])).catch(() => {});
   }
 }

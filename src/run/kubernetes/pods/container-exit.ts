@@ -34,7 +34,8 @@ export function exitOf({ exitCode, reason, signal }: V1ContainerStateTerminated)
 
 /** Returns the hint for the exit of a process. The last output may say more than the exit code. */
 export function endHint(exit: Exit, lastLines: readonly string[]): string {
-  // The launcher of Cloud Native Buildpacks uses its own exit code if the command was not found.
+  // The launcher of Cloud Native Buildpacks ends with an exit code of its own if it does not find the command. So look
+  // for its message.
   const isNotFound = lastLines.some((line) => /failed to launch: path lookup:/.test(line));
   return exitHint(isNotFound ? { ...exit, code: NOT_FOUND } : exit);
 }

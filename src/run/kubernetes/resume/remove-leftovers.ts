@@ -62,8 +62,8 @@ async function removeAll(live: LiveRollouts, tool: string, namespace: string): P
 }
 
 /**
- * Returns and logs those rollouts of a tool that went live. Call this only if the store has no live release of the
- * tool.
+ * Returns, and logs, the ids of a tool's rollouts in the cluster that were live once, except those that this server
+ * knows. Call this only if the store has no live release of the tool.
  */
 async function wentLive(
   live: LiveRollouts,
@@ -73,7 +73,7 @@ async function wentLive(
 ): Promise<ReadonlySet<string>> {
   const { parts, log } = live;
   const selected = (await trafficOf(parts, tool, namespace, parts.closing))?.rolloutId ?? null;
-  // A CronJob is created only when its rollout goes live. So each rollout with a CronJob counts as once live.
+  // A CronJob is created only when its rollout goes live, so each rollout with a CronJob has been live.
   const schedules = await cronJobsOf(parts, tool, namespace, parts.closing);
   const marked = deployments.filter(({ metadata }) => metadata?.annotations?.[LIVE] === 'true');
   const ids = [...marked, ...schedules].map(({ metadata }) => metadata?.labels?.[LABELS.rollout] ?? '');

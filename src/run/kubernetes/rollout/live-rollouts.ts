@@ -30,7 +30,10 @@ export class LiveRollouts {
   readonly log: Log;
   readonly #retirement: RolloutRetirement;
   readonly #live = new Map<string, ReleaseOptions>();
-  /** Moving the requests of a tool and restoring its deleted objects take turns. The keys are tools. */
+  /**
+   * For each tool, only one of these runs at a time: moving its requests, or restoring its deleted objects. The keys
+   * are tools.
+   */
   readonly #turns = new Map<string, ConcurrencyLimit>();
   /** The releases of rollouts that are starting, live or draining. The keys are the ids of the rollouts. */
   readonly #releases = new Map<string, Release>();
