@@ -49,7 +49,10 @@ export async function buildStep(
   }
 }
 
-/** Stores that this build has started. @throws DeployError `BUILD_LIMIT` if no build of the tool may start now. */
+/**
+ * Stores that the build of this deployment has started. @throws DeployError `BUILD_LIMIT` if no build of the tool may
+ * start now.
+ */
 export function recordStart(context: DeployContext, { deployment: { tool, id }, commit }: DeployPlan): void {
   const { store } = context;
   const startedAt = Date.now();

@@ -121,7 +121,7 @@ function varsOf({ configVars, outside }: DeployPlan): Record<string, string> {
   return { ...configVars, ...outside.vars };
 }
 
-/** Names the config vars that come from outside. */
+/** Prints the names of the config vars that come from outside, for the person who waits for the deployment. */
 export function sayOutside({ outside: { source, vars } }: DeployPlan, progress: Progress): void {
   const names = Object.keys(vars);
   if (names.length > 0) progress.line(`config vars from ${source}: ${names.join(', ')}`);

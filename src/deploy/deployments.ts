@@ -10,7 +10,10 @@ export type Verdict =
   /** `reason` is one line for the client's report: `build failed: pip exited 1; v41 is still live`. */
   | { readonly isLive: false; readonly reason: string };
 
-/** A push whose commit has the temporary ref `refs/deployments/ID`, or for a dry run is in git's quarantine. */
+/**
+ * A push whose deployment has not ended. The temporary ref `refs/deployments/ID` holds its commit. For a dry run, the
+ * commit is only in git's quarantine folder (git-receive-pack(1)).
+ */
 export interface ParkedPush {
   readonly id: string;
   readonly tool: ToolName;

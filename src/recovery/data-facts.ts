@@ -29,7 +29,10 @@ export interface RepositoryFacts extends ReleaseRefs {
   readonly isHollow: boolean;
 }
 
-/** True if a repository has no torn files and has not lost objects that every push needs. */
+/**
+ * True if no ref or settings file of a repository is damaged (`torn`), and if the repository has not lost objects that
+ * every push needs.
+ */
 export function isWhole({ torn, isHollow }: RepositoryFacts): boolean {
   return torn.length === 0 && !isHollow;
 }
@@ -122,14 +125,15 @@ export function namesIn(data: string, store: StoreFacts): NamesPlan | null {
 }
 
 /**
- * Gives the tools of a store that is older than their renames the present names. Call this before the store is opened,
- * and after `assertStartable`. The caller holds the lock of the data folder.
+ * Renames the tools in a store that is older than renames of tools, such as a store from a backup, to their present
+ * names. Call this before the store is opened, and after `assertStartable`. The caller holds the lock of the data
+ * folder.
  */
 export function followNames({ config, store, names }: DataFacts, key: SecretsKey): void {
   if (store.state === 'whole' && names !== null) followRenames(config.data, key, names, store.renames);
 }
 
-/** The store in which the tools have the names of a plan. */
+/** Returns the facts of a store as if its tools had the names that the plan gives them. */
 export function withNames(store: StoreFacts, plan: NamesPlan | null): StoreFacts {
   if (store.state !== 'whole' || plan === null) return store;
   const names = new Map(plan.names.map(({ number, to }) => [number, to]));

@@ -112,7 +112,7 @@ function storeFindings(facts: DataFacts): Finding[] {
   return [refuses(`the store, store.sqlite, ${loss}, but there are ${listed(found)}`, bringBackStore(facts))];
 }
 
-/** Reports tools that were renamed since the store was copied. */
+/** Reports the tools that have been renamed since this store was copied for a backup. */
 export function nameFindings({ names }: DataFacts): Finding[] {
   if (names === null) return [];
   if (names.conflict !== null) {

@@ -35,12 +35,12 @@ export function beginRenaming(data: string, { from, to }: Renaming): void {
   writeDurably(journalOf(data), JSON.stringify({ from, to }));
 }
 
-/** True if a renaming runs, or was interrupted and is not finished. */
+/** True if a tool is being renamed now, or if an interrupted renaming is not finished. */
 export function isRenaming(data: string): boolean {
   return existsSync(journalOf(data));
 }
 
-/** Forgets the renaming, because it is finished, or because the store has not changed. */
+/** Deletes the note of `beginRenaming`, because the renaming is finished, or because the store has not changed. */
 export function endRenaming(data: string): void {
   rmSync(journalOf(data), { force: true });
   syncFolderSync(data);

@@ -53,9 +53,9 @@ export interface ToolRenamesOptions {
 }
 
 /**
- * Gives tools other names. The processes of the tool end, its rows in the store, its folders and its entry in the user
- * directory get the new name, and it starts again. If the server is killed before the transaction of the store, nothing
- * has changed. If it is killed later, the next start finishes the renaming.
+ * Renames tools. First the processes of the tool end. Then its rows in the store, its folders and its entry in the user
+ * directory get the new name, and the tool starts again. If the server is killed before the transaction of the store,
+ * nothing has changed. If it is killed later, the next start finishes the renaming.
  */
 export class ToolRenames {
   readonly #options: ToolRenamesOptions;

@@ -75,7 +75,7 @@ export interface EnteredRelease
   >;
 }
 
-/** What another server had about a tool. */
+/** What an import enters into the store: everything that another server had about a tool. */
 export interface EnteredTool {
   /** The releases of the tool, in ascending order of their versions. */
   readonly releases: readonly EnteredRelease[];

@@ -54,7 +54,10 @@ export interface DeploymentLineOptions extends DeployContext, DeploymentOutcomes
   ) => Promise<void>;
 }
 
-/** The repositories and the store that a dry run uses instead of the server's, and the output for its client. */
+/**
+ * What a dry run uses instead of the server's own data: the repositories and perhaps the store. Also the output for its
+ * client.
+ */
 export interface PushTrial
   extends Pick<DeployContext, 'repositories'>,
     Partial<Pick<DeployContext, 'store'>> {

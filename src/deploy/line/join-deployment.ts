@@ -7,9 +7,9 @@ import type { ParkedPush, Verdict } from '../deployments.ts';
 import type { Entry } from './line-entry.ts';
 
 /**
- * Returns the deployment of the same commit that a push may join. Null if no deployment builds this commit, if the
- * deployment is being cancelled or moves another branch, or if a later entry may make a commit live that does not
- * contain the pushed commit.
+ * Returns the queued or running deployment that a push of the same commit may join. Null if no deployment builds this
+ * commit, if the deployment is being cancelled or moves another branch, or if a later entry may make a commit live that
+ * does not contain the pushed commit.
  *
  * @param line - The running entry, then the waiting entries, in the order of their turns.
  */

@@ -15,8 +15,8 @@ const MAX_LOOKED_AT = 1_000_000_000;
 /**
  * Recognises the lines that a log already has when a resumed build repeats its output. The log may have other lines in
  * between, for example that a second push of the same commit waits for this build. Lines are stored as hashes of 32
- * bits, because a build may print a hundred million bytes. If the searches exceed `MAX_LOOKED_AT`, the log gets some
- * lines twice.
+ * bits, because a build may print a hundred million bytes. Once the searches have taken about a second
+ * (`MAX_LOOKED_AT`), they stop, and the log gets some lines twice.
  */
 export class LoggedLines {
   readonly #hashes: Uint32Array;

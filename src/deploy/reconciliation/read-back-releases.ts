@@ -65,7 +65,7 @@ export interface Suspects {
  *
  * @returns the damaged parts.
  * @throws DeployError `STORE_FULL` if the disk cannot be written; `DATA_DISAGREES` if missing releases could not be
- * read back. Otherwise, the server would start an older release.
+ * read back, because the server would then start an older release.
  */
 export async function mendRepositories(
   context: Context,

@@ -17,11 +17,12 @@ import { findResumedBuilds, type ResumedBuild } from './resumed-builds.ts';
 
 /**
  * Makes everything that a killed server left agree with the live releases. Runs at start, after `mendRepositories` and
- * before the server listens. Records unfinished deployments as interrupted, except those that are returned. If `goLive`
- * was recorded for a release, the branch is moved to its commit. Finished artifacts that the store does not know are
- * set aside, not deleted.
+ * before the server listens. Records unfinished deployments as interrupted, except those that it returns. If `goLive`
+ * was recorded for a release, moves the branch to its commit. Moves finished artifacts that the store does not know to
+ * the folder `set-aside`.
  *
- * @param unfinishedImports - The tools whose tags of an import could not be made yet. Their temporary refs stay.
+ * @param unfinishedImports - The imported tools whose tags could not be made yet. This function keeps their temporary
+ * refs, because a later start makes the tags from these refs.
  * @returns the deployments whose builds continued without a server, or had just ended. The queue resumes them.
  */
 export async function reconcile(

@@ -12,8 +12,9 @@ const STAYS_UP = /bot|celery|clock|consum|daemon|listen|queue|sidekiq|stream|wor
 
 /**
  * Returns how many processes of each type a release must run: the numbers that `scale` stored, or the release's own,
- * and at most `maxReplicas`. Named commands beyond `processTypes` do not run. A named command goes on running if the
- * live release runs it only because an earlier version of this server started every process type: see `replicasKept`.
+ * and at most `maxReplicas`. If more types would run than the limit `processTypes` allows, the last named commands get
+ * 0. A named command goes on running if the live release runs it only because an earlier version of this server started
+ * every process type: see `replicasKept`.
  */
 export function plannedReplicas(context: Limited, release: Release): Replicas {
   const replicas = askedReplicas(context, release);
@@ -48,15 +49,18 @@ export function beyondLimit(
   return named.filter(isRunning).slice(Math.max(0, context.processTypes - others.length));
 }
 
-/** The numbers to store for a tool after `changes`. Commands beyond `processTypes` do not run, so they get 0. */
+/**
+ * The numbers of processes to store for a tool after `changes`. A named command that does not run because too many
+ * types would run (`processTypes`) gets 0, unless `changes` has its number.
+ */
 export function askedAfter(context: Limited, release: Release, changes: Replicas): Replicas {
   const ended = Object.fromEntries(beyondLimit(context, release).map((type) => [type, 0]));
   return { ...context.store.replicas(release.tool), ...ended, ...changes };
 }
 
 /**
- * Warns about the named commands that do not run because of `processTypes`, and about each type that is scaled to more
- * processes than `maxReplicas`.
+ * Warns about the named commands that do not run because too many process types would run (`processTypes`), and about
+ * each type that is scaled to more processes than `maxReplicas`.
  */
 export function warnOfTooMany(context: Limited, release: Release, progress: Progress): void {
   const { store, processTypes } = context;

@@ -125,7 +125,7 @@ const NAMED_NO_REF =
 
 /**
  * Returns the name of the temporary ref that holds the commit of push `id`. If the commit does not go live, the server
- * deletes this ref after 14 days.
+ * keeps this ref for up to 14 days.
  */
 export function parkedRef(id: string): string {
   return `refs/deployments/${id}`;

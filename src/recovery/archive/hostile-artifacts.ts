@@ -25,7 +25,8 @@ const options = {
 
 /**
  * Returns the artifacts that could make the backup or the restore of all tools fail. The hard links of all artifacts
- * need memory while a backup is made. If that is too much, also returns the artifacts that need most of this memory.
+ * together need memory while a backup is made. If they need too much, also returns the artifacts whose hard links need
+ * the most, until the rest needs little enough.
  *
  * @param artifacts - Their paths in the data folder.
  * @param wrapper - Words to put before a command, so that it can read the artifacts.

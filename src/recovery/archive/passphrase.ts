@@ -25,8 +25,8 @@ export function assertStrong(passphrase: string): void {
 /**
  * Encrypts a text under a passphrase (scrypt, then AES-256-GCM).
  *
- * @param bound - Bytes to which the text is bound, such as a manifest beside it. They are not encrypted, but `openText`
- *   fails unless it gets the same bytes.
+ * @param bound - Other bytes that nobody may change, such as the manifest beside the text. They are not encrypted, but
+ *   `openText` fails unless it gets the same bytes.
  */
 export async function sealText(text: string, bound: Uint8Array, passphrase: string): Promise<Buffer> {
   const [salt, nonce] = [randomBytes(SALT_BYTES), randomBytes(NONCE_BYTES)];

@@ -1,7 +1,7 @@
 import { DatabaseSync } from 'node:sqlite';
 import { workerData } from 'node:worker_threads';
 
-/** The paths that this thread gets as its `workerData`. */
+/** The paths that the thread for one backup of the store gets as its `workerData`. */
 export interface BackupOrder {
   readonly from: string;
   /** The path of an empty file, into which the thread copies the store. */

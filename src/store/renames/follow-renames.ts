@@ -12,7 +12,7 @@ import { addNotes, noteKey, type RenameNote } from './rename-notes.ts';
  * Gives the tools of a store their present names. The store then knows all renames, and `renames.json` has them. The
  * caller holds the lock of the data folder, and has checked that the plan has no conflict.
  *
- * @param notes - The renames that the store knows before this call.
+ * @param notes - The renames that the store already knows before this call.
  */
 export function followRenames(
   data: string,
@@ -46,7 +46,7 @@ export function followRenames(
   }
 }
 
-/** Records in the store that it knows a rename. */
+/** Records in the store that a tool was renamed, and that the store already uses the new name. */
 export function noteRename(database: Database, note: RenameNote): void {
   database.run('INSERT INTO facts VALUES (?, ?) ON CONFLICT DO NOTHING', noteKey(note), JSON.stringify(note));
 }

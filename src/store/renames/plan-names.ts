@@ -20,7 +20,10 @@ export interface NewName {
   readonly at: number;
 }
 
-/** How a store that is older than renames of tools gets the present names. */
+/**
+ * A plan for a store that is older than renames of tools: which tools get which names, so that all have their present
+ * names.
+ */
 export interface NamesPlan {
   readonly names: readonly NewName[];
   /**

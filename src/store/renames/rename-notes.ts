@@ -13,7 +13,9 @@ export interface RenameNote {
   readonly at: number;
 }
 
-/** The beginning of the names of those rows in the table `facts` that have the renames that a store knows. */
+/**
+ * The table `facts` has a row for each rename that the store already follows. The names of these rows begin with this.
+ */
 export const NOTED = 'renamed ';
 
 const name = z.string().transform((text, context) => {
@@ -24,7 +26,7 @@ const name = z.string().transform((text, context) => {
 });
 const note = z.strictObject({ number: z.int().positive(), from: name, to: name, at: z.number() });
 
-/** The name of the row in the table `facts` that says that a store knows a rename. */
+/** The name of the row in the table `facts` by which a store records that it already follows this rename. */
 export function noteKey({ number, from, at }: RenameNote): string {
   return `${NOTED}${number} ${from} ${at}`;
 }

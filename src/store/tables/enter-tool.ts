@@ -16,7 +16,7 @@ export interface EnteredInto {
   readonly previews: PreviewsTable;
 }
 
-/** Enters what another server had about a tool. Runs within the caller's transaction. */
+/** Enters into the store what another server had about a tool, for an import. Runs within the caller's transaction. */
 export function enterTool(tables: EnteredInto, tool: ToolName, entered: EnteredTool): void {
   const { tools, configChanges, previews } = tables;
   tools.begin(tool);

@@ -21,9 +21,9 @@ const TABLES = [
 ] as const;
 
 /**
- * Gives a tool another name, with everything that the store has about it. The tool keeps its number. Encrypted values
- * are encrypted again, because each is bound to the name. Runs within the caller's transaction. The store must have
- * nothing of a tool `to` except an empty record.
+ * Gives a tool another name, with everything that the store has about it. The tool keeps its number. Encrypts the
+ * encrypted values again, because each can be decrypted only with the name of its tool. Runs within the caller's
+ * transaction. If the store has a tool `to`, this must be an empty record.
  *
  * @param artifacts - The folder with the artifacts of all tools.
  */
