@@ -213,8 +213,8 @@ function printable(name: string): string {
 }
 
 /**
- * Writes a commit's files into an empty folder. No attribute, filter or hook takes part. Submodules become empty
- * folders.
+ * Writes a commit's files into an empty folder. git applies no attributes and filters to the files and runs no hooks.
+ * Submodules become empty folders.
  */
 export async function checkOut(
   repositories: Repositories,

@@ -42,7 +42,10 @@ export type DirectoryFacts =
   | { readonly state: 'damaged'; readonly why: string }
   | { readonly state: 'whole'; readonly tools: ReadonlySet<ToolName> };
 
-/** The parts of a data folder that must agree. */
+/**
+ * What a data folder contains: the state of the store, the repositories, the user directory, the copies of releases,
+ * the keys and the backups. `examine` finds out whether they agree.
+ */
 export interface DataFacts {
   readonly config: DataConfig;
   /** What the store has. Tools that were renamed since the store was copied have their present names here. */

@@ -86,17 +86,19 @@ export interface Exit {
   readonly disk?: DiskEnd;
 }
 
-/** Says what a process had, if `Exit.isOverKernelLimits`. */
+/**
+ * Says why the server ended a process for which `Exit.isOverKernelLimits` is true: what the process had too much of.
+ */
 export const OVER_KERNEL_LIMITS =
   'more than 2,000 locks of files, or more than 32 MiB of unread messages in netlink sockets';
 export const KERNEL_LIMITS_HINT =
   'Take fewer locks of files at the same time (flock, fcntl), release those that are no longer needed, and read or close netlink sockets.';
 
 /**
- * Why the server ended a process for its disk use. The process passed a limit, all processes of its tool together made
- * too many files or wrote too many bytes, or the disk was nearly full. `open-files`: the process held so many files
- * open that its deleted files could not be found. `moving`: it moved files and folders all the time, so that they could
- * not be measured.
+ * Why the server ended a process for its disk use. `room`: the disk was nearly full. `open-files`: the process held so
+ * many files open that its deleted files could not be found. `moving`: it moved files and folders all the time, so that
+ * they could not be measured. The other kinds: the process, or all processes of its tool together (`-of-tool`), wrote
+ * more bytes or made more files and folders (`entries`) than `limit`.
  */
 export type DiskEnd =
   | {

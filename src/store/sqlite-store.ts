@@ -50,8 +50,8 @@ import { ToolsTable } from './tables/tools-table.ts';
 
 /**
  * The store as one SQLite file, `store.sqlite` in the data folder, for one server at a time. Accepted deployments, live
- * releases, config vars and tokens are on the disk before a call returns. The steps of a deployment do not wait for the
- * disk.
+ * releases, config vars and tokens are on the disk before a call returns. Calls that record other things, such as the
+ * steps of a deployment, do not wait for the disk.
  */
 export class SqliteStore implements Store, CheckedStore {
   readonly #folder: string;

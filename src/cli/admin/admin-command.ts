@@ -19,7 +19,7 @@ export interface AdminContext {
   readonly out: (text: string) => Promise<void>;
 }
 
-/** Reports the part of a command that could not be done. The rest of the command has been done. */
+/** Thrown if a command has done its work except for one part. The message says which part was not done. */
 export class LeftUndone extends DeployError {}
 
 /** A command that reads or changes `directory.yaml`. Only people who may access this file can use the command. */

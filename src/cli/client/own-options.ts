@@ -112,7 +112,10 @@ export function fillTool(commands: readonly Command[], argv: readonly string[], 
   return { argv: insertTool(found, tool), doubtful: reading === 'doubtful' ? (first ?? null) : null };
 }
 
-/** Puts the tool of `--tool` into the line. @throws UsageError if the command is unknown, or takes no tool or two. */
+/**
+ * Puts the tool of `--tool` into the line. @throws UsageError if the command is unknown, takes no tool, or takes two
+ * tools.
+ */
 export function withTool(commands: readonly Command[], argv: readonly string[], tool: ToolName): string[] {
   const found = findCommand(commands, argv);
   if (found === null || !takesOneTool(found.command))

@@ -115,7 +115,8 @@ async function namesFor(context: CommandContext, used: ToolName[]): Promise<Tool
  * The state of a tool. If a release is live and not stopped: `crashed` if one of its processes is crashed; otherwise
  * `starting` if one is starting; otherwise `up` if one is up or scheduled; otherwise `down`.
  *
- * @param hasFailed - True if the last deployment has ended. If nothing is live, it has then failed. Not used otherwise.
+ * @param hasFailed - True if the last deployment of the tool has ended. Used only if nothing is live, because that
+ * deployment has then failed.
  */
 export function stateOf(
   record: ToolRecord | undefined,

@@ -3,11 +3,11 @@ import { DeployError } from '../../core/errors.ts';
 import { callControl } from './control-client.ts';
 
 /**
- * Stops the running server from deleting and merging files until the returned function is called.
+ * Makes the running server pause all work that deletes or merges files, until the returned function is called.
  *
- * @returns null if no server runs. Otherwise a function to call when the backup has ended: the server then deletes and
- * merges files again. That function throws DeployError `SERVER_GONE` if the server has ended, or `NOT_HELD` if the hold
- * has ended after a day.
+ * @returns null if no server runs. Otherwise a function to call when the backup has ended: the server then continues
+ * this work. That function throws DeployError `SERVER_GONE` if the server has ended, or `NOT_HELD` if the server has
+ * continued this work already, because a day has passed.
  * @throws DeployError `NOT_THE_OPERATOR` if the server runs as another user; `NOT_HELD` if the server answers something
  * unknown, for example because it has another version; `SERVER_GONE` if the server ends before it answers.
  */

@@ -1,6 +1,6 @@
 /**
- * Lets a backup or an export hold back work that deletes, merges or renames files, because the backup or export reads
- * these files.
+ * Lets a backup or an export prevent work that deletes, merges or renames files, because the backup or export reads
+ * these files. Work that would begin meanwhile is skipped.
  */
 export class CleanUpHold {
   readonly #running = new Set<Promise<unknown>>();

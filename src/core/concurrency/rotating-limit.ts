@@ -17,9 +17,10 @@ interface Piece extends Beneficiary {
 }
 
 /**
- * Limits how many pieces of work run at the same time. Further work waits. The next turn goes to a piece of work whose
- * first name in the rotation has the fewest places, and then to the one whose names had their last turn longest ago.
- * Work that waits for a name of `oneEach` holds no place meanwhile.
+ * Limits how many pieces of work run at the same time. Further work waits. The next turn goes to the work whose first
+ * name in `rotation`, such as a person, has the least work running. If several names have equally little, it goes to
+ * the work whose names had their last turn longest ago. Work that waits for a name of `oneEach` holds no place
+ * meanwhile.
  */
 export class RotatingLimit {
   readonly #atOnce: number;

@@ -9,7 +9,7 @@ const MAX_OF_ALL = 500;
 /** If a client that follows a log takes no output for this long, the server stops sending output to the client. */
 const STALL_MS = 2 * 60_000;
 
-/** A place for one reader. `[Symbol.dispose]` gives the place back. */
+/** The place of one reader who follows a log. `[Symbol.dispose]` gives the place back. */
 export interface FollowerPlace extends Disposable {
   /**
    * Waits until the client that follows a log has received a piece of the log.

@@ -16,8 +16,9 @@ const LEAST_BODY_BYTES = 4 * 1024;
 const FIRST_BODY_BYTES = 16 * 1024;
 const MAX_BODY_BYTES = 64 * 1024;
 /**
- * Each chunk costs time and memory. So chunks that are smaller than this on average are joined. After a chunk that is
- * smaller than this, `pump`, which copies git's input and output, waits as soon as its target is full.
+ * Each chunk of data costs the server time and memory. So chunks that arrived together are joined if they are smaller
+ * than this on average. After a chunk that is smaller than this, `pump`, which copies git's input and output, waits as
+ * soon as the buffer of its target is full.
  */
 export const SMALL_CHUNK_BYTES = 1024;
 
@@ -38,9 +39,9 @@ interface Body {
 }
 
 /**
- * Reads an HTTP connection in pieces, so that no packet blocks the server. A key, such as the client's network, pays
- * for each piece (`ReadingTime`). If a piece was expensive, the rest waits until its key has paid. Small chunks of a
- * body that arrived together are joined, so that the readers of the body do not handle each byte as a chunk.
+ * Reads a connection in pieces, so that no packet blocks the server. The time for each piece is counted for a key, such
+ * as the client's network (`ReadingTime`). If a key has used too much time, its next pieces wait. Small chunks of an
+ * HTTP body that arrived together are joined, so that the readers of the body do not handle each byte as a chunk.
  */
 export class PacedReading {
   static readonly #all = new WeakMap<Socket, PacedReading>();

@@ -50,8 +50,9 @@ interface Round {
 
 /**
  * Limits the time that the server spends on reading from connections. Bytes cost little. Chunks of one byte, or many
- * requests in one packet, cost a hundred times as much. A key is a client's network or a process of a tool. A key owes
- * the time beyond its allowance, and pays as time passes. A key that owes more than `FREE_MS` waits.
+ * requests in one packet, cost a hundred times as much. Each client's network and each process of a tool is a key with
+ * an allowance of time. If reading for a key takes more time than that, the rest is its debt, which falls as time
+ * passes. While the debt is more than 10 ms (`FREE_MS`), the bytes of this key wait.
  */
 export class ReadingTime {
   /**

@@ -26,11 +26,11 @@ const OPERATOR_FAULTS: Readonly<Record<string, string>> = {
   ROLLOUT_UNSCHEDULABLE: 'tools find no room in the cluster',
 };
 
-/** The codes of the failures that are over once a build has succeeded. */
+/** The codes of the failures that a successful build shows to be over. */
 export const BUILD_FAULTS: readonly string[] = Object.keys(OPERATOR_FAULTS).filter((code) =>
   /^(BUILD|BAD_IMAGE|CLUSTER|REGISTRY|DISK)/.test(code),
 );
-/** The codes of the failures that are over once a rollout has succeeded. */
+/** The codes of the failures that a successful rollout shows to be over. */
 export const ROLLOUT_FAULTS: readonly string[] = Object.keys(OPERATOR_FAULTS).filter((code) =>
   /^(CLUSTER|DISK|POD|ROLLOUT)/.test(code),
 );

@@ -114,8 +114,8 @@ async function inTime(
 const [MAX_MISSES, MISSES_MS] = [3, 10_000];
 
 /**
- * Counts how many more measurements have missed a folder than measured it, because a program moves files and folders in
- * it all the time, or because the machine is slow. Honest programs move a folder rarely just when it is measured.
+ * Counts how many more measurements of one folder have failed than succeeded. They fail if a program moves files and
+ * folders in it all the time, or if the machine is slow. Honest programs rarely move a folder just when it is measured.
  */
 export class Misses {
   readonly #now: () => number;

@@ -79,9 +79,9 @@ const OVERLAY_DEVICE = `sed -nE "s#^[0-9]+ [0-9]+ 0:([0-9]+) .*upperdir=[^ ]*/$n
   awk 'NR == 1 { print $1 % 256 + int($1 / 256) * 1048576 }'`;
 
 /**
- * The most slots that the tables of descriptors in one sandbox may have together. A sandbox with more must end, because
- * a search in it could take too long. Tables of at most `FEW_DESCRIPTORS` slots do not count. A table doubles when it
- * is full, and never shrinks.
+ * The most slots that the tables of file descriptors in one sandbox may have together. The server ends a sandbox with
+ * more, because searching its descriptors for deleted files could take too long. Tables of at most 1024 slots do not
+ * count. A table doubles when it is full, and never shrinks.
  */
 export const MAX_DESCRIPTORS = 65_536;
 const FEW_DESCRIPTORS = 1024;
@@ -232,7 +232,10 @@ export async function foldersWithSecrets(folders: readonly string[]): Promise<Se
   return new Set(folders.filter((folder) => lines.includes(basename(folder))));
 }
 
-/** Returns the words that tell a script with `BY_SANDBOX` to look for the sandboxes of these folders. */
+/**
+ * Returns the arguments for a shell script that contains `BY_SANDBOX`, so that the script looks only at the sandboxes
+ * of these folders.
+ */
 export function wordsFor(folders: readonly string[]): string[] {
   return folders.flatMap((folder) => ['-e', `/${basename(folder)}/`]);
 }

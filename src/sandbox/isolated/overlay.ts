@@ -14,10 +14,9 @@ export function overlayOptions(lower: string, writesTo: string): string {
 const UNUSABLE = /[,:\\]/;
 
 /**
- * Finds out by a trial whether a tool could write to the folder of its release (`Mount.writesTo`) if that folder were
- * in `folder`.
+ * Tries to mount an overlay in `folder`, as a tool needs it to write to the folder of its release (`Mount.writesTo`).
  *
- * @returns why that is not possible. Null if it is possible.
+ * @returns why the overlay could not be mounted. Null if the trial succeeded.
  */
 export async function whyNoOverlay(folder: string): Promise<string | null> {
   if (UNUSABLE.test(folder)) return 'the path of the data folder has a comma, a colon or a backslash';

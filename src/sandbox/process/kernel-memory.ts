@@ -59,8 +59,8 @@ interface Watched {
 }
 
 /**
- * Limits what sandboxes have in the kernel and no control group counts, whatever limits their memory: locks of files, and
- * messages that wait in netlink sockets.
+ * Limits two things that use memory of the kernel and that no control group counts: the locks of files that a sandbox
+ * has, and the messages that wait in its netlink sockets.
  */
 export class KernelMemoryWatch {
   readonly #watched = new Map<number, Watched>();

@@ -97,7 +97,7 @@ interface Listener {
 
 /**
  * Lists the listening TCP sockets in the network namespace of the process `pid`. The list is incomplete if the kernel's
- * list of sockets has more than `MAX_SOCKET_BYTES`.
+ * list of sockets has more than 256 KiB (`MAX_SOCKET_BYTES`).
  */
 export function listenersAround(pid: number): Listener[] {
   return ['tcp', 'tcp6'].flatMap((table) =>

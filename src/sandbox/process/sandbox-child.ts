@@ -15,7 +15,10 @@ const [SCORE, FIRST_SCORE] = [500, 900];
 /** How many times `settle` looks for processes that it has not changed yet. A process may fork meanwhile. */
 const MAX_LOOKS = 5;
 
-/** Gives processes that were started with `endsFirst` the oom_score_adj of live processes: they no longer end first. */
+/**
+ * Call this when processes that were started with `endsFirst` become live. Gives them the oom_score_adj of live
+ * processes, so that the kernel no longer ends them first when memory is short.
+ */
 export function settle(pids: () => readonly number[]): void {
   const settled = new Set<number>();
   for (let look = 0; look < MAX_LOOKS; look += 1) {

@@ -9,9 +9,9 @@ const LONGEST_MS = 60_000;
  * read many files of /proc, which would block the server.
  *
  * @param argv - The arguments of the script, from `$1` on.
- * @returns null if the shell cannot be started, takes longer than `LONGEST_MS` or is killed, for example because this
- * machine has no process, file descriptor or memory left. Then nothing was measured, and callers that measure try again
- * at their next turn.
+ * @returns null if the shell cannot be started, takes longer than a minute (`LONGEST_MS`) or is killed, for example
+ * because this machine has no process, file descriptor or memory left. Then nothing was measured, and callers that
+ * measure try again at their next turn.
  */
 export async function outputOfShell(script: string, argv: readonly string[]): Promise<string | null> {
   const running = execa('/bin/sh', ['-c', script, 'sh', ...argv], {

@@ -5,14 +5,16 @@ import { assertMay } from '../../assert-may.ts';
 import type { ToolContext } from '../../command.ts';
 import { followTicket } from '../../follow-ticket.ts';
 
-/** The flag of the commands that change config vars. */
+/**
+ * The flag `--no-restart` of the commands that change config vars. It stores the change without a restart of the tool.
+ */
 export const NO_RESTART = { 'no-restart': { type: 'boolean' } } as const;
 export const NO_RESTART_DETAIL =
   '--no-restart: only stores the change. The next push, redeploy or config command makes it live, but a restart does not.';
 
 /**
- * Reads the config vars of the tool in a turn of `outputTime`, because reading large values blocks the server for
- * milliseconds.
+ * Reads the config vars of the tool. Reading large values blocks the server for milliseconds, so waits for the tool's
+ * turn (`outputTime`) first.
  */
 export async function configVarsOf({ services, tool }: ToolContext): Promise<Record<string, string>> {
   return await outputTime.run(tool, () => services.store.configVars(tool));

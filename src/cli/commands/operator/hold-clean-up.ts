@@ -4,10 +4,10 @@ import type { LoginCommand } from '../../command.ts';
 const LIMIT_MS = 24 * 60 * 60 * 1000;
 
 /**
- * The command with which `backup` stops the running server from deleting and merging files. Prints `held` once the
- * server has stopped. When the input of the command ends, the server deletes and merges again, and the exit status is
- * 0. If a day has passed or the client disconnects before that, the server also deletes and merges again, but the exit
- * status is 1.
+ * The command with which `backup` makes the running server pause all work that deletes or merges files. Prints `held`
+ * once no such work runs. When the input of the command ends, the server continues this work, and the exit status is 0.
+ * If a day has passed or the client disconnects before that, the server also continues this work, but the exit status
+ * is 1.
  */
 export const holdCleanUpCommand: LoginCommand = {
   name: 'hold-clean-up',
