@@ -93,8 +93,8 @@ export function failureReason(lines: readonly string[]): string | null {
 }
 
 /**
- * The buildpack's own sentence about why it failed, cut to 1,000 characters. Null if the last line that has words is
- * not such a sentence.
+ * The buildpack's own sentence about why it failed, cut to 1,000 characters: the last line that has words, if it begins
+ * with ` ! `. Otherwise null.
  */
 export function refusalIn(lines: readonly string[]): string | null {
   const last = lines.map((line) => line.slice(0, MAX_LINE)).findLast((line) => HAS_WORDS.test(line)) ?? '';

@@ -133,8 +133,9 @@ export async function linkFolders(from: string, paths: readonly string[], to: st
 /**
  * Moves a folder within the data folder. `to` must not exist.
  *
- * Runs a program: a rename between folders waits while any other such rename on this file system waits for a lock of a
- * tool (rename(2)). If the server waited itself, its work with all other files would stop.
+ * Runs the program mv for this, because rename(2) can take minutes: on one file system, only one rename between folders
+ * runs at a time, and it waits if a process of a tool holds the lock of a folder. If the server called rename(2)
+ * itself, its work with all other files would stop meanwhile.
  */
 export async function moveFolder(from: string, to: string): Promise<void> {
   await mkdir(dirname(to), { recursive: true });
@@ -142,8 +143,8 @@ export async function moveFolder(from: string, to: string): Promise<void> {
 }
 
 /**
- * Moves folders within the data folder to the same places below another folder, so that nobody can change their files
- * through another folder. If a file in a folder has a second hard link, copies that folder and deletes the original.
+ * Moves folders within the data folder to the same places below another folder. If a file in a folder has a second hard
+ * link, copies that folder and deletes the original, so that nobody can change the moved files through the other link.
  *
  * @param paths - The paths of the folders below `from`. They must not exist below `to`.
  */
@@ -172,9 +173,9 @@ export async function sweepFolder(folder: string): Promise<void> {
 }
 
 /**
- * Takes the write permission of files from their owner too; `sweepFolder` has taken it from everyone else. Folders stay
- * writable, so that an ordinary rm can remove the data folder. But if a path is too long for chmod, folders whose paths
- * are too long are no longer writable either.
+ * Takes the write permission of files from everyone, also from their owner. Folders stay writable, so that an ordinary
+ * rm can remove the data folder. But if the path of a file is too long for the kernel, folders whose paths are too long
+ * are no longer writable either.
  */
 export async function protectFiles(folder: string): Promise<void> {
   try {

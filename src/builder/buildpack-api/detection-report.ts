@@ -29,7 +29,8 @@ const NOTE = 'note: ';
 
 /**
  * Prints two lines. The first says what the chosen buildpacks found. The second names these buildpacks and, if the
- * Procfile has a `web` line, its command. Then prints all notes, and a warning and the output of each broken detection.
+ * Procfile has a `web` line, its command. Then prints the notes of all detections (lines that say why a file was
+ * ignored). For each `bin/detect` that failed with an error, prints a warning and its output.
  */
 export function sayDetected(
   progress: Progress,
@@ -60,11 +61,11 @@ export function sayBuilding(progress: Progress, { warnings }: PreparedSource, li
 }
 
 /**
- * Prints what each language needs, the output of all detections and the warnings about the source, because no group of
- * buildpacks fits.
+ * Call this if no group of buildpacks fits a source. Prints which files each language needs, the output of all
+ * detections and the warnings about the source, and then throws.
  *
  * @throws DeployError If a detection broke, the error of `stepFailed`, such as `BUILD_FAILED`. Otherwise `BUILD_FAILED`
- *   if the tool's repository brings a buildpack of its own or `buildpack try` tries one. Otherwise `NO_BUILDPACK`.
+ * if the tool's repository brings a buildpack of its own or `buildpack try` tries one. Otherwise `NO_BUILDPACK`.
  */
 export function failDetection(
   progress: Progress,

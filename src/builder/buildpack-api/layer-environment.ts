@@ -39,7 +39,10 @@ const ACTIONS: ReadonlySet<string> = new Set(['override', 'default', 'prepend', 
  */
 const FILE_LENGTH = 24 * 1024;
 
-/** Counts the characters that were read from `env` folders. */
+/**
+ * Counts the characters that were read from `env` folders, and throws an error if they are too many to be passed to a
+ * program as environment variables.
+ */
 export class EnvLength {
   #length = 0;
 
@@ -69,8 +72,8 @@ export function escapeId(id: string): string {
 }
 
 /**
- * Puts the path of each folder of a layer (`bin`, `lib` and so on) before the values of its variables in
- * `folderVariables`, such as PATH.
+ * Puts the paths of a layer's folders at the start of environment variables: `bin` at the start of PATH, `lib` at the
+ * start of LD_LIBRARY_PATH, and so on (`folderVariables`). Skips folders that the layer does not have.
  */
 export async function addLayerFolders(
   environment: Environment,
@@ -90,7 +93,8 @@ export async function addLayerFolders(
  * no value; `NAME.append` and `NAME.prepend` add to the end or the start of the value, with the text of `NAME.delim`
  * between. Other suffixes are ignored.
  *
- * @throws DeployError `NOT_PASSABLE` if the files of all calls for this environment count as more than `MAX_LENGTH`.
+ * @throws DeployError `NOT_PASSABLE` if the files that all calls for `environment` have read are too large together:
+ * see `EnvLength`.
  * @see https://github.com/buildpacks/spec/blob/main/buildpack.md#environment-variable-modification-rules
  */
 export async function addEnvFolder(
@@ -114,7 +118,8 @@ export async function addEnvFolder(
 /**
  * Reads the files of an `env` folder that can change variables, sorted by name. The keys are the names of the files.
  *
- * @throws DeployError `NOT_PASSABLE` if they are too large together, as `length` counts.
+ * @param length - Counts the characters of these files, and of all files that were read earlier with the same `length`.
+ * @throws DeployError `NOT_PASSABLE` if `length` has counted too many.
  */
 export async function readEnvFolder(
   length: EnvLength,

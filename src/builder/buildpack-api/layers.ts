@@ -105,7 +105,7 @@ export function restoredLayerFile(layer: Layer): string {
   return `[metadata]\n${tomlLines(layer.metadata)}`;
 }
 
-/** The path of a layer's folder. With `.toml` at the end, it is the path of the layer's file. */
+/** The path of a layer's folder. The file that describes the layer has the same path with `.toml` at the end. */
 export function layerFolder(root: string, layer: Pick<Layer, 'buildpack' | 'name'>): string {
   return join(root, escapeId(layer.buildpack), layer.name);
 }

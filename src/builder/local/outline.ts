@@ -15,8 +15,9 @@ const NEVER = new AbortController().signal;
  * Writes into the folder `outline` what the server reads of an artifact's layers later: the files `NAME.toml`, the
  * names of the layers, whether a layer has the folders `bin` and `lib`, and the `env` folders for running processes.
  *
- * A running process can hold the lock of each folder that it sees for minutes, also if it can only read the folder. If
- * the server then opened a file there, its work with all other files would stop, too. No process sees the outline.
+ * The outline is needed because a running process can hold the lock of each folder that it sees for minutes, even if it
+ * can only read the folder. If the server then opened a file in the folder, the server's work with all other files
+ * would stop, too. No process sees the outline.
  *
  * @param buildpacks - The ids of the buildpacks. Folders of other buildpacks are left out.
  * @throws DeployError `NOT_PASSABLE` if the `env` folders are too large together to start a program.

@@ -7,13 +7,14 @@ import type { Mount } from '../../sandbox/sandbox.ts';
 import { makeFolder } from '../folders.ts';
 
 /**
- * The folders of this machine from which uv may copy Pythons. The operator names them by paths or `file:` URLs.
- * UV_PYTHON_DOWNLOADS_JSON_URL names a list of archives, which lie in the folder of the list. UV_PYTHON_INSTALL_MIRROR
- * names a folder. The result has neither folders that do not exist nor the root folder.
+ * The folders of this machine from which uv may copy Pythons. The operator names them in two variables, by paths or
+ * `file:` URLs. UV_PYTHON_DOWNLOADS_JSON_URL names a list of archives, which lie in the folder of the list.
+ * UV_PYTHON_INSTALL_MIRROR names a folder, the mirror. The result has neither folders that do not exist nor the root
+ * folder.
  *
  * If tools have system users of their own, these users may be unable to reach the folder of the list, such as one in
- * /root. Builds then get a copy of the list and of its archives, in the folder `pythons` of the data folder. The result
- * has no mirror that these users cannot reach.
+ * /root. Builds then get a copy of the list and of its archives, in the folder `pythons` of the data folder. A mirror
+ * that these users cannot reach is left out of the result.
  *
  * @param operator - The operator's variables for builds.
  * @param place - `hasUsers`: whether builds run as other users than the server.

@@ -21,11 +21,13 @@ export interface SharingOfBuild {
 }
 
 /**
- * Shares the files of layers whose metadata has `shared = true`, because many tools have equal files there:
- * see `SharedFiles`. A file that cannot be shared stays unchanged.
+ * Lets artifacts share equal files, such as those of one version of Python: replaces the files of layers whose metadata
+ * has `shared = true` by hard links to the server's copies (`SharedFiles`). A file that cannot be shared stays
+ * unchanged.
  *
- * Runs a program for this. Processes of any tool that has a shared file can hold its lock for minutes, and link(2) and
- * rename(2) wait for it. If the server waited itself, its work with all other files would stop.
+ * Runs a program for this, because link(2) and rename(2) wait for the lock of the file. Processes of any tool that has
+ * a hard link to the file can hold this lock for minutes. If the server waited itself, its work with all other files
+ * would stop.
  *
  * @throws the reason of the signal.
  */

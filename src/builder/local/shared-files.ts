@@ -46,7 +46,10 @@ const HALF = 'half-';
 const SWEEP = `find "$1" -maxdepth 1 -type f '(' -name '${HALF}*' -cmin +60 -o ! -name '${HALF}*' -links 1 ')' -delete
 find "$1" -maxdepth 1 -type f ! -name '${HALF}*' ! -uid "$2" -exec chown -h -- "$2:$3" '{}' +`;
 
-/** How much of one build can still be shared. `share` counts it down. */
+/**
+ * How many more files, folders and bytes of one build's layers may be replaced by hard links to copies that all
+ * artifacts share. `SharedFiles.share` counts the numbers down.
+ */
 export interface SharingBudget {
   entries: number;
   bytes: number;
@@ -54,7 +57,7 @@ export interface SharingBudget {
   copies: Copies | null;
 }
 
-/** How much a new build can share. */
+/** The `SharingBudget` of a build that has shared no files yet. */
 export function sharingBudget(): SharingBudget {
   return { entries: MAX_ENTRIES, bytes: MAX_BYTES, copies: null };
 }
@@ -321,8 +324,8 @@ async function lstatOrNull(path: string): Promise<Stats | null> {
 
 /**
  * True if the metadata of two layers are equal and have other keys than `shared`. The layers then probably have the
- * same content. Sizes and times of files would prove too little, because archives and buildpacks give the same time to
- * all versions of a file.
+ * same content. Equal sizes and times of files would not show this, because archives and buildpacks give the same time
+ * to all versions of a file.
  */
 export function saysSame(metadata: Layer['metadata'], earlier: Layer['metadata']): boolean {
   return Object.keys(metadata).some((key) => key !== 'shared') && isDeepStrictEqual(metadata, earlier);

@@ -17,8 +17,8 @@ export interface ReadProcfile {
 }
 
 /**
- * Reads the Procfile, to warn people early and to show them the command of `web`, and for a dry run. The buildpack
- * `procfile` reads the file for the build.
+ * Reads the Procfile for warnings, for dry runs, and to show people the command of `web`. The build itself does not use
+ * the result: the buildpack `procfile` reads the file again.
  */
 export async function readProcfile(source: string): Promise<ReadProcfile> {
   // A Procfile that is too large counts as empty here, because the buildpack `procfile` refuses it with a message.

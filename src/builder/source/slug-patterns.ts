@@ -91,7 +91,10 @@ function setOf(set: string, isNegated: boolean): Token {
   return { fits: (character) => isIn(character) !== isNegated, steps: 1 + ranges.length };
 }
 
-/** Compares paths with patterns. Gives up after `MAX_STEPS` comparisons, which only hostile patterns need. */
+/**
+ * Compares paths with the patterns of one source. After `MAX_STEPS` comparisons in all, which only hostile patterns
+ * need, throws an error.
+ */
 export class Matcher {
   #steps = 0;
   #turnAt = 0;

@@ -62,8 +62,10 @@ export function topLayerOf(labels: Readonly<Record<string, string>>): string | n
 }
 
 /**
- * Reads the labels of a built image. @throws DeployError `BUILD_FAILED` if a buildpack defined an invalid process type,
- * or if a label is too large or has another form.
+ * Reads the labels of a built image.
+ *
+ * @throws DeployError `BUILD_FAILED` if a buildpack defined an invalid process type, or if a label is too large or does
+ * not have the form that the lifecycle gives it.
  */
 export function readLabels(labels: Readonly<Record<string, string>>): ExportedImage {
   const build = readLabel(labels, 'io.buildpacks.build.metadata', buildLabel);

@@ -2,8 +2,8 @@ import type { V1Volume, V1VolumeMount } from '@kubernetes/client-node';
 
 /**
  * The volumes that a container of a build may mount. A file in `control` names the images that are read with the
- * registry's credential, so no code of a tool may write to `control`. The phase `build` runs a tool's code, so its
- * detector writes to `detected`.
+ * registry's credential, so no code of a tool may write to `control`. The phase `build` runs a tool's code, so the
+ * detector in this phase writes its results to `detected` instead.
  */
 export type BuildVolume =
   | 'workspace'

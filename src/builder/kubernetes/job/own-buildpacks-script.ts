@@ -51,8 +51,9 @@ shift
 exec "$@"`;
 
 /**
- * The options that tell the lifecycle where `SCRIPT` has put the buildpacks: the folder with those of the image and of
- * the tool and, for the detector only, the order file. Empty if the tool brings no buildpacks.
+ * The command-line options with which the detector or the builder of the lifecycle finds the buildpacks that `SCRIPT`
+ * has put together: the folder with the buildpacks of the image and of the tool and, for the detector only, the order
+ * file. Empty if the tool brings no buildpacks.
  */
 export function ownBuildpackOptions(own: OwnBuildpacks, program: 'detector' | 'builder'): string[] {
   if (isEmpty(own)) return [];

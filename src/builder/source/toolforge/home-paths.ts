@@ -24,9 +24,9 @@ const MAX_LOOKS = 1000;
 const MAX_DEPTH = 32;
 
 /**
- * Lets commands and health-check scripts use the files of the repository and the programs of the build. On Toolforge,
- * they use files in the tool's home folder, which is empty here. For example, `/data/project/bot/code/run.sh` becomes
- * `./run.sh` if the repository has this file.
+ * Changes commands and health check scripts that were written for Toolforge so that they use the files of the
+ * repository and the programs of the build. On Toolforge, they use files in the tool's home folder, which is empty
+ * here. For example, `/data/project/bot/code/run.sh` becomes `./run.sh` if the repository has this file.
  *
  * @param startInHome - The names of the components whose commands start in the home folder on Toolforge.
  */
@@ -69,7 +69,10 @@ export async function withoutHome(
   return changed;
 }
 
-/** Lets a command of service.template use files of the repository instead of the home folder, as `withoutHome` does. */
+/**
+ * Changes a command of service.template so that it uses files of the repository instead of files in the home folder, as
+ * `withoutHome` does.
+ */
 export async function commandWithoutHome(source: string, command: string): Promise<string> {
   return inRepository(source, command, { left: MAX_LOOKS }, false);
 }
