@@ -21,8 +21,8 @@ export interface ChosenDirectory {
 }
 
 /**
- * Opens the directory that the setting `directory` chooses. Loads the LDAP client only if it is needed. With LDAP,
- * `makeFirst` makes no file and no user.
+ * Opens the user directory that the setting `directory` chooses. Loads the LDAP client only if it is needed. With LDAP,
+ * the method `makeFirst` of the result makes no file and no user.
  *
  * @throws DeployError `BAD_SETTING` if a setting of LDAP is missing or wrong.
  */

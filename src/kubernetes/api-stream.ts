@@ -20,8 +20,9 @@ export interface ApiStream {
 }
 
 /**
- * Sends a GET request whose answer may be endless, such as a watch or a log. The Kubernetes library has functions for
- * watches and logs, but they end the process when a connection breaks, and do not tell why a request was refused.
+ * Sends a GET request whose answer may be endless, such as a watch or a log. The functions of the Kubernetes library
+ * for watches and logs are not used: when a connection breaks, they end the server's process, and they do not tell why
+ * a request was refused.
  *
  * @throws ApiException if the answer is not 2xx, unless `takesAny` is set; the system's error if the connection fails;
  * AbortError when the signal fires.

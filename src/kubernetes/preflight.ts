@@ -22,8 +22,9 @@ export interface Preflight {
 }
 
 /**
- * Checks that a namespace exists, is not being deleted, and gives this server the rights. Creates nothing. If the
- * cluster does not let this server look something up, the check accepts it, because the later steps report what fails.
+ * Checks that a namespace exists, is not being deleted, and gives this server the rights `rights`. Creates nothing. If
+ * the cluster does not let this server find out one of these facts, assumes that all is well, because a later step
+ * fails with an error if it is not.
  *
  * @throws DeployError `NAMESPACE_MISSING` or `NAMESPACE_LEAVING` if the namespace does not exist or is being deleted;
  * `CLUSTER_FORBIDDEN` if this server lacks one of the rights; `CLUSTER_UNREACHABLE` if the cluster does not answer.

@@ -17,8 +17,9 @@ export type OneOffConfig = Pick<
 >;
 
 /**
- * Runs a one-off command. Resolves when the command has ended, and the client has its output or `untilGivenUp` has
- * resolved. When `oneOff.signal` fires, asks the process to end, and kills the process after the grace time.
+ * Runs a one-off command. Resolves when the command has ended and the client has got all output, or when the server has
+ * given up on a client that does not read its output (`untilGivenUp`). When `oneOff.signal` fires, asks the process to
+ * end, and kills the process after the grace time.
  */
 export type RunOneOff = (oneOff: OneOff, name: string) => Promise<Exit>;
 

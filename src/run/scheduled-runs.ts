@@ -1,6 +1,6 @@
 import type { ScheduledRun } from './runtime.ts';
 
-/** What the server knows about schedules and keeps over its restarts. */
+/** The facts about schedules that the server stores, so that it knows them after a restart. */
 export interface ScheduleRecords {
   /** True if maintainers have paused the schedule of this process type. */
   isPaused(tool: string, type: string): boolean;

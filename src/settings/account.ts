@@ -39,7 +39,7 @@ export function homeFolder(): string {
   }
 }
 
-/** The default data folder: the usual place of the system (FHS, XDG Base Directory). */
+/** The default data folder: in /var/lib (FHS) for root, otherwise in ~/.local/share (XDG Base Directory). */
 export function defaultDataFolder(): string {
   return isWholeRoot() ? '/var/lib/toolforge-push' : join(homeFolder(), '.local/share/toolforge-push');
 }

@@ -8,8 +8,8 @@ import type { PackageList } from './package-list.ts';
 import { BOUND, explainApt, PROGRAMS } from './stack-faults.ts';
 
 /**
- * The file with the public keys that prove Debian's packages, from the package debian-archive-keyring. The trees of a
- * stack have this file too.
+ * The file with the public keys by which the signatures of Debian's packages are checked, from the package
+ * debian-archive-keyring. The trees of a stack have this file too.
  */
 export const KEYRING = '/usr/share/keyrings/debian-archive-keyring.gpg';
 /** The packages of every tree that mmdebstrap makes with its variant `minbase`, as patterns of apt-patterns(7). */

@@ -28,7 +28,10 @@ export function stackNotMade(why: string, hint: string, options?: ErrorOptions):
   return new DeployError('STACK_NOT_MADE', `no stack was made: ${why}`, hint, options);
 }
 
-/** Turns the output of a failed apt-get into an error with one cause. */
+/**
+ * Turns the output of a failed apt-get into an error that names the cause, such as a full disk or an unreachable
+ * mirror.
+ */
 export function explainApt(output: string, { mirror, suite }: Origin): DeployError {
   const full = fullDisk(output);
   if (full !== null) return full;
@@ -61,7 +64,11 @@ export function explainApt(output: string, { mirror, suite }: Origin): DeployErr
   return stackNotMade(`apt-get failed: ${lastError(output)}`, `Remove the cause of this error. ${AGAIN}`);
 }
 
-/** Turns the output of a failed mmdebstrap into an error. @param log - The file with the whole output. */
+/**
+ * Turns the output of a failed mmdebstrap into an error that names the cause.
+ *
+ * @param log - The file with the whole output.
+ */
 export function explainMmdebstrap(output: string, log: string): DeployError {
   const full = fullDisk(output);
   if (full !== null) return full;

@@ -75,8 +75,9 @@ const MAX_INTERIM_ANSWERS = 16;
 const MAX_NAMED_PORTS = 5;
 
 /**
- * Waits until a web process is healthy or exits, or until `timeoutMs` or `elsewhereMs` is over. Only a complete HTTP
- * head counts as an answer; an open connection does not.
+ * Waits until a web process is healthy or exits. Gives up after `timeoutMs`, or earlier if the process has listened
+ * only on ports other than PORT for `elsewhereMs`. Only a complete HTTP head counts as an answer; an open connection
+ * does not.
  *
  * @throws AbortError or the signal's reason when the signal fires.
  */

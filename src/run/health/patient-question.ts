@@ -8,9 +8,9 @@ export type TooLate = 'too late';
 const MAX_SECOND_MS = 10_000;
 
 /**
- * Asks a process until it answers, with at most two open questions at once. The first question stays open, because a
- * process may load the tool at its first request. The second question gives up after 10 s: the first may have reached a
- * worker that hangs, while another worker would answer.
+ * Sends requests to a process until it answers, with at most two unanswered requests at once. The first request stays
+ * open, because a process may load the tool at its first request. The second is given up after 10 s, and another is
+ * sent: the first request may have reached a worker that hangs, while another worker would answer.
  */
 export class PatientQuestion<Answer> {
   readonly #ask: (signal: AbortSignal) => Promise<Answer>;

@@ -119,6 +119,6 @@ function tooLate(name: string, waitedMs: number): Readiness {
   return { kind: 'timed-out', waitedMs, seen: { message, hint: SCRIPT_HINT, soFar: message } };
 }
 
-/** What a maintainer can do about a script that does not pass. */
+/** The hint for the person who pushed: what to do about a health check script that does not pass. */
 export const SCRIPT_HINT =
   'The last output of the process and of the script is above. Correct the script or the process, and push again.';

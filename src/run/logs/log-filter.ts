@@ -1,6 +1,6 @@
 import type { LogLine, LogQuery } from '../runtime.ts';
 
-/** Returns a function that tells whether a query asks for a line. */
+/** Returns a function that is true for log lines that meet all conditions of a query: its process, times and text. */
 export function lineFilter({
   process,
   match,
@@ -15,7 +15,10 @@ export function lineFilter({
     (text === null || line.text.includes(text));
 }
 
-/** Returns a function that tells whether a process has the asked name or type. Null asks for all processes. */
+/**
+ * Returns a function that is true for names of processes, such as `web.1`, that are equal to `asked` or have it as
+ * their type. If `asked` is null, it is true for all names.
+ */
 export function processFilter(asked: string | null): (process: string) => boolean {
   return (process) => asked === null || process === asked || process.startsWith(`${asked}.`);
 }

@@ -21,8 +21,9 @@ export interface ReadBack {
 const BLOCK_BYTES = 64 * 1024;
 
 /**
- * Reads a file from its end, and returns the last lines that are wanted, in their order in the file. A last line
- * without a newline is left out. When the signal fires, returns the lines found so far.
+ * Reads a file from its end, and returns the last lines for which `isWanted` is true, at most `count`, in their order
+ * in the file. An incomplete last line, without a newline, is left out. When the signal fires, returns the lines found
+ * so far.
  */
 export async function lastLines(file: FileHandle, options: ReadBack): Promise<string[]> {
   const { count, maxCharacters, charactersOf, isWanted, isTooOld, inTurn, signal } = options;

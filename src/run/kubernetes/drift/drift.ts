@@ -61,9 +61,9 @@ const NOTED_MS = 3600_000;
  * another rollout or stopped, or in a namespace that is being deleted. If a deleted namespace is created again, the
  * live release is started in it.
  *
- * A watch shows a deletion at once. In addition, each tool is checked in turn: every 10 s if there are fifty tools,
- * every ten minutes if there are 3,000. Tools that have lost their namespace are checked in a separate pass. If a pod
- * waits for a missing Secret, the Secret is restored about a second later.
+ * A watch shows a deletion at once. In addition, each tool is checked in turn: every 10 s if there are at most fifty
+ * tools, every ten minutes if there are 3,000. Tools that have lost their namespace are checked in a separate pass. If
+ * a pod waits for a missing Secret, the Secret is restored about a second later.
  */
 export class Drift implements PodListener {
   readonly #live: LiveRollouts;

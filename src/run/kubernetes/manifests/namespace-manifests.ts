@@ -44,8 +44,8 @@ export function hasOwnLimits({ metadata }: V1Namespace): boolean {
 }
 
 /**
- * Returns a quota for `namespace_pods` pods of the largest size, and default limits for containers that set no limits.
- * Returns nothing if `namespace_pods` is 0.
+ * Returns a quota that has room for `namespace_pods` pods, each with the memory `run_memory` and the CPU `pod_cpu`.
+ * Also returns default limits for containers that set no limits. Returns nothing if `namespace_pods` is 0.
  */
 export function namespaceLimits(
   tool: string,

@@ -5,7 +5,10 @@ import type { Release, Replicas } from '../../../core/types.ts';
 
 // This file gives the names and labels of the objects that this server creates in a tool's namespace.
 
-/** The Service of a tool without a live release selects the rollout with this id. No rollout has this id. */
+/**
+ * The id of no rollout. The Service of a tool without a live release selects the rollout with this id, and so selects
+ * no pod.
+ */
 export const NO_ROLLOUT = 'none';
 
 /** The value of the label app.kubernetes.io/managed-by for all objects of this server. */
@@ -21,8 +24,8 @@ export const LABELS = {
   process: 'push.toolforge.org/process',
 } as const;
 /**
- * The label with the kind of process, as the platform Toolforge (toolforge.org) sets it for its own jobs. `SCHEDULED`
- * is the platform's value for scheduled processes.
+ * The label with the kind of process. The platform Toolforge (toolforge.org) sets the same label for its own jobs, with
+ * the value `SCHEDULED` for scheduled jobs.
  */
 export const COMPONENT = 'app.kubernetes.io/component';
 export const SCHEDULED = 'cronjobs';

@@ -72,13 +72,17 @@ export function execProgram(mark: string, type: string | null): string[] {
   return [...LAUNCHER, 'env', ...variables, '/bin/bash', '-c', script, 'bash', mark];
 }
 
-/** Returns the program that sends a signal to the command with this mark and to everything that it has started. */
+/**
+ * Returns the program that sends a signal to an `exec` command and to everything that it has started. It finds these
+ * processes by an environment variable, whose value is the `mark` of the command.
+ */
 export function signalProgram(mark: string, name: 'TERM' | 'HUP' | 'KILL'): string[] {
   return ['/bin/bash', '-c', SIGNAL, 'bash', `${EXEC_VARIABLE}=${mark}`, name];
 }
 
 /**
- * Returns the first input of `execProgram`: the size of the terminal, if there is one, and the words of the command.
+ * Returns what the server sends to `execProgram` before the client's input: the size of the terminal, if there is one,
+ * and the words of the command.
  */
 export function firstLines(command: readonly string[], size: TerminalSize | undefined): string {
   const coded = Buffer.from(command.map(quoted).join(' ')).toString('base64');

@@ -67,7 +67,11 @@ printf '\\0%s' "$1"
 shift
 exec "$@"`;
 
-/** Returns the line that the script in the container waits for. In a terminal, the line has the terminal's size. */
+/**
+ * Returns the line that the server sends to the pod of a one-off command once it has attached to the pod. The script in
+ * the pod waits for this line before it starts the command. For a command in a terminal, the line is the terminal's
+ * size.
+ */
 export function attachedLine(size: TerminalSize | undefined): string {
   return size === undefined ? '\n' : `${size.rows} ${size.columns}\n`;
 }

@@ -34,8 +34,9 @@ const LOOPBACK = /(?:\b127(?:\.\d{1,3}){3}|\blocalhost|\[::1\]):\d{2,5}\b/i;
 
 /**
  * Finds out on which ports a web process listens, if it does not listen on PORT. This server cannot list the open ports
- * of a pod. So this class sends a request to each port that the process names, and to the usual ports. If a process
- * listens only on 127.0.0.1, only its output can tell.
+ * of a pod. So this class sends a request to each port that the command, the config vars or the output of the process
+ * name, and to the usual ports. A port that is open only on 127.0.0.1 does not answer, so it is found only in the
+ * output.
  */
 export class OtherPorts {
   readonly #parts: OtherPortsParts;

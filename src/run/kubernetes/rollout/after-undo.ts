@@ -25,7 +25,10 @@ function notUndone(failure: unknown): string {
   return `The server could not remove the processes that it had started, so its next start removes them: ${why}`;
 }
 
-/** Does a step. If the step throws, calls `undo` and throws as `afterUndo` does. */
+/**
+ * Does a step. If the step throws, calls `undo`, and then throws the error of the step. If `undo` fails too, the error
+ * that is thrown says so: see `afterUndo`.
+ */
 export async function orUndo(undo: () => Promise<void>, step: () => Promise<void>): Promise<void> {
   try {
     await step();

@@ -160,8 +160,9 @@ function hasWeb(rollout: Rollout): boolean {
 
 /**
  * Waits until the cluster sends a tool's requests only to this rollout. Every endpoint of the Service must be a pod of
- * this rollout, and at least one endpoint must be ready, unless the rollout is scaled to 0. When `followMs` is over, no
- * endpoint need be ready. It then also suffices that the Service has no endpoints, if no pod of the rollout is ready.
+ * this rollout, and at least one endpoint must be ready, unless the rollout is scaled to 0. After `followMs`, the
+ * condition is weaker: no endpoint need be ready, and if no pod of the rollout is ready, the Service need not have
+ * endpoints.
  *
  * @throws DeployError `CLUSTER_UNREACHABLE` if requests do not go to this rollout after `followMs`. The caller must
  * then keep the old pods.

@@ -35,13 +35,14 @@ cat >/dev/null
 kill -s KILL 0`;
 
 /**
- * The named pipes between this server and a one-off command in a sandbox. Their folder is mounted read-only. A command
- * of `run` has the folder alone, and a command of `exec` shares it with the process of the tool. A command of `run`
- * does not get the standard streams of its sandbox, because the script that wraps the command prints to them.
+ * The named pipes between this server and a one-off command in a sandbox. The sandbox sees the folder of the pipes
+ * read-only. A command of `run` has the folder alone, and a command of `exec` shares it with the process of the tool. A
+ * command of `run` does not get the standard streams of its sandbox, because the script that wraps the command prints
+ * to them.
  *
- * This server never opens the pipes, because a tool can hold the lock of a pipe for minutes: see `openPipe`. Other
- * programs open them (`PASS_ON`). Each program waits until the sandbox opens the same pipe. So a pipe that is not open
- * yet does not look like a pipe that has ended.
+ * This server never opens the pipes itself: opening a pipe waits for the lock of the pipe, which a tool can hold for
+ * minutes (see `openPipe`). Other programs open the pipes (`PASS_ON`). Each program waits until the sandbox opens the
+ * same pipe. So a pipe that is not open yet does not look like a pipe that has ended.
  */
 export class OneOffPipes implements AsyncDisposable {
   readonly mount: Mount;

@@ -10,11 +10,12 @@ const MOST_MS = 500;
 const NEVER = new AbortController().signal;
 
 /**
- * Lets processes start one after the other, with a rest after each start. To start a process, the server starts several
- * programs, and serves nobody else while it starts a program. The schedules of many tools are due in the same second, a
- * release can have 80 processes, and people can start runs and commands as often as they like.
+ * Limits how many processes start at the same time: one of each tool, and at most `atOnce` of all tools. Adds a rest
+ * after each start. If several tools wait, they take turns.
  *
- * If several tools wait, they take turns.
+ * This is needed because the server starts several programs to start a process, and serves nobody else while it starts
+ * a program. The schedules of many tools are due in the same second, a release can have 80 processes, and people can
+ * start runs and commands as often as they like.
  */
 export class StartTurns {
   /**

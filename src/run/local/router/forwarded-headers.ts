@@ -51,12 +51,18 @@ const OF_FRONT_SERVERS = [
   'x-reproxy-url',
 ];
 
-/** Whether a header field or trailer of a tool's answer is an order to a server in front of this one. */
+/**
+ * True for the names of header fields and trailers, such as `x-accel-redirect`, that make some web servers in front of
+ * this one send a file or page of their own instead of a tool's answer.
+ */
 export function isOrder(name: string): boolean {
   return OF_FRONT_SERVERS.includes(name);
 }
 
-/** Removes from a tool's answer the header fields that are orders to a server in front of this one. */
+/**
+ * Removes header fields of a tool's answer, such as X-Accel-Redirect, that make some web servers in front of this one
+ * send a file or page of their own instead of the answer.
+ */
 export function dropOrders(headers: IncomingMessage['headers']): void {
   for (const name of OF_FRONT_SERVERS) delete headers[name];
 }
