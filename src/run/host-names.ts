@@ -19,8 +19,8 @@ export function isHostLabel(name: string): boolean {
 }
 
 /**
- * Returns the part of a Host header before the domain, in lower case. Null if there is no Host header, if the host is
- * not below the domain, or if the host is the server's own. The returned part need not be the name of a tool.
+ * Returns the part of a Host header before `options.domain`, in lower case. Null if there is no Host header, if the
+ * host is not below this domain, or if the host is the server's own. The returned part need not be the name of a tool.
  */
 export function toolOfHost(host: string | undefined, options: HostNameOptions): string | null {
   const name = host?.replace(/:\d*$/, '').replace(/\.$/, '').toLowerCase();

@@ -18,7 +18,9 @@ export interface OwnBuildpack extends DescribedBuildpack {
   readonly path: string;
 }
 
-/** The buildpacks that a tool brings in its repository and names in project.toml, in three groups. */
+/**
+ * The buildpacks that a tool brings in its repository and names in project.toml, in three groups by when they build.
+ */
 export interface OwnBuildpacks {
   /** The buildpacks that project.toml lists in `pre.group`. They build before all others. */
   readonly first: readonly OwnBuildpack[];

@@ -1,4 +1,4 @@
-/** The result of a question that got no answer in time. */
+/** The result of a request to a process that got no answer in time. */
 export type TooLate = 'too late';
 
 /**

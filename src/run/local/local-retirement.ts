@@ -9,7 +9,7 @@ interface Retiring {
 
 /**
  * Ends, in the background, rollouts that were taken out of service: replaced, stopped or scaled down. They get no new
- * requests, and have some time to finish those that are open.
+ * requests, and have at most `drainMs` to finish those that are open.
  */
 export class LocalRetirement {
   readonly #drainMs: number;

@@ -14,8 +14,9 @@ const spelling: Readonly<Record<string, string>> = { memory: 'mem' };
 
 /**
  * The jobs of a file for `toolforge jobs load` as components. A job that neither has a schedule nor is continuous
- * becomes a named command. The result lacks jobs whose image is built from another source. Other programs have files of
- * this name too, so a file without jobs has no entries.
+ * becomes a named command. The result lacks jobs whose image is built from another source. If the file has no list of
+ * jobs, returns no entries and warns, but throws no error: the file may belong to another program that uses the same
+ * file name.
  */
 export function jobEntries(yaml: SettingsFile, tool: ToolName): ComponentEntry[] {
   const jobs = Array.isArray(yaml.content) ? yaml.content.filter(isMapping) : [];
