@@ -32,15 +32,15 @@ export interface DeployPlan {
   /** The config vars of the new release, without the random secrets that the server adds when it makes the release. */
   readonly configVars: Readonly<Record<string, string>>;
   /**
-   * The config vars from outside. The build and the processes get them too. If `configVars` has the same name, the
-   * value from outside counts.
+   * The config vars from outside. The build and the processes get them too. If `configVars` has a config var of the
+   * same name, the value from outside is used.
    */
   readonly outside: OutsideVars;
   /** The artifact of an earlier build to run again. Null if the deployment must build or copy one. */
   readonly artifact: Artifact | null;
   /**
-   * For a promotion: the release of the other tool, whose artifact is copied for the new release. Null for all other
-   * deployments.
+   * For a promotion: the live release of the other tool. The new release gets a copy of its artifact. Null for all
+   * other deployments.
    */
   readonly promotedFrom: Release | null;
   readonly useCache: boolean;

@@ -56,13 +56,15 @@ export async function deploy(
   const isBuilt = plan.artifact === null && plan.promotedFrom === null;
   const artifact = plan.artifact ?? build?.artifact ?? (await makeArtifact(context, plan, progress, signal));
   if (signal.reason instanceof ResumeLater && isBuilt) {
-    // Store a reason that tells the next server process to continue the deployment. A stored artifact is not enough: a
-    // deployment that failed after its build has one too, and looks unfinished if its failure could not be stored.
+    // The server is being stopped. Store a reason that tells the next server process to continue this deployment. The
+    // stored artifact alone does not tell that: a deployment that failed after its build has an artifact too, and looks
+    // unfinished if the store could not record the failure.
     context.store.updateDeployment(plan.deployment.id, { reason: HANDED_OVER });
     throw new BuildResumesLater(plan.deployment.id);
   }
   signal.throwIfAborted();
-  // A push may use an earlier build. So check that the config vars which this build requires have not been unset since.
+  // A push may use the artifact of an earlier build. So check that the config vars which this artifact requires have
+  // not been unset since that build.
   if (plan.deployment.kind === 'push') assertConfigured(tool, artifact.required ?? [], varsOf(plan));
   if (plan.deployment.kind === 'config') warnOfMissing(plan, artifact, progress);
   if (isBuilt) calm(context.log, BUILD_FAULTS, { tool });
@@ -151,8 +153,8 @@ function warnOfCrashes({ store }: DeployContext, tool: ToolName, progress: Progr
 }
 
 /**
- * Returns what follows `v42 is live`: the address of a release with a process `web`, or that the release is only a set
- * of commands or schedules. Empty in all other cases.
+ * Returns the end of the message `v42 is live`: the address of a release with a process `web`, or that the release is
+ * only a set of commands or schedules. Returns an empty text in all other cases.
  */
 function liveAs(context: DeployContext, release: Release): string {
   const { tool, artifact } = release;
@@ -228,8 +230,9 @@ async function rollOut(
   warnOfTooMany(context, release, progress);
   if (MAY_CHANGE_TYPES.has(plan.deployment.kind)) sayNamedCommands(context, release, progress);
   let ref = plan.branchRef;
-  // The lines contain the branch's old commit, so they are made in the turn of the update (`takeRefs`). If the branch
-  // is behind the live release, `BranchFollowers` may move the branch while the processes start.
+  // Makes the commands for git, which contain the branch's old commit. `RefTransaction` calls this function when no
+  // other update of the refs can come in between (`takeRefs`). An earlier call could return an outdated commit: if the
+  // branch is behind the live release, `BranchFollowers` may move it while the processes start.
   const lines = async (): Promise<string[]> => {
     const branch = await readDeployBranch(repositories, tool);
     ref ??= branch.ref;
@@ -239,8 +242,8 @@ async function rollOut(
   const beforeSwitch = async (): Promise<void> => {
     signal.throwIfAborted();
     const at = Date.now();
-    // Wait for both, even if one fails. A failed deployment deletes the copy of its release, so no copy may be written
-    // after that.
+    // Wait for the refs and for the copy of the release, even if one of them fails. After a failure, the server deletes
+    // the copy. If the copy were still being written then, it would stay.
     const [refs, copied] = await Promise.allSettled([
       prepareRefs(context, plan, lines),
       store.copyRelease(tool, release.version, at),

@@ -86,7 +86,10 @@ export class DeploymentOutcomes {
     this.end(entry, 'interrupted', STOPPED);
   }
 
-  /** Leaves the deployment to the next server process, which resumes its build, and tells everyone who waits. */
+  /**
+   * Leaves the deployment to the next server process, which resumes its build. Tells this to everyone who waits for the
+   * result of the deployment.
+   */
   resumeLater(entry: Entry): void {
     const { tool } = entry.deployment;
     const live = whatIsLive(this.#options.store, this.#options.runtime, tool);
@@ -113,7 +116,7 @@ export class DeploymentOutcomes {
     }
   }
 
-  /** Stores how the deployment ended. Marks its release as failed unless the release went live. */
+  /** Stores how the deployment ended. Marks the release of the deployment as failed unless it went live. */
   #store({ id, deployment: { tool } }: Entry, end: DeploymentEnd): void {
     const { store } = this.#options;
     store.updateDeployment(id, end);
@@ -133,7 +136,8 @@ export class DeploymentOutcomes {
   }
 
   /**
-   * Closes the deployment's log, tells everyone who waits how the deployment ended, and starts the clean-up after it.
+   * Closes the deployment's log, gives `verdict` to everyone who waits for the result, and starts the clean-up after
+   * the deployment.
    */
   finish(entry: Entry, verdict: Verdict): void {
     const { logs, afterEach, log } = this.#options;

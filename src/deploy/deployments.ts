@@ -113,8 +113,8 @@ export interface Deployments {
   ): Ticket;
   /**
    * Changes config vars in a new release: a text sets a variable, null unsets it. If nothing is live yet, and no
-   * deployment runs or waits, only stores the config vars and returns null. With `isStoredOnly`, always does so, and
-   * the next deployment that makes a release has the config vars.
+   * deployment runs or waits, only stores the config vars and returns null. With `isStoredOnly`, always only stores
+   * them and returns null: the next deployment that makes a release gives them to this release.
    *
    * @throws DeployError `BAD_CONFIG_VAR` if a name or a value is not allowed; with `isStoredOnly`, `DEPLOYMENT_RUNNING`
    * if a deployment runs or waits.
@@ -142,9 +142,9 @@ export interface Deployments {
   /**
    * Begins or ends the maintenance mode of a tool, which lasts over deployments, restarts and starts of the server.
    *
-   * @returns true if visitors get the tool's own page.
-   * @throws DeployError `NOTHING_LIVE` if no release is live; the errors of `Runtime.beginMaintenance` and
-   * `Runtime.endMaintenance`.
+   * @returns true if the mode begins and visitors get a maintenance page that the tool itself has.
+   * @throws DeployError `NOTHING_LIVE` if the mode should begin but no release is live; the errors of
+   * `Runtime.beginMaintenance` and `Runtime.endMaintenance`.
    */
   setMaintenance(tool: ToolName, isOn: boolean, principal: Principal): Promise<boolean>;
   /**

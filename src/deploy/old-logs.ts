@@ -9,7 +9,7 @@ export interface OldLogsOptions extends Pick<DeployContext, 'store' | 'runtime' 
   readonly logs: DeploymentLogs;
   /** The most days that logs are kept. 0: no limit. */
   readonly days: number;
-  /** Holds back the deletion while a backup or an export is made. */
+  /** Keeps old logs from being deleted while a backup or an export is made. */
   readonly cleanUp: Pick<CleanUpHold, 'unlessHeld'>;
 }
 

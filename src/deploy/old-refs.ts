@@ -27,7 +27,7 @@ export async function dropOldParked(context: Context, tool: ToolName): Promise<v
   const refs = await refNames(repositories, tool, ['refs/deployments', 'refs/parked']);
   const oldest = new Date(Date.now() - PARKED_DAYS * DAY_MS).toISOString().replace(/[-:]/g, '').slice(0, 8);
   const dayOf = (ref: string) => ref.split('/')[2] ?? '';
-  // The ids of deployments begin with their time.
+  // Sort the refs by age: their names contain the ids of deployments, which begin with a time.
   const commits = refs.filter((ref) => ref.startsWith('refs/deployments/')).sort();
   const unfinished = new Set(store.unfinishedDeployments().map(({ id }) => parkedRef(id)));
   const surplus = new Set(commits.slice(0, -MAX_COMMITS).filter((ref) => !unfinished.has(ref)));

@@ -30,7 +30,7 @@ export type Planned =
   | { readonly kind: 'scale'; readonly plan: ScalePlan }
   | { readonly kind: 'live-already'; readonly version: number; readonly push: ParkedPush };
 
-/** The parts of a queue entry that the plan of its deployment depends on, and the logs that `planDeployment` writes. */
+/** The parts of a queue entry that decide the plan of its deployment, and the log to which `planDeployment` writes. */
 type ToPlan = Pick<Entry, 'deployment' | 'request' | 'principal' | 'progress' | 'isResumed'> & {
   readonly log: Pick<DeploymentLog, 'progress'>;
 };
@@ -122,8 +122,8 @@ export async function planDeployment(
       );
       const { artifact, configVars } = target;
       const changes = changesInWords(changedNames(base.configVars, configVars));
-      // A change by `config set --no-restart` may be in no release. Then no rollback brings it back, so the line names
-      // no command.
+      // Print the command that undoes the rollback only if the live release has all stored config vars. A change by
+      // `config set --no-restart` may be in no release, so no rollback could restore it.
       const isInRelease = changesInWords(changedNames(current.configVars, base.configVars)) === null;
       const undo = isInRelease ? `; to undo this: rollback ${tool} v${current.version}` : '';
       if (changes !== null) entry.log.progress.line(`config vars: ${changes}${undo}`);
@@ -241,10 +241,11 @@ async function checkBase(repositories: Repositories, push: ParkedPush, live: Rel
   const { ref } = await readDeployBranch(repositories, tool);
   const [name, liveName] = [branchName(branchRef), branchName(ref)];
   const versionAndCommit = `v${live.version} (${short(live.commit)})`;
-  // Do not compare the branches for a push to a preview: in the dry run of such a push, `ref` is not the deploy branch
-  // of the preview, but of the tool that the preview belongs to.
+  // Do not compare the names of the branches for a push to a preview: in the dry run of such a push, `ref` is not the
+  // deploy branch of the preview, but of the tool that the preview belongs to.
   if (name !== liveName && previewBranch === undefined) {
-    // The pushed branch is new. A push of a new branch looks the same with and without force, so the server refuses it.
+    // The push creates its branch. With and without force, git sends the same for a new branch. The server cannot know
+    // whether the person wants to replace the live commit, so it refuses the push.
     throw new DeployError(
       'OTHER_HISTORY',
       `the branch ${name} would replace ${liveName}, which is live at ${versionAndCommit}, but ${name} does not contain the live commit`,

@@ -32,7 +32,7 @@ export interface ToolPreviewsOptions
   readonly memory: number;
   /** True if the user directory has a tool of this name. @throws DeployError if the directory does not answer. */
   readonly isTool: (name: ToolName) => Promise<boolean>;
-  /** Holds back the deletion while a backup or an export is made. */
+  /** Keeps previews from being deleted while a backup or an export is made. */
   readonly cleanUp: Pick<CleanUpHold, 'unlessHeld'>;
   /** Deletes the folders of a tool in the data folder that the builder does not delete. */
   readonly removeFolders: (tool: ToolName) => Promise<void>;
@@ -46,7 +46,7 @@ const HOUR_MS = 60 * 60 * 1000;
 const AGAIN_MS = 60_000;
 /** How many commits are copied into repositories of previews at the same time. Each copy can be gigabytes. */
 const COPIES_AT_ONCE = 2;
-/** The most time that such a copy may take. */
+/** The most time that the copy of one commit into the repository of a preview may take. */
 const COPY_MS = 5 * 60_000;
 
 /**
@@ -85,7 +85,8 @@ export class ToolPreviews implements Previews, AsyncDisposable {
   async submit(push: ParkedPush): Promise<Ticket> {
     const { repositories, line } = this.#options;
     const preview = previewOfPush(push);
-    // Inspect the commit before it is copied, because the copy of a commit that will be refused costs the most.
+    // Inspect the commit before it is copied, because the copy is the most expensive step, and useless if the commit is
+    // refused.
     const facts = await line.inspect(push);
     return await this.#turns.run(preview, async () => {
       await this.#make(preview, push);
@@ -171,7 +172,7 @@ export class ToolPreviews implements Previews, AsyncDisposable {
       assertMay,
     }: { readonly by: string; readonly hadBranch: boolean; readonly assertMay: () => Promise<void> },
   ): Promise<void> {
-    // If there is no preview, end nothing: the deleted branch was left over from an earlier preview.
+    // If there is no preview, do nothing: the branch that the push has deleted was left over from an earlier preview.
     if (hadBranch && this.#options.store.previewOf(preview) === null) return;
     try {
       await assertMay();
@@ -233,8 +234,8 @@ export class ToolPreviews implements Previews, AsyncDisposable {
     for (const { name, tool, usedAt, isEnding } of previews) {
       if (this.#closing.signal.aborted) return;
       try {
-        // If the server has read this preview back into an older store, the limits of the preview are lost. Then give
-        // it the limits of a new preview.
+        // If the store was restored from an old backup and the server has read this preview back from a copy, the
+        // limits of the preview are lost. Then give it the limits of a new preview.
         const stored = store.storedLimits(name);
         if (stored.memory === undefined) store.setOwnLimits(name, { ...this.#limits(tool), ...stored });
         if (isEnding || usedAt < now - days * DAY_MS) await this.end(name, 'the server');
@@ -310,7 +311,10 @@ export class ToolPreviews implements Previews, AsyncDisposable {
     };
   }
 
-  /** True if the server has a repository or a live release of this name. The user directory may have lost the tool. */
+  /**
+   * True if the server has a repository or a live release of this name. Finds also a tool that is no longer in the user
+   * directory.
+   */
   #wasDeployed(name: ToolName): boolean {
     const { store, repositories } = this.#options;
     return (
@@ -427,8 +431,8 @@ function previewOfPush({ tool, branchRef }: ParkedPush): ToolName {
 }
 
 /**
- * Returns the store as it would be after `addPreview`, for the methods that a dry run calls. Changes nothing. Here, the
- * preview has the number of its tool, because only `addPreview` gives a preview a number of its own.
+ * Returns the store as it would be after `addPreview`, for the methods that a dry run calls. Changes nothing. Here,
+ * `ToolRecord.number` of the preview is that of its tool, because only `addPreview` gives a preview its own.
  */
 function withPreview(
   store: Store,

@@ -65,7 +65,10 @@ export async function takePromoted(
   );
 }
 
-/** Checks the size of a repository after the copy. @throws DeployError `REPOSITORY_FULL` if it exceeds the limit. */
+/**
+ * Checks the size of the repository of `tool` after the promoted commit was copied into it. @throws DeployError
+ * `REPOSITORY_FULL` if the size exceeds the limit.
+ */
 async function assertRoom(
   repositories: Repositories,
   { tool, id }: { readonly tool: ToolName; readonly id: string },

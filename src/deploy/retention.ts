@@ -28,8 +28,8 @@ export interface RetentionOptions extends DeployContext {
   /** Runs `work` while no push of the tool is running, because a push may need objects that `work` removes. */
   readonly whileIdle: (tool: ToolName, work: () => Promise<void>) => Promise<void>;
   /**
-   * Artifacts and logs are removed after the repository is tidied, which waits for open pushes. This is the longest
-   * wait, in milliseconds. By default 60,000.
+   * The longest time, in milliseconds, that the removal of artifacts and logs waits for the clean-up of the repository,
+   * which itself waits for open pushes. By default 60,000.
    */
   readonly heldMs?: number;
   /** Deletes the temporary refs of a push's tags and, if `withCommit`, the temporary ref of its commit too. */
@@ -54,8 +54,8 @@ export async function applyRetention(options: RetentionOptions, deployment: Depl
     cleanUp.unlessHeld(() => tidyRepository(options, deployment)),
   );
   try {
-    // The work on the repository begins when no push is running. Artifacts are removed after that work, so that no
-    // client waits for their removal. The wait is limited, because a push may stay open for hours.
+    // The clean-up of the repository begins when no push is running. Remove artifacts after it, so that no client waits
+    // for their removal. Limit the wait, because a push may stay open for hours.
     await Promise.race([repository, wait(options.heldMs ?? HELD_MS, null, { ref: false })]);
   } finally {
     try {
@@ -73,7 +73,7 @@ export async function applyRetention(options: RetentionOptions, deployment: Depl
  */
 async function dropOldRecords({ store, logs }: RetentionOptions, tool: ToolName): Promise<void> {
   store.dropOldCopies(tool);
-  // `OldLogs` deletes the logs that are too old.
+  // With 0, no log is deleted because of its age. `OldLogs` deletes the logs that are too old.
   await logs.dropOld(tool, (id) => mayLogGo(store, tool, id), 0);
   store.dropOldRows(tool, Date.now());
 }
@@ -154,8 +154,9 @@ async function mayNeedGc(repository: string): Promise<boolean> {
 }
 
 /**
- * Removes old artifacts. Keeps those of the live release, of unfinished deployments, of the newest released builds (as
- * many as have room), of processes that still run, and the two newest, because another push may use them.
+ * Removes old artifacts. Keeps those of the live release, of unfinished deployments, of processes that still run, and
+ * of the newest released builds, up to `keepArtifacts` and `mostBytes`. Keeps the two newest too, because another push
+ * may use them.
  */
 async function removeArtifacts(
   { store, builder, runtime, keepArtifacts, mostBytes, log }: RetentionOptions,

@@ -37,7 +37,7 @@ export function explainFailure(
 }
 
 function stage(code: string): string {
-  // With this code, no build has started, so none has failed.
+  // Do not say `build failed`: an error with this code is thrown before a build starts.
   if (code === 'BUILD_LIMIT') return '';
   if (code.startsWith('BUILD_') || code === 'NO_BUILDPACK' || code === 'NO_PROCESS') return 'build failed: ';
   if (code.startsWith('ROLLOUT_')) return 'rollout failed: ';

@@ -71,7 +71,8 @@ export interface PushTrial
  */
 const JUST_NOW_MS = 5000;
 /**
- * How many dry runs of all people may run at the same time, in addition to the deployments, and how long one may take.
+ * How many dry runs of all people together may run at the same time, in addition to the deployments. Each dry run may
+ * take `DRY_RUN_MS`.
  */
 const MAX_DRY_RUNS = 2;
 const DRY_RUN_MS = 5 * 60_000;
@@ -94,7 +95,10 @@ export class DeploymentLine implements Deployments {
    * ended (`performance.now()`). A cancelled deployment is not recorded here.
    */
   readonly #endedBefore = new WeakMap<Entry, { readonly id: string; readonly at: number }>();
-  /** Dry runs take no turn in the queue. So each person has one dry run at a time, and at most two more wait. */
+  /**
+   * Dry runs do not wait in the queue of deployments, so this limits them: each person has one dry run at a time, and
+   * at most two more wait.
+   */
   readonly #tryingOfPerson = new PersonLimit(
     { ofPerson: 1, ofToken: 1 },
     { most: 2, refusal: tooManyDryRuns },
@@ -102,8 +106,8 @@ export class DeploymentLine implements Deployments {
   );
   readonly #trying: ConcurrencyLimit;
   /**
-   * Each person has one commit inspected at a time. git lists up to 50,000 paths of a kilobyte each for one commit, and
-   * the same commit can be pushed again and again.
+   * Each person has one commit inspected at a time, because an inspection is expensive: git lists up to 50,000 paths of
+   * a kilobyte each for one commit, and the same commit can be pushed again and again.
    */
   readonly #inspecting = new PersonLimit({ ofPerson: 1, ofToken: 1 });
   #isClosing = false;
@@ -300,8 +304,8 @@ export class DeploymentLine implements Deployments {
   }
 
   /**
-   * Queues the deployments whose builds continued without a server, or had just ended. Call this before the server
-   * listens, so that pushes of the same commits can join these deployments.
+   * Queues the deployments of an earlier server process whose builds continued after its end, or ended while it was
+   * being stopped. Call this before the server listens, so that pushes of the same commits can join these deployments.
    *
    * @returns a function that lets these deployments continue. Call it once the server has begun to start the live
    * releases.
@@ -347,7 +351,8 @@ export class DeploymentLine implements Deployments {
     const waiting = this.#turns.waiting(tool);
     const line = running === null ? waiting : [running, ...waiting];
     const same = await joinable(this.#options.repositories, line, push);
-    // Join only if the deployment is still in the queue, because it may have ended while git was running.
+    // Join the deployment of the same commit only if it is still in the queue, because it may have ended while
+    // `joinable` waited for git.
     if (same !== null && this.#turns.all().includes(same)) return this.#join(same, push);
     const isForced =
       waiting.length > 0 &&

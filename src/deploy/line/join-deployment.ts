@@ -25,8 +25,8 @@ export async function joinable(
         // Return null if this entry moves another branch, because a push cannot join such a deployment.
         const isSameBranch = request.push.branchRef === push.branchRef;
         if (commit === push.commit) return isSameBranch && !cancelling.signal.aborted ? entry : null;
-        // An entry whose commit lacks the pushed commit would replace the pushed commit. If the entry's commit contains
-        // the pushed commit, the push may still join an earlier entry.
+        // If the history of the entry's commit lacks the pushed commit, the entry would replace the pushed commit, so
+        // the push cannot join an earlier entry. Otherwise, it still may.
         if (!isSameBranch || !(await isAncestor(repositories, push.tool, push.commit, commit))) return null;
         break;
       }
@@ -58,7 +58,8 @@ export async function joinedVerdict(
 ): Promise<Verdict> {
   const verdict = await entry.verdict;
   if (verdict.isLive) return await withOtherRefs(repositories, push, verdict);
-  // git keeps the commit, because the temporary ref of the joined deployment names it.
+  // Delete the temporary refs of this push. git still keeps the commit, because the temporary ref of the joined
+  // deployment names it.
   await forget(repositories, push);
   if (!entry.isRefused) return verdict;
   const reason = `this push joined another push, which was refused; push again (${verdict.reason})`;
@@ -91,7 +92,7 @@ async function withOtherRefs(
 
 /**
  * Deletes the temporary refs of a push that has no deployment of its own. A person can make such pushes as often as
- * they like, so their refs must not pile up. If git refuses this, `dropOldParked` deletes them later.
+ * they like, so their refs must not pile up. If git refuses the deletion, `dropOldParked` deletes the refs later.
  */
 async function forget(repositories: Repositories, { tool, id }: ParkedPush): Promise<void> {
   await deleteRefs(repositories, tool, [parkedRef(id), parkedFolder(id)]).catch(() => undefined);

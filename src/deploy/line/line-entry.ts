@@ -93,7 +93,7 @@ export class Entry {
     return this.resumption !== null;
   }
 
-  /** Ends the deployment: resolves `verdict` for everyone who waits. */
+  /** Ends the deployment: resolves `verdict` for everyone who waits for the result. */
   end(verdict: Verdict): void {
     this.#resolve(verdict);
   }

@@ -36,9 +36,9 @@ export class WaitingPlaces {
   }
 
   /**
-   * Prints a line for each waiting deployment whose place or reason has changed.
+   * Prints a line for each waiting deployment whose position in the queue or reason to wait has changed.
    *
-   * @param waiting - The waiting entries in the order in which they will start, as far as known.
+   * @param waiting - The waiting entries in the order in which they would start now.
    */
   tell(waiting: readonly Entry[]): void {
     this.#waiting = waiting;
@@ -51,9 +51,9 @@ export class WaitingPlaces {
   }
 
   /**
-   * Prints the place of one waiting deployment if a new line is due.
+   * Prints the position of one waiting deployment, unless its last line says the same or is too recent.
    *
-   * @returns the milliseconds until the changed place may be printed, or 0 if nothing is left to print.
+   * @returns the milliseconds until the changed position may be printed, or 0 if nothing is left to print.
    */
   #tellOne(entry: Entry, index: number, now: number): number {
     const reason = this.#reason(entry, index);

@@ -16,8 +16,8 @@ export class BranchFollowers {
   }
 
   /**
-   * Tries to move the tool's deploy branch to the live commit until this succeeds or the server stops. In the second
-   * case, the next start of the server tries to move the branch.
+   * Tries to move the tool's deploy branch to the live commit until this succeeds or the server stops. If the server
+   * stops first, its next start tries again.
    */
   follow(tool: ToolName): void {
     if (this.#running.has(tool)) return;

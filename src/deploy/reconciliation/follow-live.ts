@@ -19,15 +19,16 @@ export async function followLive(context: DeployContext, name: ToolName): Promis
   if (behind === null) return;
   const { live, branch } = behind;
   await moveRefs(context, live);
-  // The branch is read again, because another deployment may have created it while the refs were moved.
+  // Read the branch again, because another deployment may have created it while `moveRefs` was running.
   const { ref, commit } = await readDeployBranch(context.repositories, name);
   if (commit !== null) await pointHead(context.repositories, name, ref);
   context.log.warn({ tool: name, from: branch.commit, to: live.commit }, 'branch moved to the live release');
 }
 
 /**
- * Returns the commands that make the refs agree with the live release. Null if the refs agree already, if nothing is
- * live, or if the refs must not change. The last case is logged.
+ * Compares the refs with the live release. Returns this release, the deploy branch, and the commands that make the refs
+ * agree with the release. Null if the refs agree already, or if nothing is live. Null too, and an error in the log, if
+ * the repository lacks the live commit or has a ref of a newer release than the live one.
  */
 async function findBehind(
   { store, repositories, log }: DeployContext,
@@ -93,8 +94,8 @@ function keepUnknown(branch: DeployBranch, live: Release, known: ReadonlySet<str
 
 /**
  * Moves the branch and the release's ref together with the tags of an atomic push. If git refuses this, moves only the
- * branch and the release's ref. The commands are made in the turn of the update (`takeRefs`), because another
- * deployment may go live before that turn.
+ * branch and the release's ref. `updateRefs` gets a function that makes the commands as late as possible, because
+ * another deployment may go live while this update waits.
  */
 async function moveRefs(context: DeployContext, { tool, deploymentId }: Release): Promise<void> {
   const { store, repositories, log } = context;

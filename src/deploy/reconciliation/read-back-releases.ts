@@ -27,7 +27,7 @@ export function versionOf(ref: string): number {
 export interface ReleaseRefs {
   /** The versions of the releases that have a ref, even if the ref's file is damaged. */
   readonly released: readonly number[];
-  /** The names of the damaged files, such as `refs/releases/v3` or `packed-refs`. */
+  /** The names of the repository's damaged ref files, such as `refs/releases/v3` or `packed-refs`. */
   readonly torn: readonly string[];
 }
 
@@ -163,7 +163,7 @@ export async function restoreReleaseRefs(
   const answers = (await repositories.git(tool, ['cat-file', '--batch-check'], { input })).split('\n');
   const found = missing.filter((_, index) => answers[index]?.split(' ')[1] === 'commit');
   if (found.length > 0)
-    // Looks for missing refs again, because a deployment may have created one while git looked for the commits.
+    // Look again which refs are missing, because a deployment may have created one while git looked for the commits.
     await updateRefs(repositories, tool, async () => {
       const still = new Set((await findMissing()).map(([version]) => version));
       return found

@@ -86,7 +86,8 @@ async function reconcileTool(
 }
 
 function fateOf(build: Build | null, isFinished: boolean): ReturnType<FateOf> {
-  // An unfinished artifact without a build is from a killed dry run. Remove it, because it has unencrypted config vars.
+  // An unfinished artifact whose build the store does not know is from a killed dry run. Remove it, because it has
+  // unencrypted config vars.
   if (build === null) return isFinished ? 'set-aside' : 'remove';
   if (build.artifact !== null) return 'keep';
   // After a crash, or if the store was restored from a backup, the store may lack the end of a build. So a finished

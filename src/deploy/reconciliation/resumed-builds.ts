@@ -120,7 +120,7 @@ function requestOf(deployment: Deployment, request: DeploymentRequest, principal
 
 /**
  * Returns a principal that only names the person in logs. It gives no right to deploy, because the deployment was
- * authorised before the restart.
+ * authorised before the server was restarted.
  */
 function principalOf({ by, door, credential, tool }: Deployment): Principal {
   return { uid: by, door, credential, address: '', onlyTool: tool, scope: 'read', isOperator: false };

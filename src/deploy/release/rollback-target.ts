@@ -48,8 +48,9 @@ export async function rollbackTarget(
 }
 
 /**
- * Returns the newest older release that is not the same as the live one. After a rollback, older releases can be the
- * same. To read one takes milliseconds, and there can be a thousand, so `outputTime` spreads the search over time.
+ * Returns the newest older release with another artifact or other config vars than the live release. After a rollback,
+ * older releases can have the same ones. To read a release takes milliseconds, and there can be a thousand, so
+ * `outputTime` spreads the search over time.
  */
 async function newestOther(
   store: Store,

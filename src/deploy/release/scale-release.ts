@@ -16,7 +16,7 @@ export interface ScalePlan {
   readonly release: Release;
   /** The new number of processes for each changed process type. The numbers of other types stay the same. */
   readonly changes: Replicas;
-  /** The sizes to store, only given for a tool that is stopped. Absent if the sizes stay the same. */
+  /** The sizes to store. Given only for a tool that is stopped. Absent if the sizes stay the same. */
   readonly sizes?: Sizes;
   /** The process type whose processes are replaced by new ones. Absent if no process is replaced. */
   readonly renewed?: string;
