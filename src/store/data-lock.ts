@@ -18,8 +18,8 @@ export class DataLock implements Disposable {
   /**
    * Takes the lock.
    *
-   * @throws DeployError `DATA_IN_USE` if another server holds the lock, if possible with its process id; `LOCK_DAMAGED`
-   * if the lock file is damaged; `STORE_FULL` if the disk cannot be written.
+   * @throws DeployError `DATA_IN_USE` if another server holds the lock (the message has the process id of that server,
+   * if it is known); `LOCK_DAMAGED` if the lock file is damaged; `STORE_FULL` if the disk cannot be written.
    */
   constructor(folder: string) {
     this.#database = orDamaged(
@@ -66,8 +66,8 @@ export class DataLock implements Disposable {
 }
 
 /**
- * Runs `work`. If the lock file is damaged, throws an error that tells the operator to delete it. Neither `doctor` nor
- * a backup would help.
+ * Runs `work`. If the lock file is damaged, throws an error that tells the operator to delete this file, because
+ * neither `doctor` nor a backup repairs it.
  */
 function orDamaged<Result>(work: () => Result): Result {
   try {

@@ -72,7 +72,7 @@ export class Database {
     return explained(() => this.#prepared(sql).all(...values) as Row[]);
   }
 
-  /** Runs several statements at once, without values. */
+  /** Runs one or more statements that have no parameters. */
   script(sql: string): void {
     explained(() => this.#connection.exec(sql));
   }
@@ -92,9 +92,9 @@ export class Database {
   }
 
   /**
-   * Runs changes that may be lost without harm, and does not wait for the disk. They reach the disk with the next
-   * change that waits, or at the next checkpoint. A power failure before that loses them; the end of the process does
-   * not.
+   * Runs `work`, whose changes may be lost without harm, and does not wait for the disk. The changes reach the disk
+   * with the next change outside of this method, or at the next checkpoint. A power failure before that loses them, but
+   * a crash of the process does not.
    *
    * @see https://www.sqlite.org/pragma.html#pragma_synchronous
    */

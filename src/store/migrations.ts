@@ -162,7 +162,7 @@ CREATE TABLE scheduled_runs (
 CREATE INDEX scheduled_runs_of_tool ON scheduled_runs (tool, sequence);
 `;
 
-/** The releases of other tools that a promotion made of this release, as in `wikibot v12, other v3`. */
+/** For each release: the releases of other tools that promotions made from it, as in `wikibot v12, other v3`. */
 const promotions = `ALTER TABLE releases ADD COLUMN promoted_to TEXT;`;
 
 /** The limits that an operator has set for a tool, as JSON of `ToolLimits`. */
@@ -196,7 +196,7 @@ CREATE TABLE renames (
 ) STRICT;
 `;
 
-/** The numbers of previews that have ended, for later previews. Only previews use them. */
+/** The numbers of previews that have ended. Later previews get these numbers, other tools do not. */
 const freeNumbers = `
 CREATE TABLE free_numbers (
   number INTEGER PRIMARY KEY
@@ -205,8 +205,8 @@ CREATE TABLE free_numbers (
 
 /**
  * Indexes with everything that the clean-up after a deployment reads, because the artifacts in the tables can have
- * hundreds of megabytes. A query uses them only if it has the same expressions. `releases_of_time` is for the sum of
- * the bytes that a tool's releases stored in a day.
+ * hundreds of megabytes. SQLite uses such an index only if a query contains the same expressions as the index.
+ * `releases_of_time` is for the sum of the bytes that a tool's releases stored in a day.
  */
 const artifactIds = `
 CREATE INDEX releases_artifacts ON releases (tool, version, state, "commit", artifact ->> '$.id');
@@ -214,7 +214,7 @@ CREATE INDEX releases_of_time ON releases (tool, created_at);
 CREATE INDEX builds_with_artifact ON builds (tool, artifact IS NOT NULL, sequence, id);
 `;
 
-/** The renames that the store knows, each as a fact: see rename-notes.ts. */
+/** The renames that the store knows, each as a row of the table `facts`: see rename-notes.ts. */
 const notedRenames = `
 INSERT INTO facts SELECT 'renamed ' || number || ' ' || old || ' ' || at,
   json_object('number', number, 'from', old, 'to', new, 'at', at)
@@ -222,7 +222,8 @@ INSERT INTO facts SELECT 'renamed ' || number || ' ' || old || ' ' || at,
 `;
 
 /**
- * Deletes the requests of ended deployments, except that of the live release of each tool. Nothing needs the others.
+ * Deletes the requests of ended deployments, except the request of each tool's live release. The server does not need
+ * the deleted ones.
  */
 const endedRequests = `
 UPDATE deployments SET request = NULL WHERE ended_at IS NOT NULL AND id NOT IN (

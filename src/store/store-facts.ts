@@ -39,7 +39,7 @@ export type StoreFacts =
       /** True if the operator chose to start over with an empty store, although the data folder had releases. */
       readonly isBegunAnew: boolean;
       readonly tools: readonly StoredTool[];
-      /** The renames of tools that the store knows, in order. */
+      /** The renames of tools that the store knows, the oldest first. */
       readonly renames: readonly RenameNote[];
     };
 

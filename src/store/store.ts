@@ -60,7 +60,9 @@ export type ReleaseState = 'created' | 'live' | 'replaced' | 'failed';
 
 export interface ReleaseRecord extends Release {
   readonly state: ReleaseState;
-  /** The releases of other tools that promotions made of this release: `wikibot v12`. Null if there are none. */
+  /**
+   * The releases of other tools that promotions made from this release, such as `wikibot v12`. Null if there are none.
+   */
   readonly promotedTo: string | null;
 }
 
@@ -88,7 +90,7 @@ export interface EnteredTool {
   /** The process types whose schedules are paused, sorted. */
   readonly paused: readonly string[];
   readonly limits: Partial<ToolLimits>;
-  /** Who enters the tool, and when, for the history of config vars. */
+  /** The user who imports the tool. The history of config vars names this user, and the time `at`. */
   readonly by: string;
   readonly at: number;
 }
@@ -139,7 +141,9 @@ export interface Store {
    * always that of the preview.
    */
   ownLimits(tool: ToolName): Partial<ToolLimits>;
-  /** As `ownLimits`, but for a preview only those that were set for the preview itself. */
+  /**
+   * The limits that were set for this tool itself. Unlike `ownLimits`, ignores for a preview the limits of its tool.
+   */
   storedLimits(tool: ToolName): Partial<ToolLimits>;
   /** Replaces the limits of the tool. The memory limit applies to processes that start later. */
   setOwnLimits(tool: ToolName, limits: Partial<ToolLimits>): void;
@@ -227,7 +231,7 @@ export interface Store {
   releases(tool: ToolName, limit: number, before?: number): ListedRelease[];
   /** The state and the artifact's id of every release of the tool, the newest first. */
   artifactIds(tool: ToolName): { version: number; state: ReleaseRecord['state']; artifact: string }[];
-  /** Records that a promotion made of this release the release `to` of another tool, such as `wikibot v12`. */
+  /** Records that a promotion made the release `to` of another tool, such as `wikibot v12`, from this release. */
   notePromotion(tool: ToolName, version: number, to: string): void;
   failRelease(tool: ToolName, version: number): void;
   /** For each release in state `created`: its version, and the id of the deployment that made it. */

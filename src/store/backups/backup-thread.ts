@@ -8,7 +8,8 @@ export interface BackupOrder {
   readonly to: string;
 }
 
-// VACUUM copies a snapshot, and fails if a row cannot be read: https://www.sqlite.org/lang_vacuum.html
+// `VACUUM INTO` copies a snapshot of the store, and fails if it cannot read a row:
+// https://www.sqlite.org/lang_vacuum.html
 const { from, to } = workerData as BackupOrder;
 const database = new DatabaseSync(from, { readOnly: true, timeout: 30_000 });
 try {

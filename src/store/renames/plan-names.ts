@@ -6,7 +6,7 @@ export interface NamedTool {
   readonly number: number;
   readonly name: ToolName;
   readonly previewOf: ToolName | null;
-  /** The highest version of a release. 0 if the tool has had none. */
+  /** The highest version that a release of the tool has had. 0 if the tool has had no release. */
   readonly lastVersion: number;
 }
 
@@ -27,13 +27,13 @@ export interface NewName {
 export interface NamesPlan {
   readonly names: readonly NewName[];
   /**
-   * The tools and previews of the older store that have ended since: another tool has the name now, or the preview was
-   * of a tool that was renamed.
+   * The tools and previews of the older store that have ended since the store was copied: another tool has their name
+   * now, or the preview was of a tool that was renamed.
    */
   readonly ended: readonly ToolName[];
-  /** The renames that the store does not know, in order. */
+  /** The renames that the store does not know, the oldest first. */
   readonly unknown: readonly RenameNote[];
-  /** Why the present names cannot be found. Null if they can. */
+  /** Why the present names of the tools cannot be found. Null if they can. */
   readonly conflict: string | null;
 }
 
@@ -41,7 +41,7 @@ export interface NameEvidence {
   readonly tools: readonly NamedTool[];
   /** The keys of the renames that the store knows: see `noteKey`. */
   readonly known: ReadonlySet<string>;
-  /** All renames, in order. */
+  /** All renames, the oldest first. */
   readonly notes: readonly RenameNote[];
   /** For each tool with copies of releases, except previews: the tool's number in its newest copy. */
   readonly copied: ReadonlyMap<ToolName, number>;
@@ -83,7 +83,7 @@ export function planNames({ tools, known, notes, copied, now }: NameEvidence): N
         unknown,
         `store.sqlite has a tool ${name} with releases, but another tool has got this name since`,
       );
-    // A tool with previews is not renamed, so the previews of the older store have ended.
+    // `rename` refuses a tool that has previews. So if the tool `previewOf` was renamed, this preview had ended before.
     if (taken.has(name) || (previewOf !== null && renamed.has(previewOf))) ended.push(name);
   }
   return { names: [...names.values()], ended, unknown, conflict: null };
@@ -111,9 +111,9 @@ function noted({ number, name }: NamedTool, unknown: readonly RenameNote[]): New
 }
 
 /**
- * For each number of a tool in the store: the names, other than the tool's own, whose copies have this number. A name
- * counts only if no tool of the store has this name, or if the tool that has it was renamed too. Leaves out numbers
- * without such a name.
+ * For each number of a tool in the store: the names under which copies of releases have this number, without the tool's
+ * own name. A name counts only if no tool of the store has it, or if the tool that has it was renamed too. Leaves out
+ * numbers without such a name.
  *
  * @param numbers - The numbers of the tools of the store, by name.
  */

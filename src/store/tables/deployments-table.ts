@@ -76,7 +76,7 @@ export class DeploymentsTable {
     return row === null || row.request === null ? null : JSON.parse(row.request);
   }
 
-  /** Deletes the request of a deployment that needs it no longer. That of an atomic push can have a megabyte. */
+  /** Deletes the request of a deployment that no longer needs it. The request of an atomic push can have a megabyte. */
   forgetRequest(id: string): void {
     this.#database.run('UPDATE deployments SET request = NULL WHERE id = ? AND request IS NOT NULL', id);
   }

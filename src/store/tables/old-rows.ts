@@ -5,7 +5,7 @@ import type { Database } from '../database.ts';
 export const MAX_ROWS = 1000;
 /** The smallest value that the setting `keep_history` had ever allowed. Now the smallest allowed value is 200. */
 const MIN_ROWS = 100;
-/** Builds and releases stay for this time, because limits count those of the last day. */
+/** Builds and releases stay for at least this time, because daily limits count those of the last 24 hours. */
 const MIN_AGE_MS = 2 * 24 * 60 * 60 * 1000;
 /** How many rows of a table are deleted at once, so that the server is not held up. The next call deletes more. */
 const AT_ONCE = 500;

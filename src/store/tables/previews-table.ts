@@ -110,7 +110,7 @@ export class PreviewsTable {
     this.dropRows(name);
   }
 
-  /** Deletes all rows of a tool or a preview. Its number is never given to another tool. */
+  /** Deletes all rows of a tool or a preview. Its number is not used again, unless the table `free_numbers` has it. */
   dropRows(name: ToolName): void {
     for (const table of TABLES) this.#database.run(`DELETE FROM ${table} WHERE tool = ?`, name);
     this.#database.run('DELETE FROM tools WHERE name = ?', name);

@@ -103,8 +103,8 @@ function renamePromotions(database: Database, { from, to }: Renaming): void {
       .map((one) => (one.startsWith(`${from} v`) ? `${to}${one.slice(from.length)}` : one));
     database.run('UPDATE releases SET promoted_to = ? WHERE rowid = ?', names.join(', '), id);
   }
-  // Messages such as `Promote v3 of wikibot`. A release is found by its number, because a search would read the config
-  // vars of all releases.
+  // Change messages such as `Promote v3 of wikibot`. Find each release by its version, because a search for the message
+  // would read the config vars of all releases.
   const end = ` of ${from}`;
   const promotions = database.all<{ id: string; tool: ToolName; version: number | null; message: string }>(
     `SELECT id, tool, version, message FROM deployments WHERE kind = 'promote' AND substr(message, -?) = ?`,
