@@ -61,8 +61,8 @@ export async function tellFindings(findings: readonly Finding[], data: string, l
     if (kind === 'act') log.error({ what, advice }, 'an operator must repair the data folder');
     else log.warn({ what, advice }, 'the data folder is being repaired');
   }
-  // If the newest backup looks more than a day old, the clock may have jumped, and all folders may look old. Then this
-  // start deletes none.
+  // A running server makes a backup every hour. If the newest backup looks more than a day old, the clock may have
+  // jumped, and all folders in `set-aside` may look old. Then delete none of them at this start.
   if ((await new Backups(data).ageOfNewest(Date.now())) > DAY_MS) return;
   const dropped = await dropOldSetAside(data, removeTree);
   if (dropped.length > 0) log.warn({ folders: dropped }, 'old folders in set-aside deleted');

@@ -93,9 +93,10 @@ export async function finishRenaming(config: Pick<Config, 'data' | 'directory'>,
   const named = (tool: ToolName) =>
     store.state === 'whole' ? store.tools.find(({ name }) => name === tool) : undefined;
   const to = named(renaming.to);
-  // The store may have both names: if directory.yaml kept the old name, a push may have begun a new tool of that name.
+  // The store may have both names after the renaming: if directory.yaml kept the old name, a push may have begun a new
+  // tool of that name. Then the renaming is done if the tool `to` has had a release.
   const isDone = to !== undefined && (named(renaming.from) === undefined || to.lastVersion > 0);
-  // If the store cannot be read, the journal stays for the start after its repair.
+  // If the store cannot be read, keep `renaming.json`, for a start of the server after the store was repaired.
   if (store.state !== 'whole') return;
   if (isDone) {
     moveFolders(data, renaming);

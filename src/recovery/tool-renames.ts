@@ -94,7 +94,7 @@ export class ToolRenames {
   async #rename(renaming: Renaming): Promise<void> {
     const { config, store, letGo, resume, hold, forgetName, log } = this.#options;
     const { from, to } = renaming;
-    // Refuse the renaming if the disk is nearly full, because the tool could not start again.
+    // Refuse the renaming if the disk is nearly full, because the tool could not start again under its new name.
     await this.#options.room.assertRoom();
     await this.#assertDirectory(renaming);
     this.#assertFree(renaming, await this.#refsOf(to));
@@ -129,14 +129,15 @@ export class ToolRenames {
       // If the renaming failed after the store had changed, directory.yaml may still have the old name. Nobody may use
       // the old name until a start of the server has finished the renaming.
       if (isRenamed && isRenaming(config.data)) hold([from]);
-      // If the tool cannot start, the server tries again, and `ps` says why. The next renaming need not wait for that.
+      // Wait at most `START_MS` for the start of the tool, so that the next renaming can begin. If the tool cannot
+      // start, the server tries again, and `ps` says why.
       await Promise.race([resume(isRenamed ? to : from), wait(START_MS, null, { ref: false })]);
     }
   }
 
   /**
-   * Ends what a command has begun under the old name while the tool was renamed, and deletes the files that are left
-   * under that name, so that nobody who gets the name later can read them.
+   * Ends everything that a command such as `run` started under the old name while the tool was renamed. Deletes the
+   * files that are left under the old name, so that nobody who gets this name later can read them.
    */
   async #clear(from: ToolName): Promise<void> {
     await this.#options.letGo(from);

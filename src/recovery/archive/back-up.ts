@@ -65,7 +65,8 @@ export interface BackUpOptions {
   readonly out: Writable;
   /**
    * Keeps the running server from deleting and merging files until the returned function is called. That function
-   * throws if the server has ended before, or no longer keeps its files. Null if no server runs.
+   * throws if the server has ended or has begun to delete and merge files again before the call. Null if no server
+   * runs.
    */
   readonly holdCleanUp: () => Promise<(() => Promise<void>) | null>;
   /** Ends the backup, which then throws the signal's reason. */
@@ -322,9 +323,9 @@ async function stageCopies(tools: readonly StoredTool[], data: string, stage: st
 }
 
 /**
- * Returns the text of `packed-refs` that fits the store. Leaves out the refs of releases that the store does not know
- * as live. The deploy branch gets the live commit, or is left out if nothing is live. If the store lacks the tool or
- * its live release, the deploy branch keeps its commit.
+ * Returns the text of `packed-refs` that fits the store. Leaves out the refs of releases that, according to the store,
+ * neither are nor were live. The deploy branch gets the live commit, or is left out if nothing is live. If the store
+ * lacks the tool or its live release, the deploy branch keeps its commit.
  *
  * @param commits - The commit of each ref. The keys are the names of the refs.
  */
@@ -356,8 +357,8 @@ async function writeTar(config: Config, options: TarOptions): Promise<number> {
   const { stage, excludes, members, to, beforeSeal, signal } = options;
   const { data } = config;
   const list = join(stage, 'excludes');
-  // tar applies the patterns in `excludes` to all files. The names of staged files begin with `./`, so that no pattern
-  // matches them.
+  // tar applies the patterns in `excludes` to all files. The names of the files in `stage` begin with `./`, so that no
+  // pattern matches them.
   const staged = (await readdir(stage)).sort().map((name) => `./${name}`);
   await writeFile(list, excludes.map((line) => `${line}\n`).join(''));
   const trees = join(stage, 'trees');
@@ -383,7 +384,8 @@ async function writeTar(config: Config, options: TarOptions): Promise<number> {
   );
   const sealing = new Sealing('backup', async () => {
     const { exitCode, stderr } = await tar;
-    // GNU tar exits with 1 if a file changed or vanished while it was read: a log, or a push that git is receiving.
+    // GNU tar exits with 1 if a file changed or vanished while tar read it, for example a log, or the files of a push
+    // that git is receiving. This is no error.
     if (exitCode !== 0 && exitCode !== 1) throw new Error(`tar failed: ${stderr}`);
     await beforeSeal();
   });

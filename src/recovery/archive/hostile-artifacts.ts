@@ -13,7 +13,7 @@ const MOST_DEPTH = 200;
 const MOST_PATH_BYTES = 1500;
 /** The most memory (address space) of tar, 2 GiB. A backup of millions of files needs much less. */
 export const TAR_BYTES = 2 * 1024 ** 3;
-/** tar keeps in memory the path of each file that has several hard links. These may need half of its memory. */
+/** tar keeps in memory the path of each file that has several hard links. These paths may need half of tar's memory. */
 const LINKED_BYTES = TAR_BYTES / 2;
 
 const options = {
@@ -68,8 +68,8 @@ async function isHostile(folder: string, wrapper: readonly string[]): Promise<bo
 }
 
 /**
- * How much memory tar needs for the files of an artifact with several hard links. A file that other artifacts have,
- * too, counts in part for each of them.
+ * How much memory tar needs for those files of an artifact that have several hard links. If the links of a file are in
+ * several artifacts, each artifact counts its part of the memory for this file.
  */
 async function linkedBytes(folder: string, wrapper: readonly string[]): Promise<number> {
   const script = `find "$1" -type f -links +1 -printf '%i %n %p\\0' | tr '\\n\\0' ' \\n' | awk '

@@ -97,7 +97,8 @@ export async function importTool(
     await noteTags(stage, { tool, tags: manifest.tags });
     const refs = await refsOf(repositories, tool);
     signal.throwIfAborted();
-    // No other code of the server runs between this check and the change of the store. Nothing undoes that change.
+    // Nothing here awaits, so no other code of the server runs between this check and the change of the store, which
+    // cannot be undone.
     assertUnused(store, tool, refs);
     store.enterTool(tool, {
       ...{ releases: manifest.releases, configVars, replicas: manifest.replicas, sizes: manifest.sizes },
@@ -117,7 +118,7 @@ export async function importTool(
 
 /**
  * Writes `sent` to `file`. @throws DeployError `BAD_ARCHIVE` if the file is too large; `DISK_NEARLY_FULL` if the disk
- * of the server is.
+ * of the server is nearly full.
  */
 async function receive(
   sent: AsyncIterable<Uint8Array>,

@@ -6,8 +6,8 @@ import { DeployError } from '../../core/errors.ts';
  * passphrases.
  */
 const MIN_CHARACTERS = 12;
-// The first settings for scrypt in OWASP's Password Storage Cheat Sheet. They need 128 MiB for a moment. The file does
-// not contain them, so a hostile file cannot ask for more.
+// The first settings for scrypt in OWASP's Password Storage Cheat Sheet. They need 128 MiB for a moment. An exported
+// file does not contain these settings, so a hostile file cannot ask for more memory.
 const COST = { cost: 2 ** 17, blockSize: 8, parallelization: 1, maxmem: 160 * 2 ** 20 } as const;
 const [SALT_BYTES, KEY_BYTES, NONCE_BYTES, TAG_BYTES] = [16, 32, 12, 16];
 

@@ -14,7 +14,7 @@ import { MAX_MANIFEST_BYTES, parsed, readManifest, secretsOf, type ToolManifest 
 const MAX_SECRETS_BYTES = 8 * 2 ** 20;
 /** The most bytes of an exported file without the objects of git: its other parts, and the blocks of tar. */
 export const MAX_OTHER_BYTES = MAX_MANIFEST_BYTES + MAX_SECRETS_BYTES + 2 ** 20;
-/** What messages call the file, because the server does not know its name. */
+/** How messages name the exported file, because the server does not know its real name. */
 const NAME = 'of the import';
 
 /**
@@ -37,14 +37,16 @@ export async function openExport(file: string, passphrase: string): Promise<Open
   await assertSealed(file, 'tool', NAME);
   const bytes = (await stat(file)).size - SEAL_BYTES;
   const content = createReadStream(file, { end: bytes - 1 }) as AsyncIterable<Buffer>;
-  // This `ArchiveWork` counts no time, because the file may have only a few headers.
+  // Do not count the time for headers (`ArchiveWork.resume`), because an exported file may have only a few headers.
   const entries = readTar(content, { bytes, headers: PARTS.length + 1 }, new ArchiveWork('import'));
   const head = await bytesOfNext(entries, PARTS[0], MAX_MANIFEST_BYTES);
   const manifest = readManifest(head.toString('utf8'));
   if (manifest === 'newer') throw badExport('a later version of this server made it');
   if (manifest === null) throw badExport('it has no manifest that this server can read');
   const sealed = await bytesOfNext(entries, PARTS[1], MAX_SECRETS_BYTES);
-  // The manifest is bound to the secrets, and names the digest of the repository. So the passphrase proves all parts.
+  // The secrets can be decrypted only with the passphrase and the unchanged manifest, which has the digest of the
+  // repository. So if this succeeds, the maker of the file knew the passphrase, and the digest later shows that the
+  // repository is unchanged too.
   const text = await openText(sealed, head, passphrase);
   if (text === null)
     throw new DeployError(

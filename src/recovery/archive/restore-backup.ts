@@ -116,9 +116,9 @@ async function unpack(file: string, draft: string): Promise<void> {
 }
 
 /**
- * Words to put before `tar --extract --absolute-names`, so that it can write only into `folder`. Without that option,
- * tar makes symbolic links that lead out of `folder` last, and compares each hard link with all of them: a tool with
- * 100,000 of both would keep a restore busy for hours. Null if bwrap does not work here.
+ * Words to put before `tar --extract --absolute-names`, so that it can write only into `folder`. Without
+ * `--absolute-names`, tar makes the symbolic links that lead out of `folder` last, and compares each hard link with all
+ * of them: a tool with 100,000 of both would keep a restore busy for hours. Null if bwrap does not work here.
  */
 async function fenceAround(folder: string): Promise<string[] | null> {
   const rights = ['CHOWN', 'DAC_OVERRIDE', 'FOWNER', 'FSETID', 'MKNOD'];

@@ -123,7 +123,7 @@ export function readManifest(text: string): ToolManifest | 'newer' | null {
   return manifestOf.safeParse(json).data ?? null;
 }
 
-/** False for a hostile JSON text of so many values that to read it would keep the server busy for seconds. */
+/** False for a hostile JSON text with so many values that to parse it would keep the server busy for seconds. */
 function hasFewParts(text: string): boolean {
   let parts = 0;
   for (let at = 0; at < text.length; at += 1) if (PARTS.has(text.charCodeAt(at))) parts += 1;
