@@ -178,8 +178,8 @@ async function help(about: readonly string[], line: OwnLine, { environment, out 
 }
 
 /**
- * Refuses a command that works only on the server's machine, if `assertHere` does so. @throws DeployError `ONLY_LOCAL`
- * if the person means another machine.
+ * Refuses a command that works only on the server's machine if `assertHere` finds that the person means another
+ * machine. @throws DeployError `ONLY_LOCAL` if so.
  */
 async function checkHere({ name }: CommandShape, line: OwnLine, { environment }: Program): Promise<void> {
   await assertHere(name, line, { environment, data: readConfig(environment).data });

@@ -130,8 +130,8 @@ export interface ToolCommand extends CommandShape {
   /** True if the command takes two tools. The local binary then never fills in the tool of the git remote. */
   readonly takesTwoTools?: true;
   /**
-   * Whether the word can stand right after the tool. Set only if such a word differs from the name of a tool. If not
-   * set, any word can stand there.
+   * True if `word` can stand right after the tool in a command line. Set only for a command with which such a word
+   * cannot be confused with the name of a tool. If not set, any word can stand there.
    */
   readonly isAfterTool?: (word: string) => boolean;
   /** @returns the exit status. @throws DeployError (exit status 1) or UsageError (2). `runCommand` prints both. */

@@ -101,8 +101,8 @@ async function runFound(line: CommandLine, command: Command, { words, typed }: R
 }
 
 /**
- * Yields the input. Throws when the signal fires, for example because the person has lost the right. Otherwise this
- * person could end the input later, and the command would take the end as usual.
+ * Yields the input of a command. Throws when the signal fires, for example because the person has lost the right to use
+ * the command. If this only ended the input, the command would act on it as if the input were complete.
  */
 async function* inputUntil(
   input: AsyncIterable<Uint8Array>,

@@ -67,10 +67,10 @@ const exportTool: TransferCommand = {
       const to =
         draft === null
           ? stdout
-          : // Call `open` first, because it fails at once if the file cannot be made.
+          : // `open` fails at once if the file cannot be made. A path given to `createWriteStream` fails later.
             (await open(draft, 'wx', 0o600)).createWriteStream({ flush: true });
-      // Ignore an error between two writes, which would end this process without a listener. The next write throws the
-      // error.
+      // Ignore an error that happens between two writes, because without a listener it would end this process. The next
+      // write throws the error.
       to.on('error', () => undefined);
       let bytes = 0;
       const status = await context.call({

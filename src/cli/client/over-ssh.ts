@@ -50,7 +50,8 @@ export async function runOverSsh(
 }
 
 /**
- * The program for SSH and its first arguments. A setting that is a command line runs in a shell, as it does for git.
+ * The program for SSH and its first arguments. GIT_SSH_COMMAND and git's setting `core.sshCommand` are command lines,
+ * so a shell runs them, as in git.
  */
 async function sshProgram(environment: NodeJS.ProcessEnv): Promise<[string, ...string[]]> {
   const line =

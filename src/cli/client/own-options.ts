@@ -87,7 +87,7 @@ export interface Filled {
   readonly argv: readonly string[];
   /**
    * The first word after the name of the command, if the person may have meant this word as the tool. Null if there is
-   * no doubt, or if the line has not changed.
+   * no doubt, or if `fillTool` has not changed the line.
    */
   readonly doubtful: string | null;
 }

@@ -1,8 +1,8 @@
 import { DeployError } from '../../core/errors.ts';
 import { UsageError } from './usage-error.ts';
 
-// The maximum size of all words of a command together. One argument of execve(2) can have 128 KiB (MAX_ARG_STRLEN), and
-// quotes may make the words four times as long.
+// The maximum size of all words of a command together. They can become one argument of execve(2), which can have 128
+// KiB (MAX_ARG_STRLEN), and quotes may make them four times as long.
 const MAX_WORDS_BYTES = 24 * 1024;
 
 /**

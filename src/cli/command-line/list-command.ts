@@ -76,7 +76,8 @@ export function listCommand<Item>({
         : piece.value.map((item) => row(item).map(shortened));
       bytes += await outputTime.run(tool, () => JSON.stringify(printed).length);
       if (bytes > MAX_BYTES) throw tooLarge(one, tool);
-      // Format each item in a turn of its own, because to escape a large item takes milliseconds.
+      // Format each item by a separate call of `outputTime.run`, because to escape a large item takes milliseconds.
+      // Other work can run between two calls.
       if (isJson)
         for (const item of printed) objects.push(await outputTime.run(tool, () => jsonItems([item])));
       else rows.push(...(printed as (readonly string[])[]));

@@ -41,7 +41,7 @@ export function parseWords(command: CommandShape, words: readonly string[]): Wor
 /** Flags whose value may be a text with spaces. */
 const FREE_TEXT = ['message', 'grep'];
 
-/** Refuses too many words, and short flags (`-abc`) that are too long. @throws UsageError for either. */
+/** Refuses too many words, and short flags (`-abc`) that are too long. @throws UsageError in both cases. */
 function assertShort({ name }: CommandShape, words: readonly string[]): void {
   if (words.length > MAX_WORDS) throw new UsageError(`There are too many words after ${name}.`);
   if (words.some((word) => /^-[^-]/.test(word) && word.length > MAX_FLAG_CHARACTERS))

@@ -106,7 +106,8 @@ const set: ToolCommand = {
   words: { min: 1, max: anyNumber },
   async run(context) {
     const changes = await changesOf(context);
-    // `config unset` does not check the free disk space, because fewer config vars make a release smaller.
+    // `config set` checks the free disk space. `config unset` does not, because fewer config vars make a release
+    // smaller.
     await context.services.room.assertRoom();
     return await configure(context, changes);
   },

@@ -28,7 +28,8 @@ export async function configure(
   const { services, tool, principal, flags, typed, out } = context;
   await assertNotOutside(context, changes);
   const isStoredOnly = flags['no-restart'] === true;
-  // Check the right again: the client may have taken long to send the values, and a preview may have ended meanwhile.
+  // Check again that the person may deploy the tool: the client may have taken long to send the values, and a preview
+  // may have ended meanwhile.
   await assertMay(context, tool, 'deploy', true);
   const ticket = await outputTime.run(tool, () =>
     services.deployments.configure(tool, changes, principal, { isStoredOnly }),
@@ -44,8 +45,8 @@ export async function configure(
 }
 
 /**
- * Refuses new values for config vars that come from outside, because the value from outside would win. A stored config
- * var of the same name can be unset.
+ * Refuses new values for config vars that come from outside, because the tool would still get the value from outside. A
+ * stored config var of the same name can be unset.
  *
  * @throws DeployError `OUTSIDE_CONFIG` if a new value is for such a config var.
  */

@@ -56,7 +56,8 @@ export const logsCommand: ToolCommand = {
     await lists.run(
       principal,
       async () => {
-        // Write each batch in a turn of its own, because to escape thousands of long lines takes a second.
+        // Format each batch by a separate call of `outputTime.run`, because to escape thousands of long lines takes a
+        // second. Other work can run between two calls.
         const pieces: string[] = [];
         for await (const batch of query(context))
           if (batch.length > 0) pieces.push(await outputTime.run(tool, () => jsonItems(batch)));
@@ -193,7 +194,7 @@ async function* withoutOutput(
     return shown.join('');
   };
   for await (const text of log) {
-    // A chunk of empty lines takes milliseconds, and many readers may read at once.
+    // Run this in `outputTime`, because a chunk of empty lines takes milliseconds, and many readers may read at once.
     const shown = await outputTime.run(tool, () => shownOf(text));
     if (shown !== '') yield shown;
   }

@@ -236,7 +236,8 @@ async function setPaused(context: ToolContext, isPaused: boolean): Promise<numbe
     );
   const wasPaused = services.store.pausedSchedules(tool).includes(type);
   services.store.setPaused(tool, type, isPaused);
-  // Apply the pauses even if nothing has changed in the store, because the last attempt may have failed.
+  // Tell the runtime which schedules are paused even if the store has not changed, because the last such call may have
+  // failed.
   await services.runtime.applyPauses(tool);
   const already = wasPaused === isPaused ? 'already ' : '';
   await out(
