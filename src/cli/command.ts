@@ -61,7 +61,7 @@ export interface CommandContext {
   readonly flags: Readonly<Record<string, FlagValue>>;
   /** Standard input, for commands such as `config set NAME -`. Other commands do not read it. */
   readonly input: AsyncIterable<Uint8Array>;
-  /** Resolves when the client can take more. Await it, so that a slow client slows the command down. */
+  /** Sends output to the client. Resolves when the client can take more, so await it before you send the next text. */
   readonly out: (text: Output) => Promise<void>;
   readonly err: (text: Output) => Promise<void>;
   /** The terminal of the client. Null if the client has none, or if the command does not take one. */

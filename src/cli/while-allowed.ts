@@ -26,7 +26,7 @@ export async function whileAllowed<Result>(
   try {
     return await work(AbortSignal.any([context.signal, watch.lost]));
   } finally {
-    // biome-ignore lint/correctness/noUnsafeFinally: this is the real reason why the work ended.
+    // biome-ignore lint/correctness/noUnsafeFinally: the lost right is the real reason why the work ended.
     if (watch.lost.aborted) throw watch.lost.reason;
   }
 }

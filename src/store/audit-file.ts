@@ -11,7 +11,7 @@ import { escapeControls } from '../core/text/escape-controls.ts';
 export interface AuditLimits {
   readonly name: string;
   readonly fileBytes: number;
-  /** How many full files are kept, in addition to the present file. */
+  /** How many full log files are kept, in addition to the file to which the server writes now. */
   readonly kept: number;
 }
 

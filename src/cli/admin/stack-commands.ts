@@ -20,11 +20,12 @@ interface StackContext {
 
 /** Calls to the running server of the data folder, as its operator. */
 export interface ServerCalls {
-  /** Returns what a command prints. @throws DeployError if the command fails or no server runs. */
+  /** Runs a command in the server, and returns what it prints. @throws DeployError if it fails or no server runs. */
   readonly ask: (argv: readonly string[]) => Promise<string>;
   /**
-   * Passes on what a command prints. @returns the exit status. @throws DeployError `NO_SERVER` if no server runs;
-   * `NOT_THE_OPERATOR` if the server runs as another user; `SERVER_GONE` if the server ends before it answers.
+   * Runs a command in the server, and prints what it prints. @returns the exit status. @throws DeployError `NO_SERVER`
+   * if no server runs; `NOT_THE_OPERATOR` if the server runs as another user; `SERVER_GONE` if the server ends before
+   * it answers.
    */
   readonly run: (argv: readonly string[]) => Promise<number>;
 }

@@ -28,7 +28,7 @@ export function enterTool(tables: EnteredInto, tool: ToolName, entered: EnteredT
   tools.setReplicas(tool, entered.replicas);
   tools.setSizes(tool, entered.sizes);
   tools.setPaused(tool, entered.paused);
-  // The limits that an operator of this server has already set win over those of the other server.
+  // Keep the limits that an operator of this server has already set, and take only the others from the other server.
   tools.setOwnLimits(tool, { ...entered.limits, ...tools.ownLimits(tool) });
   previews.setShared(tool, entered.sharedConfig);
 }
