@@ -32,7 +32,7 @@ export class ServerHealth implements HealthQuestions {
   }
 
   async ready(): Promise<string | null> {
-    return this.#isClosing ? 'the server is being stopped' : this.#store.complaint();
+    return this.#isClosing ? 'the server is being stopped' : await this.#store.complaint();
   }
 
   async health(): Promise<string | null> {

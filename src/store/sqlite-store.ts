@@ -122,8 +122,8 @@ export class SqliteStore implements Store, CheckedStore {
     this.#database.assertWritable();
   }
 
-  assertWhole(): void {
-    this.#database.assertWhole();
+  async assertWhole(): Promise<number> {
+    return await this.#database.assertWhole();
   }
 
   tool(name: ToolName): ToolRecord {
@@ -360,7 +360,7 @@ export class SqliteStore implements Store, CheckedStore {
   }
 
   releaseBytes(tool: ToolName, after: number, until: number): number {
-    return this.#releases.bytes(tool, after, until);
+    return this.#releases.bytes(this.#previews.toolOf(tool) ?? tool, after, until);
   }
 
   releaseCommits(tool: ToolName): ReadonlyMap<number, CommitId> {

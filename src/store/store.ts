@@ -237,8 +237,8 @@ export interface Store {
   /** For each release in state `created`: its version, and the id of the deployment that made it. */
   createdReleases(tool: ToolName): ReadonlyMap<number, string>;
   /**
-   * The bytes of config vars and artifacts in the tool's releases that were created after `after` and at or before
-   * `until`.
+   * The bytes of config vars and artifacts in releases of the tool and its previews that were created after `after` and
+   * at or before `until`.
    */
   releaseBytes(tool: ToolName, after: number, until: number): number;
   /** For each release that is or was live: its version and its commit. */

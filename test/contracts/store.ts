@@ -96,6 +96,21 @@ export function storeContract(name: string, make: () => StoreUnderTest): void {
       assert.equal(store.freezeOf(preview)?.reason, 'the cluster moves');
     });
 
+    test('threat 248: the bytes of the releases of a preview count for its tool, and those of the tool for its previews', () => {
+      const preview = nameOf('fix--wikibot');
+      goLive('d1', { LOCALE: 'de' });
+      store.addPreview(preview, wikibot, { limits: {}, by: 'alice', at: 7 });
+      const bytes = () => [wikibot, preview].map((name) => store.releaseBytes(name, 0, Date.now()));
+      const [ofTool] = bytes();
+      assert.ok(ofTool && ofTool > 0);
+      assert.deepEqual(bytes(), [ofTool, ofTool]);
+      store.addDeployment({ ...deploymentOf('d2'), tool: preview });
+      store.addRelease({ ...releaseOf('d2'), tool: preview, configVars: { LARGE: 'x'.repeat(1000) } });
+      const [sum, same] = bytes();
+      assert.ok(sum && sum > ofTool + 1000);
+      assert.equal(same, sum);
+    });
+
     test('a preview that has been removed leaves nothing in the store, but its builds still count for its tool, and the next preview gets its number', () => {
       const preview = nameOf('fix--wikibot');
       const now = Date.now();

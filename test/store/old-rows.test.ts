@@ -125,6 +125,33 @@ test('releases below the hundredth newest may be missing because of the clean-up
   assert.equal(forgottenBelow(known.slice(0, 99)), 0);
 });
 
+test('threat 248: of the releases beyond the newest 1000 that changed only config vars, the store keeps the newest of each artifact', () => {
+  const folder = mkdtempSync(join(root, 'data-'));
+  const first = new SqliteStore(folder, key);
+  addLive(first, 'old', now);
+  addLive(first, 'live', now);
+  first.close();
+  // The live release is v2. It gets a higher number, because older releases are added below.
+  const later = new DatabaseSync(join(folder, 'store.sqlite'));
+  later.exec(`UPDATE releases SET version = ${MANY} + version; UPDATE releases SET version = 0 WHERE artifact ->> '$.id' = 'old';
+    UPDATE tools SET live_version = ${MANY + 2}, last_version = ${MANY + 2}`);
+  later.close();
+  addMany(folder, 'releases', {
+    ...{
+      version: 'n',
+      state: `'replaced'`,
+      commit: `'a'`,
+      artifact: `'{"id":"live"}'`,
+      config_vars: `x'00'`,
+    },
+    ...{ description: `''`, by: `'alice'`, credential: `''`, deployment_id: `'live'`, created_at: '0' },
+  });
+  using store = withDispose(new SqliteStore(folder, key));
+  store.dropOldRows(wikibot, now);
+  const known = [...store.releaseCommits(wikibot).keys()].sort((a, b) => a - b);
+  assert.deepEqual([known.length, known[0], known[1]], [1001, 0, MANY + 2 - 1000]);
+});
+
 test('threat 83: with keep_history at 100, the store keeps the newest 100 changes of config vars and the newest 100 scheduled runs of a tool', () => {
   const folder = mkdtempSync(join(root, 'data-'));
   using store = withDispose(new SqliteStore(folder, key, undefined, 100));

@@ -3,6 +3,7 @@ import { randomBytes } from 'node:crypto';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { DatabaseSync } from 'node:sqlite';
 import { after, test } from 'node:test';
 import { execa } from 'execa';
 import { SecretsKey } from '../../src/store/secrets.ts';
@@ -23,9 +24,9 @@ function settledStore(): { folder: string; store: SqliteStore } {
   return { folder, store: new SqliteStore(folder, key) };
 }
 
-test('repeated checks of a good store find nothing and change nothing', () => {
+test('repeated checks of a good store find nothing and change nothing', async () => {
   const { store } = settledStore();
-  for (let count = 0; count < 3; count++) assert.equal(new StoreHealth(store).complaint(), null);
+  for (let count = 0; count < 3; count++) assert.equal(await new StoreHealth(store).complaint(), null);
   assert.equal(store.tools().length, 500);
   store.close();
 });
@@ -44,36 +45,61 @@ for (const { what, command } of [
 ]) {
   test(`threat 83: a store that ${what} while the server runs is reported as damaged`, async () => {
     const { folder, store } = settledStore();
-    assert.equal(new StoreHealth(store).complaint(), null);
+    assert.equal(await new StoreHealth(store).complaint(), null);
     await execa('sh', ['-c', command], { cwd: folder });
-    assert.equal(new StoreHealth(store).complaint(), 'the store is damaged or is not a store');
+    assert.equal(await new StoreHealth(store).complaint(), 'the store is damaged or is not a store');
   });
 }
 
-test('a thousand health checks in the same moment make each of the two tests of the store only once', () => {
+test('a thousand health checks in the same moment make each of the two tests of the store only once', async () => {
   let count = 0;
-  const check = () => {
+  const assertWritable = () => {
     count += 1;
   };
-  const health = new StoreHealth({ assertWritable: check, assertWhole: check });
-  for (let asked = 0; asked < 1000; asked++) health.complaint();
+  const assertWhole = async () => {
+    count += 1;
+    return 1;
+  };
+  const health = new StoreHealth({ assertWritable, assertWhole });
+  await Promise.all(Array.from({ length: 1000 }, () => health.complaint()));
   assert.equal(count, 2);
 });
 
-test('threat 83: a check of the whole store that took 2 s on a busy disk is made again after a minute, and not earlier', (context) => {
+test('threat 83: a check of the whole store that took 2 s on a busy disk is made again after a minute, and not earlier', async (context) => {
   let now = 1000;
   context.mock.method(performance, 'now', () => now);
   let count = 0;
-  const assertWhole = () => {
+  const assertWhole = async () => {
     count += 1;
     now += 2000;
+    return 1;
   };
   const health = new StoreHealth({ assertWritable: () => {}, assertWhole });
-  health.complaint();
+  await health.complaint();
   now += 50_000;
-  health.complaint();
+  await health.complaint();
   assert.equal(count, 1);
   now += 10_000;
-  health.complaint();
+  await health.complaint();
   assert.equal(count, 2);
+});
+
+test('threat 249: a check that reads a store of gigabytes does not hold up the server, and questions meanwhile get the last result', async () => {
+  const health = new StoreHealth({ assertWritable: () => {}, assertWhole: () => new Promise(() => {}) });
+  const answers = await Promise.all([health.complaint(), health.complaint()]);
+  assert.deepEqual(answers, [null, null]);
+
+  const { folder, store } = settledStore();
+  using database = new DatabaseSync(join(folder, 'store.sqlite'));
+  database.exec('CREATE TABLE large (content BLOB)');
+  const insert = database.prepare('INSERT INTO large VALUES (randomblob(1000000))');
+  for (let count = 0; count < 150; count++) insert.run();
+  const before = process.threadCpuUsage();
+  const tookMs = await store.assertWhole();
+  const { user, system } = process.threadCpuUsage(before);
+  assert.ok(
+    (user + system) / 1000 < tookMs / 2,
+    `this thread ${(user + system) / 1000} ms, the check ${tookMs} ms`,
+  );
+  store.close();
 });

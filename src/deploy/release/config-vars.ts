@@ -75,8 +75,8 @@ function earlierSecrets(store: Store, tool: ToolName, names: readonly string[]):
 }
 
 /**
- * Checks that a tool's releases have not stored too many bytes in the last 24 hours. The bytes are limited, because
- * each release stores its own copy of the config vars and commands.
+ * Checks that the releases of a tool and of its previews have not stored too many bytes in the last 24 hours. The bytes
+ * are limited, because each release stores its own copy of the config vars and commands.
  *
  * @throws DeployError `RELEASE_LIMIT` if they have stored more than `MAX_RELEASE_BYTES_A_DAY`.
  */
@@ -85,7 +85,7 @@ export function assertReleaseRoom(store: Store, tool: ToolName): void {
   if (store.releaseBytes(tool, now - DAY_MS, now) < MAX_RELEASE_BYTES_A_DAY) return;
   throw new DeployError(
     'RELEASE_LIMIT',
-    `the releases of ${tool} have stored ${MAX_RELEASE_BYTES_A_DAY / 1024 / 1024} MiB of config vars and commands in 24 hours, and more is not allowed`,
+    `the releases of ${store.previewOf(tool) ?? tool} and of its previews have stored ${MAX_RELEASE_BYTES_A_DAY / 1024 / 1024} MiB of config vars and commands in 24 hours, and more is not allowed`,
     'Deploy again tomorrow. Make the config vars smaller, or change several of them with one command.',
   );
 }

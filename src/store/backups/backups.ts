@@ -1,5 +1,5 @@
 import { chmod, copyFile, mkdir, open, readdir, rename, rm, stat } from 'node:fs/promises';
-import { join } from 'node:path';
+import { extname, join } from 'node:path';
 import { Worker } from 'node:worker_threads';
 import { DiskRoom } from '../../core/disk/disk-space.ts';
 import { timeStamp } from '../../core/disk/set-aside.ts';
@@ -13,6 +13,9 @@ const HOUR_MS = 60 * 60 * 1000;
 const MINUTE_MS = 60 * 1000;
 /** How many backups are kept of the store, and how many of the user directory. 25 hourly backups cover 24 hours. */
 const MAX_BACKUPS = 25;
+/** All backups of one kind together take at most this part of the disk, but the newest `MIN_BACKUPS` are always kept. */
+const DISK_PART = 0.05;
+const MIN_BACKUPS = 2;
 
 export type BackedUp = 'store' | 'directory';
 
@@ -83,22 +86,18 @@ export class Backups {
    * damaged store makes the copy fail instead of replacing good backups.
    */
   async backUpStore(now: number = Date.now()): Promise<string> {
-    return await this.#make('store', 'sqlite', now, async (draft) => {
-      await copyStore(join(this.#data, 'store.sqlite'), draft);
-    });
+    const store = join(this.#data, 'store.sqlite');
+    return await this.#make({ what: 'store', of: store, now }, (draft) => copyStore(store, draft));
   }
 
   /** Backs up the user directory. The caller has checked that the directory can be read. */
   async backUpDirectory(now: number = Date.now()): Promise<string> {
-    return await this.#make('directory', 'yaml', now, async (draft) => {
-      await copyFile(join(this.#data, 'directory.yaml'), draft);
-    });
+    const directory = join(this.#data, 'directory.yaml');
+    return await this.#make({ what: 'directory', of: directory, now }, (draft) => copyFile(directory, draft));
   }
 
   async #make(
-    what: BackedUp,
-    ending: string,
-    now: number,
+    { what, of, now }: { readonly what: BackedUp; readonly of: string; readonly now: number },
     write: (draft: string) => Promise<void>,
   ): Promise<string> {
     await mkdir(this.#folder, { recursive: true, mode: 0o700 });
@@ -106,9 +105,11 @@ export class Backups {
       // A server that was killed during a backup left this file.
       if (left.endsWith('.new')) await rm(join(this.#folder, left), { force: true });
     }
+    const room = new DiskRoom(this.#folder);
+    await this.#dropOldest(what, now, (await room.space()).bytes * DISK_PART - (await stat(of)).size);
     // Make no backup on a nearly full disk, because the store itself needs the last free space.
-    await new DiskRoom(this.#folder).assertRoom();
-    const path = join(this.#folder, `${what}-${timeStamp(now)}.${ending}`);
+    await room.assertRoom();
+    const path = join(this.#folder, `${what}-${timeStamp(now)}${extname(of)}`);
     const draft = `${path}.new`;
     try {
       // Create the file before `write` fills it, so that it is private from its first byte.
@@ -124,6 +125,15 @@ export class Backups {
     await syncFolder(this.#folder);
     for (const old of (await this.list(what, now)).slice(MAX_BACKUPS)) await rm(old, { force: true });
     return path;
+  }
+
+  /** Deletes the oldest backups until the rest takes at most `bytes`, or only `MIN_BACKUPS` are left. */
+  async #dropOldest(what: BackedUp, now: number, bytes: number): Promise<void> {
+    let sum = 0;
+    for (const [index, path] of (await this.list(what, now)).entries()) {
+      sum += (await stat(path)).size;
+      if (sum > bytes && index >= MIN_BACKUPS) await rm(path, { force: true });
+    }
   }
 }
 

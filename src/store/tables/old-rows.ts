@@ -11,8 +11,8 @@ const MIN_AGE_MS = 2 * 24 * 60 * 60 * 1000;
 const AT_ONCE = 500;
 
 /**
- * Deletes rows of a tool beyond the newest `kept` of each table. Of the older rows, keeps the live release, the
- * releases that a rollback can run, builds with an artifact, and every deployment that has not ended or has a build or
+ * Deletes rows of a tool beyond the newest `kept` of each table. Of the older rows, keeps the live release, the newest
+ * release of each artifact that a rollback can run, builds with an artifact, and every deployment that has not ended or has a build or
  * release in the store.
  */
 export function dropOldRows(
@@ -36,8 +36,11 @@ export function dropOldRows(
   drop('releases', `state = 'failed' AND version < ? AND created_at < ?`, oldest('releases', 'version'), at);
   drop(
     'releases',
-    `state = 'replaced' AND version < ? AND created_at < ? AND NOT EXISTS
-      (SELECT 1 FROM builds WHERE builds.id = releases.artifact ->> '$.id' AND builds.artifact IS NOT NULL)`,
+    `state = 'replaced' AND version < ? AND created_at < ? AND (NOT EXISTS
+      (SELECT 1 FROM builds WHERE builds.id = releases.artifact ->> '$.id' AND builds.artifact IS NOT NULL)
+      OR EXISTS (SELECT 1 FROM releases AS newer WHERE newer.tool = releases.tool
+        AND newer.artifact ->> '$.id' = releases.artifact ->> '$.id' AND newer.version > releases.version
+        AND newer.state IN ('live', 'replaced')))`,
     oldest('releases', 'version', `AND state IN ('live', 'replaced')`),
     at,
   );

@@ -113,13 +113,15 @@ export class ReleasesTable {
   }
 
   /**
-   * The bytes of config vars and artifacts in all releases, even failed ones, created after `after` and at or before
-   * `until`.
+   * The bytes of config vars and artifacts in all releases of a tool and of its previews, even failed ones, created
+   * after `after` and at or before `until`.
    */
   bytes(tool: ToolName, after: number, until: number): number {
     const row = this.#database.get<{ bytes: number }>(
       `SELECT coalesce(sum(octet_length(config_vars) + octet_length(artifact)), 0) AS bytes FROM releases
-        WHERE tool = ? AND created_at > ? AND created_at <= ?`,
+        WHERE tool IN (SELECT name FROM tools WHERE name = ? OR preview_of = ?)
+          AND created_at > ? AND created_at <= ?`,
+      tool,
       tool,
       after,
       until,

@@ -40,6 +40,26 @@ test('threat 83: a backup does not use the reserved disk space, and deletes the 
   }
 });
 
+test('threat 248: backups of a store that a tool has made large take a twentieth of the disk, so that the disk does not fill up', {
+  skip: SmallDisk.whyNot,
+}, async () => {
+  using disk = new SmallDisk({ mebibytes: 128, entries: 1000 });
+  const { folder } = disk;
+  const store = new SqliteStore(folder, new SecretsKey(Buffer.alloc(32, 1)));
+  try {
+    store.setConfigVars(wikibot, { LARGE: 'x'.repeat(2 * 1024 * 1024) }, 'alice');
+    const backups = new Backups(folder);
+    const made: string[] = [];
+    for (let hour = 0; hour < 6; hour++) made.push(await backups.backUpStore(HOUR_MS * hour));
+    assert.deepEqual(await backups.list('store', HOUR_MS * 6), made.slice(-3).reverse());
+    store.setConfigVars(wikibot, { LARGE: 'x'.repeat(7 * 1024 * 1024) }, 'alice');
+    for (let hour = 6; hour < 10; hour++) made.push(await backups.backUpStore(HOUR_MS * hour));
+    assert.deepEqual(await backups.list('store', HOUR_MS * 10), made.slice(-3).reverse());
+  } finally {
+    store.close();
+  }
+});
+
 test('threat 87: after the first release, the store is backed up within a minute, not only an hour later', async (t) => {
   const folder = mkdtempSync(join(tmpdir(), 'backups-'));
   t.after(() => rmSync(folder, { recursive: true }));
