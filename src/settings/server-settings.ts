@@ -225,7 +225,7 @@ export const serverSettings = {
     // deleted.
     wholeNumber(200, 100_000),
     '1000',
-    'The server remembers this many of a tool’s newest deployments, and as many builds, releases, changes of config vars and scheduled runs. Builds and releases that can run, and those of the last two days, are always kept.',
+    'The server remembers this many of a tool’s newest deployments, and as many builds, releases, changes of config vars and scheduled runs. Builds that can run, the newest release of each, and what is of the last two days are always kept.',
   ],
   log_days: [
     wholeNumber(0, 3650),
