@@ -252,6 +252,11 @@ for (const { file, constant, row } of [
   },
   { file: 'git/push/incoming.ts', constant: 'LIST_MS = 60_000', row: /whole list of refs +\| 60 s / },
   {
+    file: 'sandbox/process/resource-limits.ts',
+    constant: 'MAX_OPEN_FILES = 2048',
+    row: /files that one process may have open.*\| 2,048 /,
+  },
+  {
     file: 'sandbox/disk/hidden-disk-use.ts',
     constant: 'MAX_DESCRIPTORS = 65_536',
     row: /open files for which all processes of one sandbox have room.*\| 65,536 /,

@@ -3,8 +3,13 @@ import type { Limits } from '../sandbox.ts';
 
 // V8 reserves this many bytes for code at its start, and the kernel counts them as data (setrlimit(2), RLIMIT_DATA).
 const RESERVED_BYTES = 768 * 1024 * 1024;
-/** How many files a process may have open. With more, a tool could make the search for its deleted files endless. */
-const MAX_OPEN_FILES = 16_384;
+/**
+ * How many files a process may have open, and how many entries it may give to one call of poll(2). With more files, a
+ * tool could make the search for its deleted files endless. With more entries, the processes of a tool could wait for
+ * one file in millions of entries. The kernel walks them all at once, with interrupts off, when somebody writes to the
+ * file, and no control group counts their memory. Programs of builds need fewer than 1,024, the default of most systems.
+ */
+const MAX_OPEN_FILES = 2048;
 /**
  * How many signals and POSIX timers (timer_create(2)) may be pending in a sandbox. If the server is not root, the
  * kernel also counts the signals and timers of all tools together.

@@ -19,8 +19,14 @@ before(async () => {
 after(async () => server?.[Symbol.asyncDispose]());
 
 /** A Python program that takes more pipes than one user may have with full buffers, and locks a folder of its own. */
-const greedy = `import os
-held = [os.pipe() for _ in range(1200)]
+const greedy = `import os, time
+ready = os.pipe()
+if os.fork() == 0:
+    held = [os.pipe() for _ in range(600)]
+    os.write(ready[1], b'x')
+    while True: time.sleep(60)
+held = [os.pipe() for _ in range(600)]
+os.read(ready[0], 1)
 os.makedirs('/tmp/locked/inner')
 os.chmod('/tmp/locked', 0)
 `;

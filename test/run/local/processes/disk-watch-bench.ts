@@ -34,7 +34,7 @@ export async function watchedOn(disk: string, bytes: number): Promise<StartWatch
     const workspace = { source: release, target: '/workspace', isWritable: false, writesTo: place.writesTo };
     const child = startIn(sandbox, argv, {
       mounts: [workspace, ...place.mounts],
-      limits: { processes: 32, memoryBytes: 256 * 1024 * 1024, fileBytes: 1024 ** 3 },
+      limits: { processes: 64, memoryBytes: 256 * 1024 * 1024, fileBytes: 1024 ** 3 },
       toolNumber,
     });
     child.output.resume();

@@ -50,26 +50,30 @@ ${how.endsWith('has ended') ? "libc.syscall(60 if os.uname().machine == 'x86_64'
 time.sleep(600)
 `;
 
-/** A program that holds many sockets and has deleted their files. Each socket still takes an inode. */
+/** A program whose four processes hold many sockets and have deleted their files. Each socket still takes an inode. */
 const hidingSockets = `
 import os, resource, socket, time
 most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
 resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 held = []
-for number in range(min(most, 10_000) - 100):
+for _ in range(3):
+    if os.fork() == 0: break
+for number in range(most - 100):
     held.append(socket.socket(socket.AF_UNIX))
-    path = os.environ['TMPDIR'] + '/s'
+    path = os.environ['TMPDIR'] + f'/{os.getpid()}'
     held[-1].bind(path)
     os.unlink(path)
 time.sleep(600)
 `;
 
-/** A program that holds many empty files that it has deleted. */
+/** A program whose four processes hold many empty files that they have deleted. */
 const hidingMany = `
 import os, resource, time
 most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
 resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-held = [os.open(os.environ['TMPDIR'], os.O_TMPFILE | os.O_RDWR) for number in range(min(most, 10_000) - 100)]
+for _ in range(3):
+    if os.fork() == 0: break
+held = [os.open(os.environ['TMPDIR'], os.O_TMPFILE | os.O_RDWR) for number in range(most - 100)]
 time.sleep(600)
 `;
 
