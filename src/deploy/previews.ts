@@ -44,8 +44,11 @@ const DAY_MS = 24 * 60 * 60 * 1000;
 const HOUR_MS = 60 * 60 * 1000;
 /** If the server fails to end a preview, it tries again after this many milliseconds. */
 const AGAIN_MS = 60_000;
-/** How many commits are copied into repositories of previews at the same time. Each copy can be gigabytes. */
-const COPIES_AT_ONCE = 2;
+/**
+ * How many commits are copied into repositories of previews at the same time. Each copy can be gigabytes. Two of three
+ * places let a person go on while a deploy token of theirs copies. The last place is kept for others.
+ */
+const COPIES_AT_ONCE = 3;
 /** The most time that the copy of one commit into the repository of a preview may take. */
 const COPY_MS = 5 * 60_000;
 
@@ -415,13 +418,16 @@ export class ToolPreviews implements Previews, AsyncDisposable {
 /**
  * Returns for whom the copy of a push's commit runs. Each person and each tool has one copy at a time, so that nobody
  * waits behind all previews of another tool. A tool's account or a deploy token has a copy of its own, so that it does
- * not delay previews of other tools.
+ * not delay previews of other tools. For the last place, a deploy token counts as its maker. The accounts of tools do
+ * not get the last place, because one person may have many of them.
  */
 function beneficiaryOf({ tool, principal }: ParkedPush): Beneficiary {
   const ofTool = `tool ${tool}`;
+  const person = personOf(principal);
   return {
     oneEach: [ofTool, `login ${tokenKey(principal) ?? principal.uid}`],
-    rotation: [`person ${personOf(principal)}`, ofTool],
+    rotation: [`person ${person}`, ofTool],
+    isOnePerson: person === principal.uid,
   };
 }
 

@@ -136,6 +136,8 @@ class HeldCopies implements AsyncDisposable {
   }
 }
 
+const ofTool = (name: string) => ({ onlyTool: nameOf(name), credential: `token of ${name}` });
+
 test('threat 227: commits are copied into the previews of one tool one at a time, so they do not hold up the copy into a preview of another tool', async () => {
   await using copies = new HeldCopies();
   await copies.push('one--wikibot', { uid: 'alice' });
@@ -163,21 +165,41 @@ test('threat 235: the account or a deploy token of a tool does not delay the cop
   }
 });
 
-test('threat 235: the turns of copies into previews rotate over people and tools, so nobody waits for all copies of two other people', async () => {
+test('threat 235: the turns of copies into previews rotate over people and tools, so nobody waits for all copies of three other people', async () => {
   await using copies = new HeldCopies();
   for (const preview of ['one--evil', 'two--evil', 'three--evil'])
     await copies.push(preview, { uid: 'mallory' });
   for (const preview of ['one--bad', 'two--bad', 'three--bad']) await copies.push(preview, { uid: 'bob' });
-  const token = { uid: 'bob', credential: 'token of ugly', onlyTool: nameOf('ugly') };
-  await copies.push('one--ugly', token);
+  await copies.push('one--vile', { uid: 'carol' });
+  await copies.push('one--ugly', { uid: 'bob', ...ofTool('ugly') });
   await copies.push('fix--shop', { uid: 'alice' });
-  assert.deepEqual(copies.begun, ['one--evil', 'one--bad']);
+  assert.deepEqual(copies.begun, ['one--evil', 'one--bad', 'one--vile']);
   await copies.end('one--evil');
   assert.equal(copies.begun.at(-1), 'fix--shop');
   await copies.end('one--bad');
   await copies.end('fix--shop');
-  assert.deepEqual(copies.begun.slice(3), ['two--evil', 'one--ugly']);
+  assert.deepEqual(copies.begun.slice(4), ['two--evil', 'one--ugly']);
 });
+
+for (const [who, logins] of [
+  [
+    'with deploy tokens',
+    [{ uid: 'mallory' }, ...['evil-2', 'evil-3'].map((name) => ({ uid: 'mallory', ...ofTool(name) }))],
+  ],
+  ['with the accounts', [{ uid: 'mallory' }, { uid: 'tools.evil-2' }, { uid: 'tools.evil-3' }]],
+  ['with only the accounts', ['evil-1', 'evil-2', 'evil-3'].map((name) => ({ uid: `tools.${name}` }))],
+] as const) {
+  test(`threat 242: a person ${who} of their tools never holds all places for copies into previews`, async () => {
+    await using copies = new HeldCopies();
+    for (const [index, login] of logins.entries()) await copies.push(`one--evil-${index + 1}`, login);
+    await copies.push('fix--shop', { uid: 'alice' });
+    assert.deepEqual(copies.begun, ['one--evil-1', 'one--evil-2', 'fix--shop']);
+    await copies.end('one--evil-1');
+    assert.equal(copies.begun.length, 3);
+    await copies.end('fix--shop');
+    assert.equal(copies.begun.at(-1), 'one--evil-3');
+  });
+}
 
 test('threat 235: a commit that is refused is not copied into a preview, and makes no preview', async () => {
   await using place = await Place.make();

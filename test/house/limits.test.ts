@@ -54,8 +54,8 @@ for (const { file, constant, row } of [
   },
   {
     file: 'deploy/previews.ts',
-    constant: 'COPIES_AT_ONCE = 2',
-    row: /copied into previews at once +\| 2, of one login or one tool 1 /,
+    constant: 'COPIES_AT_ONCE = 3',
+    row: /copied into previews at once +\| 3, of one login or one tool 1 /,
   },
   { file: 'deploy/previews.ts', constant: 'COPY_MS = 5 * 60_000', row: /time of such a copy +\| 5 min / },
   {

@@ -10,6 +10,8 @@ export interface Beneficiary {
    * of one person to another tool.
    */
   readonly rotation: readonly string[];
+  /** True if the first name of `rotation` is one person. False if any number of people share the name. */
+  readonly isOnePerson: boolean;
 }
 
 interface Piece extends Beneficiary {
@@ -20,7 +22,8 @@ interface Piece extends Beneficiary {
  * Limits how many pieces of work run at the same time. Further work waits. The next turn goes to the work whose first
  * name in `rotation`, such as a person, has the least work running. If several names have equally little, it goes to
  * the work whose names had their last turn longest ago. Work that waits for a name of `oneEach` holds no place
- * meanwhile.
+ * meanwhile. The last free place is kept for a person who has no work running, so that one person never holds all
+ * places.
  */
 export class RotatingLimit {
   readonly #atOnce: number;
@@ -33,6 +36,7 @@ export class RotatingLimit {
   readonly #endedAt = new Map<string, number>();
   #endings = 0;
 
+  /** @param atOnce - At least 2, because the last free place is not for everyone. */
   constructor(atOnce: number) {
     this.#atOnce = atOnce;
   }
@@ -41,13 +45,13 @@ export class RotatingLimit {
    * Waits until it is the turn of `work`, then does it. @throws the signal's reason, if the signal fires before that.
    */
   async run<Result>(
-    { oneEach, rotation }: Beneficiary,
+    beneficiary: Beneficiary,
     work: () => Promise<Result>,
     signal: AbortSignal,
   ): Promise<Result> {
     signal.throwIfAborted();
     const turn = Promise.withResolvers<void>();
-    const piece = { oneEach, rotation, begin: turn.resolve };
+    const piece = { ...beneficiary, begin: turn.resolve };
     const abort = () => {
       if (this.#waiting.delete(piece)) turn.reject(signal.reason);
     };
@@ -72,10 +76,7 @@ export class RotatingLimit {
 
   #next(): void {
     while (this.#running.size < this.#atOnce) {
-      const taken = new Set([...this.#running].flatMap(({ oneEach }) => oneEach));
-      const [first, ...others] = [...this.#waiting].filter(
-        (one) => !one.oneEach.some((name) => taken.has(name)),
-      );
+      const [first, ...others] = [...this.#waiting].filter((one) => this.#mayBegin(one));
       if (first === undefined) break;
       const best = others.reduce((one, other) => (this.#isBefore(other, one) ? other : one), first);
       this.#waiting.delete(best);
@@ -85,14 +86,24 @@ export class RotatingLimit {
     if (this.#waiting.size === 0) this.#endedAt.clear();
   }
 
+  #mayBegin(one: Piece): boolean {
+    const running = [...this.#running];
+    if (running.some(({ oneEach }) => oneEach.some((name) => one.oneEach.includes(name)))) return false;
+    return this.#atOnce - running.length > 1 || (one.isOnePerson && this.#placesOf(one) === 0);
+  }
+
   #isBefore(one: Piece, other: Piece): boolean {
     const [ranks, others] = [this.#ranks(one), this.#ranks(other)];
     const index = ranks.findIndex((rank, at) => rank !== others[at]);
     return index >= 0 && (ranks[index] ?? 0) < (others[index] ?? 0);
   }
 
-  #ranks({ rotation }: Piece): readonly number[] {
-    const places = [...this.#running].filter((other) => other.rotation[0] === rotation[0]).length;
-    return [places, ...rotation.map((name) => this.#endedAt.get(name) ?? 0)];
+  #ranks(piece: Piece): readonly number[] {
+    return [this.#placesOf(piece), ...piece.rotation.map((name) => this.#endedAt.get(name) ?? 0)];
+  }
+
+  /** How many places the first name of the rotation of `piece` has. */
+  #placesOf({ rotation: [first] }: Piece): number {
+    return [...this.#running].filter(({ rotation }) => rotation[0] === first).length;
   }
 }
