@@ -6,8 +6,8 @@ export const STARTED_BY = 'TOOLFORGE_PUSH_STARTED_BY';
 let startedBy: string | null = null;
 
 /**
- * Records the name of the user who started this process, if the process is root in a user namespace but not on the
- * machine.
+ * Call this only in a process that is root in a user namespace but not on the machine. From then on, `accountName`
+ * returns `user`, who started this process, and `isWholeRoot` returns false.
  */
 export function setStartedBy(user: string): void {
   startedBy = user;

@@ -190,7 +190,7 @@ describe('bad credentials are reported at the start', () => {
     exec: { apiVersion: 'client.authentication.k8s.io/v1', command, args, interactiveMode: 'Never' },
   });
 
-  test('at the start, a kubeconfig whose program for credentials is not installed is reported', async () => {
+  test('the server does not start if the kubeconfig’s program for credentials is not installed, and the error names the program', async () => {
     for (const command of ['no-such-plugin', '/nowhere/plugin']) {
       const { message } = await refusal(async () => assertCredentials(await withUser(plugin(command))));
       assert.match(message, new RegExp(`^the program ${command}, which .* cannot be run \\(ENOENT\\)`));

@@ -5,15 +5,15 @@ import type { AddressInfo } from 'node:net';
 import { test } from 'node:test';
 import { servedElsewhere } from '../../src/run/error-pages.ts';
 
-for (const { name, address, says } of [
+for (const { content, address, says } of [
   {
-    name: 'where the tool answers',
+    content: 'where the tool answers',
     address: 'https://wikibot.toolforge.org/',
     says: /answers at https:\/\/wikibot\.toolforge\.org\//,
   },
-  { name: 'that the tool has no address', address: null, says: /no web address/ },
+  { content: 'that the tool has no address', address: null, says: /no web address/ },
 ]) {
-  test(`a web request for a tool that another server runs gets the status 421 and a page that says ${name}`, async () => {
+  test(`a web request for a tool that another server runs gets the status 421 and a page that says ${content}`, async () => {
     const server = createServer((_request, response) => servedElsewhere(address, response));
     server.listen(0, '127.0.0.1');
     await once(server, 'listening');

@@ -42,8 +42,8 @@ const LIMITED = `ulimit -t ${SEARCH_SECONDS}; exec timeout ${WAIT_SECONDS}`;
 // Shell functions. `owners` prints which process has which of the folders `$folders` mounted. Its arguments are folders
 // of processes in /proc, by default all. `by_sandbox` turns this output into one line for each folder, with the ids of
 // its processes. A list of all processes can be too long for the arguments of one program, so xargs splits the list. If
-// the first thread of a process has ended, /proc shows the files and mounts of the process only below the id of another
-// thread. `in_each_sandbox` calls a function for each folder, several at the same time, with `$name`, `$pids` and
+// the first thread of a process has ended, /proc/PID shows no files and mounts, but /proc/THREAD of its other threads
+// does, so `owners` reads that. `in_each_sandbox` calls a function for each folder, several at the same time, with `$name`, `$pids` and
 // `$pid`. Such a function must print at most one short line, because several functions print into one pipe.
 export const BY_SANDBOX = `folders=$*
 owners() {

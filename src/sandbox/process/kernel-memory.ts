@@ -140,7 +140,8 @@ async function locksOfKernel(): Promise<number | null> {
   return /^\d/.test(text) ? Number.parseInt(text, 10) : null;
 }
 
-// If the first thread of a process has ended, /proc shows the files of the process only below the id of another thread.
+// If the first thread of a process has ended, /proc/PID/fdinfo is empty, but /proc/THREAD/fdinfo of its other threads
+// still lists the open files. So for such a process, this script also prints the id of another thread.
 const FAMILIES = `leaderless=$(printf '%s\\0' /proc/[0-9]*/status | xargs -0 grep -ls '^State:.Z' | while IFS=/ read -r _ _ pid _; do
   thread=$(ls "/proc/$pid/task" 2>/dev/null | grep -vxm1 "$pid") && echo "/proc/$thread/status"
 done)

@@ -232,7 +232,8 @@ interface ProcessMemory {
   readonly bytes: number;
 }
 
-// If the first thread of a process has ended, /proc shows the process's memory only below the id of another thread.
+// If the first thread of a process has ended, /proc/PID/status no longer has the memory of the process, but
+// /proc/THREAD/status of its other threads does. So for such a process, this script reads the file of another thread.
 const PROCESSES = `leaderless=$(printf '%s\\0' /proc/[0-9]*/status | xargs -0 grep -ls '^State:.Z' | while IFS=/ read -r _ _ pid _; do
   thread=$(ls "/proc/$pid/task" 2>/dev/null | grep -vxm1 "$pid") && echo "/proc/$thread/status"
 done)

@@ -27,8 +27,9 @@ export function artifactsIn(store: string): ReadonlyMap<ToolName, ReadonlySet<st
 }
 
 /**
- * Changes the paths of artifacts in the store and in the copies of releases of the data folder `folder`, so that they
- * lead into the data folder `data`. Names of images stay the same. No server may be using `folder`.
+ * Prepares a data folder, `folder`, for its move to `data`: in the store and in the copies of releases of `folder`, the
+ * path of each artifact that is a folder then leads into `data`. Names of images stay the same. No server may be using
+ * `folder`.
  */
 export async function moveArtifacts(folder: string, data: string): Promise<void> {
   const database = new DatabaseSync(join(folder, 'store.sqlite'));

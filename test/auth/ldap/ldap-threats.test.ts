@@ -216,12 +216,12 @@ for (const [name, attributes] of closed) {
   });
 }
 
-for (const [name, attributes] of [
+for (const [state, attributes] of [
   ['expires tomorrow', { shadowExpire: String(Math.floor(Date.now() / DAY_MS) + 1) }],
   ['never expires', { shadowExpire: '-1' }],
   ['has another policy', { pwdPolicySubentry: `cn=default,ou=ppolicies,${BASE}` }],
 ] as const) {
-  test(`a person can log in if their LDAP account ${name}`, async () => {
+  test(`a person can log in if their LDAP account ${state}`, async () => {
     await alice(attributes);
     assert.equal(await byKey('alice'), 'alice');
     assert.equal(await byPassword('alice'), 'alice');

@@ -145,11 +145,11 @@ test('a waiting rollback does not go live if the user directory does not answer 
   assert.deepEqual(await waiting.verdict, { isLive: false, reason });
 });
 
-for (const { name, heeds } of [
-  { name: 'ends at once', heeds: true },
-  { name: 'ends even if the check then succeeds', heeds: false },
+for (const { end, heeds } of [
+  { end: 'ends at once', heeds: true },
+  { end: 'ends even if the check then succeeds', heeds: false },
 ]) {
-  test(`a waiting deployment that is cancelled while its author’s rights are checked ${name}, and all its pushes report who cancelled it`, async () => {
+  test(`a waiting deployment that is cancelled while its author’s rights are checked ${end}, and all its pushes report who cancelled it`, async () => {
     const { place, line, running, commits } = await building();
     await using _place = place;
     const four = await place.park('p4', { oldCommit: commits.three });

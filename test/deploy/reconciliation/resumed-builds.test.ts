@@ -115,14 +115,14 @@ test('a redeploy that the server resumes after its restart stays a redeploy, cou
   assert.equal(place.log(id).match(/-----> Redeploy of/g)?.length, 1);
 });
 
-for (const { name, change } of [
-  { name: 'whose build is gone', change: (place: Place) => place.builder.going.clear() },
+for (const { lost, change } of [
+  { lost: 'build', change: (place: Place) => place.builder.going.clear() },
   {
-    name: 'whose commit is gone',
+    lost: 'commit',
     change: (place: Place) => place.repositories.git(wikibot, ['update-ref', '-d', 'refs/deployments/p1']),
   },
 ]) {
-  test(`after a restart of the server, a deployment ${name} counts as interrupted`, async () => {
+  test(`after a restart of the server, a deployment whose ${lost} is gone counts as interrupted`, async () => {
     await using place = await Place.make();
     const push = await place.park('p1');
     const { line } = await place.start();

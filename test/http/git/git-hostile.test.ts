@@ -100,11 +100,11 @@ test('threat 25: git requests with another Content-Encoding than gzip are refuse
   assert.equal(door.packs.requests.length, 0);
 });
 
-for (const { name, limit, status } of [
-  { name: 'is refused at the limit of a push', limit: 10 * 1024 * 1024, status: 413 },
-  { name: 'is read and discarded after git has given up', limit: 512 * 1024 * 1024, status: 400 },
+for (const { outcome, limit, status } of [
+  { outcome: 'is refused at the limit of a push', limit: 10 * 1024 * 1024, status: 413 },
+  { outcome: 'is read and discarded after git has given up', limit: 512 * 1024 * 1024, status: 400 },
 ]) {
-  test(`threat 25: a push over HTTP whose body is a gzip bomb of 100 MiB ${name}, and takes less than 60 MiB of memory`, {
+  test(`threat 25: a push over HTTP whose body is a gzip bomb of 100 MiB ${outcome}, and takes less than 60 MiB of memory`, {
     timeout: 60_000,
   }, async (context) => {
     const door = await openDoor(context);

@@ -142,34 +142,38 @@ const plain = {
   trusted_proxies: [],
 };
 
-for (const { name, config, result } of [
-  { name: 'on a public address without TLS', config: plain, result: 'PLAIN_HTTP' },
+for (const { place, config, result } of [
+  { place: 'on a public address without TLS', config: plain, result: 'PLAIN_HTTP' },
   {
-    name: 'on all IPv6 addresses without TLS',
+    place: 'on all IPv6 addresses without TLS',
     config: { ...plain, http: { host: '::', port: 1 } },
     result: 'PLAIN_HTTP',
   },
   {
-    name: 'on a host name without TLS',
+    place: 'on a host name without TLS',
     config: { ...plain, http: { host: 'push', port: 1 } },
     result: 'PLAIN_HTTP',
   },
-  { name: 'on loopback', config: { ...plain, http: { host: '127.0.0.1', port: 1 } }, result: null },
-  { name: 'behind a proxy', config: { ...plain, trusted_proxies: ['10.0.0.1'] }, result: null },
+  { place: 'on loopback', config: { ...plain, http: { host: '127.0.0.1', port: 1 } }, result: null },
+  { place: 'behind a proxy', config: { ...plain, trusted_proxies: ['10.0.0.1'] }, result: null },
   {
-    name: 'behind an invalid proxy',
+    place: 'behind an invalid proxy',
     config: { ...plain, trusted_proxies: ['x/8'] },
     result: 'BAD_SETTING',
   },
-  { name: 'with only a TLS key', config: { ...plain, tls_key: '/k' }, result: 'BAD_SETTING' },
-  { name: 'with only a TLS certificate', config: { ...plain, tls_certificate: '/c' }, result: 'BAD_SETTING' },
+  { place: 'with only a TLS key', config: { ...plain, tls_key: '/k' }, result: 'BAD_SETTING' },
   {
-    name: 'with TLS',
+    place: 'with only a TLS certificate',
+    config: { ...plain, tls_certificate: '/c' },
+    result: 'BAD_SETTING',
+  },
+  {
+    place: 'with TLS',
     config: { ...plain, tls_key: '/k', tls_certificate: '/c' },
     result: { certificate: '/c', key: '/k' },
   },
 ]) {
-  test(`threat 31: an HTTP server ${name} ${typeof result === 'string' ? 'refuses to start' : 'starts'}`, () => {
+  test(`threat 31: an HTTP server ${place} ${typeof result === 'string' ? 'refuses to start' : 'starts'}`, () => {
     if (typeof result === 'string') assert.throws(() => assertSafeListener(config), { code: result });
     else assert.deepEqual(assertSafeListener(config), result);
   });

@@ -144,7 +144,7 @@ test('promise 4: a sandbox hides the server’s files in /usr, because tools can
   assert.ok(!bwrap.some((word) => /key|missing/.test(word)));
 });
 
-test('promise 4: if a sandbox shows a folder of /etc, it hides a key in this folder, and links to this key', async () => {
+test('promise 4: if a setting names a key in /etc by a link, a sandbox that shows the key’s folder hides the key, and each link on the way to the key', async () => {
   await using data = await dataFolder();
   const files = { 'etc/ssl/certs/ca.pem': '', 'etc/ssl/certs/push-2.key': 'secret', 'etc/hosts': '' };
   const root = await rootWith(data.path, files);
