@@ -98,6 +98,10 @@ export function createHttpDoor(options: HttpDoorOptions): HttpDoor {
       response.writeHead(hasTooManyFields(request) ? 431 : 400, { Connection: 'close' }).end();
       return;
     }
+    if (hasUnknownExpectation(request)) {
+      response.writeHead(417).end();
+      return;
+    }
     const tool = gateway.toolOf(request.headers.host);
     const route = routeOf(request.method ?? '', request.url ?? '');
     // True if the request takes no place of `shares` now. A request that needs a login takes its place after the login.
@@ -186,6 +190,11 @@ const MAX_FIELDS = 200;
 
 function hasTooManyFields({ rawHeaders }: IncomingMessage): boolean {
   return rawHeaders.length > 2 * MAX_FIELDS;
+}
+
+/** True if the client expects something other than `100-continue` (RFC 9110 section 10.1.1). HTTP/1.0 has no Expect. */
+function hasUnknownExpectation({ headers, httpVersion }: IncomingMessage): boolean {
+  return headers.expect !== undefined && httpVersion !== '1.0' && !/\b100-continue\b/i.test(headers.expect);
 }
 
 /** True if a proxy could read another host from the request than this server (RFC 9112 sections 3.2 and 3.2.2). */

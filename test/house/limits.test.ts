@@ -201,6 +201,16 @@ for (const { file, constant, row } of [
     row: /reading what costs much.* a quarter for all/,
   },
   {
+    file: 'core/fair-share/reading-time.ts',
+    constant: 'USUAL_COUNTS = 0.2',
+    row: /reading what costs no more than usual.* \| half for each/,
+  },
+  {
+    file: 'core/fair-share/reading-time.ts',
+    constant: 'ROUND_MS = 2',
+    row: /reading from one address or one process of a tool at once +\| 2 ms /,
+  },
+  {
     file: 'deploy/line/turns.ts',
     constant: 'MAX_WAITING_OF_TOOL = 20',
     row: /deployments of one tool that wait +\| 20 /,

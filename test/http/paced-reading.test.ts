@@ -156,3 +156,60 @@ for (const [title, address, proxies, mustWait] of [
     const most = await mostWaitMs(socket, Array(3000).fill(head('GET /', '')), address);
     assert.equal(most > 0, mustWait, `${before} ms at first, ${most} ms at most`);
   });
+
+test('threat 237: in each round of the event loop, the server reads from a client until that has taken 2 ms, and not on', async (context) => {
+  const address = '127.0.0.12';
+  let [spentMs, most, isCounting] = [0, 0, false];
+  const spend = readingTime.spend.bind(readingTime);
+  context.mock.method(readingTime, 'spend', (key: string, work: Parameters<typeof spend>[1]) => {
+    spend(key, work);
+    if (key !== address) return;
+    if (work.bytes > 0) most = Math.max(most, spentMs);
+    spentMs += work.spentMs;
+    if (!isCounting)
+      setImmediate(() => {
+        [spentMs, isCounting] = [0, false];
+      });
+    isCounting = true;
+  });
+  const socket = await openTool(context, (request) => request.resume().once('end', () => socket.destroy()), {
+    address,
+  });
+  const letters = '1\r\na\r\n'.repeat(5_000);
+  socket.write(`${head('POST /', 'Transfer-Encoding: chunked\r\n')}${letters.repeat(5)}0\r\n\r\n`);
+  await once(socket, 'close', { signal: AbortSignal.timeout(20_000) });
+  assert.ok(most > 0 && most < 2, `the last piece of a round was read after ${most} ms`);
+});
+
+/** Sends these bytes of an address again and again, each time on a new connection. Returns the answers and the turns. */
+async function turnsOf(context: TestContext, address: string, bytes: string, connections: number) {
+  let turns = 0;
+  const waitMs = requestTime.waitMs.bind(requestTime);
+  context.mock.method(requestTime, 'waitMs', (network: string, requests = 1) => {
+    if (network === address) turns += requests;
+    return waitMs(network, requests);
+  });
+  const gateway: Gateway = { toolOf: () => 'one', serve: assert.fail, upgrade: assert.fail };
+  const { port } = await openDoor(context, { gateway });
+  let text = '';
+  for (let count = 0; count < connections; count++) {
+    const socket = connect({ port, host: '127.0.0.1', localAddress: address });
+    socket.write(bytes);
+    text += (await collect(socket, 30_000)).text;
+  }
+  return { turns, text };
+}
+
+test('threat 238: each request with an unknown expectation takes a turn, and is answered with 417', async (context) => {
+  const requests = head('GET /', 'Expect: x\r\n').repeat(600);
+  const bytes = requests + head('GET /', 'Expect: x\r\nConnection: close\r\n');
+  const { turns, text } = await turnsOf(context, '127.0.0.13', bytes, 1);
+  assert.equal(text.match(/HTTP\/1\.1 417/g)?.length, 601);
+  assert.ok(turns >= 601, `${turns} turns`);
+});
+
+test('threat 238: each request without a Host takes a turn, although Node.js itself answers 400', async (context) => {
+  const { turns, text } = await turnsOf(context, '127.0.0.14', 'GET / HTTP/1.1\r\n\r\n'.repeat(40), 10);
+  const answers = text.match(/HTTP\/1\.1 400/g)?.length ?? 0;
+  assert.ok(answers >= 10 && turns >= 400, `${answers} answers, ${turns} turns`);
+});

@@ -108,11 +108,19 @@ export class PacedReading {
   }
 
   /**
-   * Call this when the head of an HTTP message was read. From then on, joins small chunks of the message's body, and
+   * Call this at the head of each HTTP message, also of a request that Node.js answers by itself, such as one without a
+   * Host. Each head counts as one message, and a request uses up a turn.
+   */
+  countMessage(): void {
+    this.#messages += 1;
+    this.#messageKey = this.#key;
+  }
+
+  /**
+   * Call this after `countMessage`, when somebody will read the body of the HTTP message. From then on, joins small chunks of the message's body, and
    * charges the time to read the body to `key`.
    */
   begin(message: IncomingMessage, key: string = this.#key): void {
-    this.#messages += 1;
     this.#messageKey = key;
     const body: Body = { message, chunks: [], push: message.push.bind(message), most: mostOf(message) };
     this.#body = body;
@@ -157,7 +165,7 @@ export class PacedReading {
 
   /**
    * Passes the waiting bytes on to the readers of the socket, piece by piece. Stops if the socket is paused, or if the
-   * key to which the bytes are charged has used up its share of time and must wait. Also stops after a piece in which
+   * key to which the bytes are charged has used up its share of time, or its time in this round of the event loop. Also stops after a piece in which
    * several requests began, so that the time to answer them is charged before more is read.
    *
    * @returns true if the socket may read more bytes.
@@ -178,7 +186,12 @@ export class PacedReading {
       // A connection that has just passed bytes on waits 1 ms longer than the other connections of the same network or
       // process, so that the connections take turns.
       if (delayMs > 0) this.#passSoon(Math.min(delayMs, MAX_WAIT_MS) + (hasPassed ? 1 : 0));
-      if (delayMs > 0 || this.#socket.isPaused() || !this.#isTurn()) break;
+      if (delayMs > 0 || this.#socket.isPaused()) break;
+      if (readingTime.isRoundOver(this.#payer)) {
+        this.#passSoon(hasPassed ? 1 : 0);
+        break;
+      }
+      if (!this.#isTurn()) break;
       hasPassed = true;
       const before = this.#messages;
       const piece = this.#nextPiece();

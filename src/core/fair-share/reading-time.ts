@@ -1,31 +1,31 @@
-/**
- * The part of the server's time that reading for one key (a client's network or a tool's process) may take, beyond the
- * free time that each key has.
- */
+/** The part of the server's time that reading for one key (a client's network or a tool's process) may take. */
 const PART = 0.1;
 /**
  * The part of the server's time that reading may take for all keys (clients' networks, tools' processes) together that
- * have used more than their free time and so have to wait.
+ * owe time and so have to wait.
  */
 const PART_OF_ALL = 0.25;
 /**
- * For each KiB that is read, a client's network or a tool's process has this many milliseconds of reading time free. To
- * read a KiB usually takes 0.005 ms.
+ * To read a KiB of a large body usually takes at most this many milliseconds. Of this usual time, only the part
+ * `USUAL_COUNTS` is charged. So reading for one key takes at most half of the server's time, even if it costs no more
+ * than usual. A large transfer at full speed takes a quarter.
  */
-const USUAL_MS_A_KIB = 0.05;
+const USUAL_MS_A_KIB = 0.005;
+const USUAL_COUNTS = 0.2;
 /**
- * In each round of the event loop, a client's network or a tool's process has this many milliseconds of reading time
- * free. For each piece of bytes in which a request begins, it has this time free once more.
+ * For each piece of bytes in which a request begins, a client's network or a tool's process has this many milliseconds
+ * free. `RequestTime` limits how many requests of a network begin.
  */
-const USUAL_MS = 1;
+const REQUEST_MS = 1;
+/** In each round of the event loop, the bytes of one key are read until they have taken this many milliseconds. */
+const ROUND_MS = 2;
 /**
  * A client's network or a tool's process that owes at most this many milliseconds of reading time does not wait,
  * because a garbage collection alone may have caused the debt.
  */
 const FREE_MS = 10;
 /**
- * If reading took fewer milliseconds than this beyond the free time, as shown by the clock, the server charges this
- * excess without measuring the processor time. No other program can have run meanwhile, because it would have kept the
+ * If a piece of reading took fewer milliseconds than this by the clock, the server charges this time without measuring the processor time. No other program can have run meanwhile, because it would have kept the
  * processor for longer.
  */
 const SLICE_MS = 1;
@@ -42,7 +42,8 @@ const SAMPLE_MS = 5;
 
 /** The reading for one key (a client's network or a tool's process) in the current round of the event loop. */
 interface Round {
-  usualMs: number;
+  /** What the key's requests have not used of their free time (`REQUEST_MS`). */
+  freeMs: number;
   spentMs: number;
   /** How many requests of the key began in this round. */
   begun: number;
@@ -50,9 +51,8 @@ interface Round {
 
 /**
  * Limits the time that the server spends on reading from connections. Bytes cost little. Chunks of one byte, or many
- * requests in one packet, cost a hundred times as much. Each client's network and each process of a tool is a key with
- * an allowance of time. If reading for a key takes more time than that, the rest is its debt, which falls as time
- * passes. While the debt is more than 10 ms (`FREE_MS`), the bytes of this key wait.
+ * requests in one packet, cost a hundred times as much. Each client's network and each process of a tool is a key. The
+ * time that reading for a key takes is its debt, which falls as time passes. While the debt is more than 10 ms (`FREE_MS`), the bytes of this key wait.
  */
 export class ReadingTime {
   /**
@@ -94,6 +94,14 @@ export class ReadingTime {
     return owedMs <= FREE_MS ? 0 : Math.ceil((owedMs - FREE_MS) / this.#pace());
   }
 
+  /**
+   * Whether reading for this key has taken so much time in this round of the event loop that its next bytes must wait
+   * for the next round. So the server does its other work at least every 2 ms (`ROUND_MS`).
+   */
+  isRoundOver(key: string): boolean {
+    return (this.#round.get(key)?.spentMs ?? 0) >= ROUND_MS;
+  }
+
   /** Call this before bytes are read, and `spend` after that. Begins to measure this round of the event loop. */
   begin(): void {
     if (this.#roundFromMs !== null) return;
@@ -117,31 +125,31 @@ export class ReadingTime {
     if (begun <= 1) return;
     const countedMs = [...this.#round.values()].reduce((sum, { spentMs }) => sum + spentMs, 0);
     const restMs = this.#usedMs() - countedMs;
-    // Here, no request is charged more than `USUAL_MS`, because the server may have done other work in the same round.
-    const partMs = Math.min(Math.max(0, restMs) / begun, USUAL_MS);
-    for (const [key, round] of rounds) this.#charge(key, round, partMs * round.begun);
+    // Here, no request is charged more than `REQUEST_MS`, because the server may have done other work in the same round.
+    const partMs = Math.min(Math.max(0, restMs) / begun, REQUEST_MS);
+    for (const [key, round] of rounds) this.#charge(key, partMs * round.begun - round.freeMs);
   }
 
   /** Call this after bytes were read for `key`. Charges the key the time that the reading took. */
   spend(key: string, { spentMs, bytes, begun }: Work): void {
-    const round = this.#round.get(key) ?? { usualMs: USUAL_MS, spentMs: 0, begun: 0 };
+    const round = this.#round.get(key) ?? { freeMs: 0, spentMs: 0, begun: 0 };
     this.#round.set(key, round);
-    round.usualMs += (bytes / 1024) * USUAL_MS_A_KIB + (begun > 0 ? USUAL_MS : 0);
-    round.begun += begun;
-    this.#charge(key, round, spentMs);
-  }
-
-  /** Adds to the debt of a key the time that the key has used beyond its allowance for this round of the event loop. */
-  #charge(key: string, round: Round, spentMs: number): void {
     round.spentMs += spentMs;
-    if (round.spentMs <= round.usualMs) return;
-    const beyondMs = round.spentMs - round.usualMs;
+    round.begun += begun;
+    const freeMs = begun > 0 ? REQUEST_MS : 0;
+    round.freeMs += Math.max(0, freeMs - spentMs);
     // On a busy machine, the clock also counts the time of other programs, in slices of milliseconds. The processor
     // time does not, but to measure it takes 0.1 ms. So measure the processor time only from `SLICE_MS` on.
-    const tooMuchMs = beyondMs < SLICE_MS ? beyondMs : Math.min(beyondMs, this.#usedMs(), MAX_MS);
-    round.usualMs = round.spentMs;
+    const usedMs = spentMs < SLICE_MS ? spentMs : Math.min(spentMs, this.#usedMs(), MAX_MS);
+    const countedMs = Math.max(0, usedMs - freeMs);
+    const usualMs = Math.min(countedMs, (bytes / 1024) * USUAL_MS_A_KIB);
+    this.#charge(key, countedMs - usualMs + usualMs * USUAL_COUNTS);
+  }
+
+  #charge(key: string, ms: number): void {
+    if (ms <= 0) return;
     this.#go();
-    this.#debts.set(key, Math.max(this.#debts.get(key) ?? 0, this.#clockMs) + tooMuchMs);
+    this.#debts.set(key, Math.max(this.#debts.get(key) ?? 0, this.#clockMs) + Math.min(ms, MAX_MS));
   }
 
   /**

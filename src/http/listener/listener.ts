@@ -1,6 +1,6 @@
 import { X509Certificate } from 'node:crypto';
 import { readFileSync, unwatchFile, watchFile } from 'node:fs';
-import type { IncomingMessage, RequestListener, ServerOptions, ServerResponse } from 'node:http';
+import type { RequestListener, ServerOptions, ServerResponse } from 'node:http';
 import type { AddressInfo, Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { DeployError } from '../../core/errors.ts';
@@ -9,7 +9,7 @@ import { alarm, calm } from '../../core/log/alarms.ts';
 import type { Log } from '../../core/log/log.ts';
 import { networkOf, plainAddress } from '../../core/network/ip-address.ts';
 import { cannotListen } from '../../core/network/listen-error.ts';
-import { createServer, createTlsServer } from '../../core/network/node-http.ts';
+import { createServer, createTlsServer, IncomingMessage } from '../../core/network/node-http.ts';
 import { expectContinue } from '../body.ts';
 import type { Connections } from './connections.ts';
 import type { TlsFiles } from './safe-listener.ts';
@@ -71,7 +71,8 @@ export function createListener(options: ListenerOptions): Listener {
   const { tls, limits, connections, log } = options;
   /** The responses of each connection that are not complete yet. */
   const unanswered = new WeakMap<Socket, Set<ServerResponse>>();
-  const settings: ServerOptions = {
+  const settings: ServerOptions<typeof CountedRequest> = {
+    IncomingMessage: CountedRequest,
     insecureHTTPParser: false,
     maxHeaderSize: 16 * 1024,
     headersTimeout: limits.headersMs,
@@ -119,6 +120,8 @@ export function createListener(options: ListenerOptions): Listener {
     expectContinue(response);
     serve(request, response);
   });
+  // Without this listener, Node.js itself answers 417, so a trusted proxy and not its client would be charged the time.
+  server.on('checkExpectation', serve);
   server.on('upgrade', (request, socket, head) => {
     PacedReading.of(request.socket)?.becomeOpaque();
     options.onUpgrade(request, socket, head);
@@ -172,6 +175,14 @@ export function createListener(options: ListenerOptions): Listener {
       clearTimeout(cut);
     },
   };
+}
+
+/** A request that takes a turn, even if Node.js answers it without an event, for example because it has no Host. */
+class CountedRequest extends IncomingMessage {
+  constructor(socket: Socket) {
+    super(socket);
+    PacedReading.of(socket)?.countMessage();
+  }
 }
 
 const LOOPBACK: ReadonlySet<string> = new Set(['127.0.0.1', '::1']);

@@ -14,14 +14,43 @@ async function spend(time: ReadingTime, key: string, ms: number): Promise<void> 
   }
 }
 
-test('a client that sends ordinary input is not slowed down, even if it sends much', async () => {
+test('a client whose ordinary input takes a third of the server’s time is not slowed down', async () => {
   const time = new ReadingTime(() => performance.now() * 1e6);
   for (let round = 0; round < 100; round++) {
-    for (let piece = 0; piece < 50; piece++) time.spend('one', { spentMs: 0.2, bytes: 16 * KIB, begun: 0 });
+    for (let piece = 0; piece < 25; piece++) time.spend('one', { spentMs: 0.08, bytes: 16 * KIB, begun: 0 });
     for (let request = 0; request < 50; request++) time.spend('one', { spentMs: 0.7, bytes: 400, begun: 1 });
-    await new Promise(setImmediate);
+    await sleep(6);
   }
   assert.equal(time.waitMs('one'), 0);
+});
+
+test('threat 237: bytes that cost ten times as much to read as usual are not free, however many they are', async () => {
+  const time = new ReadingTime(() => performance.now() * 1e6);
+  for (let piece = 0; piece < 200; piece++) {
+    time.begin();
+    time.spend('one', { spentMs: 0.6, bytes: 12 * KIB, begun: 0 });
+    await new Promise(setImmediate);
+  }
+  const waitMs = time.waitMs('one');
+  assert.ok(waitMs > 800 && waitMs < 1_200, `${waitMs} ms`);
+});
+
+test('threat 237: reading for one key takes at most half of the time, even if its bytes cost no more than usual', async () => {
+  const time = new ReadingTime(() => performance.now() * 1e6);
+  // 500 ms of reading. A fifth of them, less the 10 ms that each key may owe, is paid back at a tenth of the time.
+  for (let piece = 0; piece < 1000; piece++) time.spend('one', { spentMs: 0.5, bytes: 100 * KIB, begun: 0 });
+  const waitMs = time.waitMs('one');
+  assert.ok(waitMs > 600 && waitMs <= 900, `${waitMs} ms`);
+});
+
+test('threat 237: key exchanges of less than a millisecond, each in its own round of the event loop, are not free', async () => {
+  const time = new ReadingTime(() => performance.now() * 1e6);
+  for (let exchange = 0; exchange < 200; exchange++) {
+    time.begin();
+    time.spend('one', { spentMs: 0.8, bytes: 700, begun: 0 });
+    await new Promise(setImmediate);
+  }
+  assert.ok(time.waitMs('one') > 1_000, `${time.waitMs('one')} ms`);
 });
 
 test('threat 55: a client waits five to ten times as long as the server took to read its costly input; nobody else waits', async () => {

@@ -27,7 +27,11 @@ export class AnswerFirstAgent extends Agent {
    * protocol.
    */
   static watch(outgoing: ClientRequest): void {
-    outgoing.once('response', (answer) => PacedReading.of(answer.socket)?.begin(answer));
+    outgoing.once('response', (answer) => {
+      const reading = PacedReading.of(answer.socket);
+      reading?.countMessage();
+      reading?.begin(answer);
+    });
     outgoing.once('upgrade', (_answer, socket) => PacedReading.of(socket)?.becomeOpaque());
   }
 }
