@@ -107,9 +107,18 @@ async function tidyRepository(options: RetentionOptions, deployment: Deployment)
  */
 const GC_MS = 15 * 60 * 1000;
 
-/** Lets git pack the repository if it has many packs or loose objects. Call this only while no push is running. */
+/**
+ * Lets git pack the repository if it has many packs or loose objects, unless git is packing another repository: each
+ * packing can keep a processor busy for minutes. If it is skipped, the tool's next deployment tries again. Call this
+ * only while no push is running.
+ */
 export async function mergePacks(repositories: Repositories, tool: ToolName): Promise<void> {
-  if (!(await mayNeedGc(repositories.folder(tool)))) return;
+  await repositories.turns.mergeAlone(async () => {
+    if (await mayNeedGc(repositories.folder(tool))) await packRepository(repositories, tool);
+  });
+}
+
+async function packRepository(repositories: Repositories, tool: ToolName): Promise<void> {
   const settings = [
     ['gc.auto', String(LOOSE_OBJECTS)],
     ['gc.autoDetach', 'false'],

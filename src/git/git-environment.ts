@@ -40,7 +40,8 @@ export const OWN_GROUP = { TOOLFORGE_PUSH_GROUP: '1' } as const;
 
 /**
  * The `--upload-pack` of a `git fetch` from one repository of this server into another. `git fetch` does not pass the
- * settings in its environment on to this command, so the command has them as arguments.
+ * settings in its environment on to this command, so the command has them as arguments. It needs no `nice` of its own,
+ * because `Repositories.git` runs `git fetch` with a low priority.
  */
 export const UPLOAD_PACK = [
   'git',

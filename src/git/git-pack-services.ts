@@ -60,7 +60,10 @@ export interface GitPackServicesOptions {
   readonly room: DiskRoom;
   /** Repairs a repository whose refs or settings files were damaged while the server runs. */
   readonly repair: (tool: ToolName) => Promise<void>;
-  /** Lets git merge the packs of a repository. Called while no push is using the repository. */
+  /**
+   * Lets git merge the packs of a repository. Called while no push is using the repository, and no packs of another
+   * repository are being merged.
+   */
   readonly mergePacks: (tool: ToolName) => Promise<void>;
   /** Why a push to `preview/NAME` of the tool must not make a preview, in one line. Null if it may make one. */
   readonly previewRefusal: (tool: ToolName, name: string) => string | null;
@@ -322,17 +325,31 @@ export class GitPackServices implements PackServices {
   }
 
   /**
-   * Merges the packs of the tool's repository as soon as no push is running, and returns at once. Does nothing if a
-   * merge is already waiting or running.
+   * Merges the packs of the tool's repository as soon as no push is running, and no packs of another repository are
+   * being merged. Returns at once. Does nothing if a merge is already waiting or running.
    */
   #mergePacks(tool: ToolName): void {
     if (this.#merging.has(tool)) return;
     this.#merging.add(tool);
-    this.whileIdle(tool, () => this.#options.mergePacks(tool))
+    this.#mergeInTurn(tool)
       .catch((err: unknown) =>
         this.#options.log.error({ err, tool }, 'cannot merge the packs of a repository'),
       )
       .finally(() => this.#merging.delete(tool));
+  }
+
+  async #mergeInTurn(tool: ToolName): Promise<void> {
+    const { turns } = this.#options.repositories;
+    // Wait for merges of other repositories outside `whileIdle`, because pushes to the tool wait for the work there. If
+    // another merge begins before that work, wait again. Merges that wait longer go first.
+    for (let isOver = false; !isOver; ) {
+      await turns.merge;
+      await this.whileIdle(tool, async () => {
+        if (turns.merge !== null) return;
+        isOver = true;
+        await this.#options.mergePacks(tool);
+      });
+    }
   }
 
   /**

@@ -6,7 +6,7 @@ import { PerToolQueue } from '../core/concurrency/per-tool-queue.ts';
 import { endFirst } from '../core/end-first.ts';
 import { noneIfGone } from '../core/errors.ts';
 import { type ToolName, toolName } from '../core/names.ts';
-import { type GitSettings, gitEnvironment, LIMITED_GIT } from './git-environment.ts';
+import { type GitSettings, gitEnvironment, LIMITED_GIT, LOW_PRIORITY } from './git-environment.ts';
 import { makeFolders, makeHead, PARTS, writeAttributes } from './repository-layout.ts';
 import { RepositoryTurns } from './repository-turns.ts';
 
@@ -21,6 +21,12 @@ const HALF_MADE = /\.git\.\d+\.[0-9a-z]+\.new$/;
  * have pushed.
  */
 const FRUGAL: ReadonlySet<string> = new Set(['for-each-ref', 'pack-refs', 'update-ref']);
+
+/**
+ * The commands that `Repositories.git` runs with a low priority, and the programs that they start too, because hostile
+ * history makes them busy for minutes. `pack-refs` has the usual priority, because changes of refs wait for it.
+ */
+const LOW: ReadonlySet<string> = new Set(['fetch', 'gc', 'prune', 'repack']);
 
 /**
  * How many repositories the server checks at the same time when it starts: enough to keep Node's four file threads
@@ -185,8 +191,14 @@ export class Repositories {
    * @throws ExecaError if git fails.
    */
   async git(tool: ToolName, args: readonly string[], options: GitRun = {}): Promise<string> {
-    const isLimited = !FRUGAL.has(args[0] ?? '');
-    const more = { GIT_DIR: this.folder(tool), ...(isLimited ? this.limits : {}), ...options.more };
+    const [command = ''] = args;
+    const isLimited = !FRUGAL.has(command);
+    const more = {
+      GIT_DIR: this.folder(tool),
+      ...(isLimited ? this.limits : {}),
+      ...(LOW.has(command) ? LOW_PRIORITY : {}),
+      ...options.more,
+    };
     const child = execa('git', args, {
       cwd: this.folder(tool),
       env: this.environment(options.settings, more),

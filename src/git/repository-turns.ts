@@ -22,6 +22,7 @@ export class RepositoryTurns {
   readonly #pushesOfPersons = new Map<string, number>();
   readonly #work = new Map<ToolName, Promise<void>>();
   readonly #whenIdle = new Map<ToolName, (() => void)[]>();
+  #merge: Promise<void> | null = null;
 
   /**
    * Takes a place for a push of the person `uid`, as soon as no work of `whileIdle` is using the repository. No such
@@ -101,6 +102,24 @@ export class RepositoryTurns {
       done.catch(() => undefined),
     );
     await done;
+  }
+
+  /** Settles when the merge of packs that is running has ended. Null if none is running. */
+  get merge(): Promise<void> | null {
+    return this.#merge;
+  }
+
+  /**
+   * Runs `merge`, which merges the packs of one repository, unless packs of another repository are being merged. Does
+   * not wait for the other merge, because pushes to the tool, and backups, would wait too.
+   */
+  async mergeAlone(merge: () => Promise<void>): Promise<void> {
+    if (this.#merge !== null) return;
+    const merging = merge().finally(() => {
+      this.#merge = null;
+    });
+    this.#merge = merging.catch(() => undefined);
+    await merging;
   }
 
   #count(tool: ToolName): number {

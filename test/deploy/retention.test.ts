@@ -423,6 +423,24 @@ test('threat 37: a small pack of large files that no ref names stays small when 
   assert.ok(bytes < before.bytes + 2 ** 20, `${before.bytes} bytes became ${bytes}`);
 });
 
+test('threat 243: git packs one repository at a time; the clean-up of another tool skips this, and does not wait', async (context) => {
+  const { folder, repositories } = await tidied(context);
+  const packs = join(folder, 'wikibot.git/objects/pack');
+  for (let count = 0; count < 52; count += 1) {
+    const id = await repositories.git(wikibot, ['hash-object', '-w', '--stdin'], { input: `${count}` });
+    await repositories.git(wikibot, ['pack-objects', '-q', join(packs, 'pack')], { input: id });
+  }
+  const count = async () => (await measureRepository(repositories, wikibot)).packs;
+  const held = Promise.withResolvers<void>();
+  const other = repositories.turns.mergeAlone(() => held.promise);
+  await mergePacks(repositories, wikibot);
+  assert.equal(await count(), 52);
+  held.resolve();
+  await other;
+  await mergePacks(repositories, wikibot);
+  assert.ok((await count()) < 5);
+});
+
 test('threat 229: refs/releases/vN is deleted if N is not among the newest 1,000 releases and not in the store, because many refs slow down clones', async (context) => {
   const { store, repositories, options } = await tidied(context);
   const git = (args: string[], input: string) => repositories.git(wikibot, args, { input });

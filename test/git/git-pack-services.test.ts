@@ -6,11 +6,12 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { after, test } from 'node:test';
-import { setImmediate } from 'node:timers/promises';
+import { setImmediate, setTimeout as wait } from 'node:timers/promises';
 import { execa } from 'execa';
 import { DiskRoom } from '../../src/core/disk/disk-space.ts';
 import { DeployError } from '../../src/core/errors.ts';
 import { createLog } from '../../src/core/log/log.ts';
+import type { ToolName } from '../../src/core/names.ts';
 import { GitPackServices, type GitPackServicesOptions } from '../../src/git/git-pack-services.ts';
 import type { PushSession } from '../../src/git/pack-services.ts';
 import { encodeCommandList, zeroId } from '../../src/git/push/command-list.ts';
@@ -207,6 +208,25 @@ for (const [what, refs, ends, options, refusal] of [
   });
 }
 
+/** Makes one pack in the repository of a tool. The returned function copies it under the numbers `from` to `to`. */
+async function packsIn(
+  repositories: Repositories,
+  tool: ToolName,
+): Promise<(from: number, to: number) => void> {
+  const packs = join(await repositories.ensure(tool), 'objects/pack');
+  const object = await repositories.git(tool, ['hash-object', '-w', '--stdin'], { input: 'x' });
+  const name = await repositories.git(tool, ['pack-objects', '-q', join(packs, 'pack')], {
+    input: object,
+  });
+  return (from, to) => {
+    for (let index = from; index < to; index += 1) {
+      const copy = String(index).padStart(40, '0');
+      for (const end of ['pack', 'idx'])
+        copyFileSync(join(packs, `pack-${name}.${end}`), join(packs, `pack-${copy}.${end}`));
+    }
+  };
+}
+
 test('threat 37: 100 packs of a repository are merged when no push is running; at 1000 packs, a push is refused', async () => {
   const merged = Promise.withResolvers<void>();
   let asked = 0;
@@ -217,18 +237,7 @@ test('threat 37: 100 packs of a repository are merged when no push is running; a
       merged.resolve();
     },
   });
-  const packs = join(await repositories.ensure(wikibot), 'objects/pack');
-  const object = await repositories.git(wikibot, ['hash-object', '-w', '--stdin'], { input: 'x' });
-  const name = await repositories.git(wikibot, ['pack-objects', '-q', join(packs, 'pack')], {
-    input: object,
-  });
-  const copies = (from: number, to: number) => {
-    for (let index = from; index < to; index += 1) {
-      const copy = String(index).padStart(40, '0');
-      for (const end of ['pack', 'idx'])
-        copyFileSync(join(packs, `pack-${name}.${end}`), join(packs, `pack-${copy}.${end}`));
-    }
-  };
+  const copies = await packsIn(repositories, wikibot);
   copies(1, 99);
   (await services.receive(push)).close();
   copies(99, 100);
@@ -240,6 +249,34 @@ test('threat 37: 100 packs of a repository are merged when no push is running; a
   copies(100, 1000);
   await services.whileIdle(wikibot, async () => undefined);
   assert.match(await answerOf(await services.receive(push)), /has 1000 packs, which are merged when/);
+});
+
+test('threat 243: the packs of one repository at a time are merged; pushes to a tool whose merge waits do not wait', async () => {
+  const merging: string[] = [];
+  const ends = new Map<string, () => void>();
+  const { repositories, services } = open('merges', {
+    maxRepositoryBytes: () => 1024 ** 3,
+    mergePacks: (tool) =>
+      repositories.turns.mergeAlone(() => {
+        merging.push(tool);
+        return new Promise((resolve) => ends.set(tool, resolve));
+      }),
+  });
+  const tools = ['evil', 'bad', 'shop'].map(nameOf);
+  for (const tool of tools) {
+    (await packsIn(repositories, tool))(1, 100);
+    (await services.receive({ ...push, tool })).close();
+  }
+  await until(async () => merging.length > 0, 'a merge begins');
+  for (const next of ['bad', 'shop']) {
+    // This push would wait if a merge of the tool held the repository while it waits.
+    (await services.receive({ ...push, tool: nameOf('shop') })).close();
+    await wait(50);
+    assert.equal(merging.length, next === 'bad' ? 1 : 2);
+    ends.get(merging.at(-1) ?? '')?.();
+    await until(async () => merging.at(-1) === next, `the merge of ${next} begins`);
+  }
+  for (const end of ends.values()) end();
 });
 
 test('threat 83: the audit log lists at most 20 refused refs of a push, because refusals cost the client nothing', async () => {

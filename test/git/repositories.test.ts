@@ -14,10 +14,12 @@ import { after, test } from 'node:test';
 import { setImmediate } from 'node:timers/promises';
 import { execa } from 'execa';
 import { SetAside } from '../../src/core/disk/set-aside.ts';
+import { commitId } from '../../src/core/names.ts';
+import { copyCommit } from '../../src/deploy/promotion.ts';
 import { Repositories } from '../../src/git/repositories.ts';
 import { cleanUpRepositories } from '../../src/git/repository-clean-up.ts';
 import { measureRepository } from '../../src/git/repository-size.ts';
-import { wikibot } from '../support/store-records.ts';
+import { nameOf, wikibot } from '../support/store-records.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'repositories-'));
 after(() => rmSync(folder, { recursive: true, force: true }));
@@ -46,6 +48,37 @@ test('threat 35: git commands that walk objects have limits of memory and proces
   for (const command of ['gc', 'prune', 'merge-base', 'log', 'read-tree', 'fetch'])
     assert.equal(await repositories.git(wikibot, [command]), '327680 300 600', command);
   assert.match(await repositories.git(wikibot, ['for-each-ref']), /^unlimited unlimited /);
+});
+
+test('threat 243: copies of commits and clean-ups have a low priority, and so do the programs that they start', async () => {
+  const tools = join(folder, 'low-bin');
+  mkdirSync(tools);
+  const said = join(folder, 'low-said');
+  // This git notes the priority of each git that the server or another git starts by PATH.
+  const git = `#!/bin/sh\nPATH=\${PATH#'${tools}':}\necho "$(nice) $*" >>'${said}'\nexec git "$@"\n`;
+  writeFileSync(join(tools, 'git'), git, { mode: 0o755 });
+  const path = `${tools}:${process.env['PATH'] ?? ''}`;
+  const repositories = new Repositories({ folder: join(folder, 'low'), path, deployBranch: 'main' });
+  await repositories.ensure(wikibot);
+  const tree = await repositories.git(wikibot, ['mktree'], { input: '' });
+  const who = ['-c', 'user.name=a', '-c', 'user.email=a@example.org'];
+  const commit = commitId(await repositories.git(wikibot, [...who, 'commit-tree', '-m', 'x', tree]));
+  assert.ok(commit !== null);
+  const { signal } = new AbortController();
+  await copyCommit(
+    repositories,
+    { tool: wikibot, commit },
+    { tool: nameOf('fix--wikibot'), id: 'd1', signal },
+  );
+  await repositories.git(wikibot, ['gc', '--quiet']);
+  await repositories.git(wikibot, ['prune', '--expire=now']);
+  const priorities = readFileSync(said, 'utf8').trim().split('\n');
+  const of = (command: string) =>
+    [...new Set(priorities.filter((line) => line.split(' ').includes(command)))].map(Number.parseFloat);
+  const usual = Number((await execa('nice')).stdout);
+  const low = Math.min(19, usual + 15);
+  assert.deepEqual([of('mktree'), of('commit-tree')], [[usual], [usual]]);
+  for (const command of ['fetch', 'upload-pack', 'gc', 'prune']) assert.equal(of(command)[0], low, command);
 });
 
 test('threat 87: a start of the server removes half-made repositories, but no other folders beside them', async () => {
