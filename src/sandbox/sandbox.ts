@@ -80,7 +80,10 @@ export interface Exit {
   readonly isOutOfMemory: boolean;
   /** True if it is known that all processes of the tool together reached their limit, but this process not its own. */
   readonly isToolOutOfMemory?: boolean;
-  /** True if the server ended the process because it had too many locks of files or unread netlink messages. */
+  /**
+   * True if the server ended the process because it, or all processes of its tool together, had too many locks of
+   * files, watches of epoll or unread netlink messages.
+   */
   readonly isOverKernelLimits?: boolean;
   /** Set if the server ended the process because of its disk use. */
   readonly disk?: DiskEnd;
@@ -90,9 +93,9 @@ export interface Exit {
  * Says why the server ended a process for which `Exit.isOverKernelLimits` is true: what the process had too much of.
  */
 export const OVER_KERNEL_LIMITS =
-  'more than 2,000 locks of files, or more than 32 MiB of unread messages in netlink sockets';
+  'more than 2,000 locks of files, more than 50,000 watches of epoll, or more than 32 MiB of unread messages in netlink sockets, alone or together with the other processes of this tool';
 export const KERNEL_LIMITS_HINT =
-  'Take fewer locks of files at the same time (flock, fcntl), release those that are no longer needed, and read or close netlink sockets.';
+  'Take fewer locks of files at the same time (flock, fcntl), release those that are no longer needed, watch fewer files by epoll, and read or close netlink sockets.';
 
 /**
  * Why the server ended a process for its disk use. `room`: the disk was nearly full. `open-files`: the process held so

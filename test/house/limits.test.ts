@@ -86,7 +86,12 @@ for (const { file, constant, row } of [
   {
     file: 'sandbox/process/kernel-memory.ts',
     constant: 'MOST_LOCKS = 2000',
-    row: /locks of files, of one process, .* \| 2,000 /,
+    row: /locks of files, of all processes of a tool, .* \| 2,000 /,
+  },
+  {
+    file: 'sandbox/process/kernel-memory.ts',
+    constant: 'MOST_WATCHES = 50_000',
+    row: /watches of epoll, of all processes of a tool, .* \| 50,000 /,
   },
   { file: 'auth/login-queue.ts', constant: 'MAX_AT_ONCE = 8', row: /checked at once +\| 8 / },
   {

@@ -1,44 +1,54 @@
 import { readFile } from 'node:fs/promises';
 import { setTimeout as wait } from 'node:timers/promises';
 import { ConcurrencyLimit } from '../../core/concurrency/concurrency-limit.ts';
+import { lastOfLarge } from './last-of-large.ts';
 import { outputOfShell } from './shell.ts';
 
-/** The interval at which the memory and the locks of the kernel are read. Reading them costs almost nothing. */
+/** The interval at which memory, locks and watches of the kernel are read. Reading them costs almost nothing. */
 const TICK_MS = 250;
 /**
  * The next look at the sandboxes comes when the kernel uses this many bytes of memory more than its least use since the
  * last look.
  */
 const GROWN_BYTES = 32 * 1024 * 1024;
+/** The next look also comes when the machine has this many locks or watches more than the least since the last look. */
+const [GROWN_LOCKS, GROWN_WATCHES] = [500, 25_000];
 /** The pause after a look at the sandboxes is at least this many times as long as the look. */
 const REST = 1;
 /**
- * If the server cannot read how many locks of files there are, it looks at the sandboxes from time to time. The pause
- * after a look is `PAUSE_MS`, or `PAUSE_LOOKS` times as long as the look if that is longer.
+ * If the server cannot read how many locks and watches there are, it looks at the sandboxes from time to time. The
+ * pause after a look is `PAUSE_MS`, or `PAUSE_LOOKS` times as long as the look if that is longer.
  */
 const [PAUSE_MS, PAUSE_LOOKS] = [5000, 20];
 /**
- * How many bytes of memory a sandbox may have for messages of netlink sockets. Honest programs have a few kilobytes.
+ * How many bytes of memory a sandbox, or a tool, may have for messages of netlink sockets. Honest programs have a few
+ * kilobytes.
  */
 const MOST_BYTES = 32 * 1024 * 1024;
 /** About what the kernel needs for one netlink socket. */
 const SOCKET_BYTES = 1024;
 /**
- * How many locks of files a sandbox may have. Honest programs have a few. The kernel walks all locks of a file when any
- * program closes the file. Some files, such as /dev/null, are the same in all sandboxes and for the server.
+ * How many locks of files a sandbox, or a tool, may have. Honest programs have a few. The kernel walks all locks of a
+ * file when any program closes the file. Some files, such as /dev/null, are the same in all sandboxes and for the
+ * server.
  */
 const MOST_LOCKS = 2000;
-/** The number of locks of files on this machine (slub in the kernel's documentation). Only root can read it. */
-const LOCKS_OF_KERNEL = '/sys/kernel/slab/file_lock_cache/objects';
 /**
- * How many seconds of processor time the search for locks, or for netlink sockets, may take in one sandbox. Honest
- * programs need a moment.
+ * How many watches of epoll a sandbox, or a tool, may have. Honest programs have one for each connection. When somebody
+ * writes to a file, the kernel walks all watches of the file with interrupts off.
+ */
+const MOST_WATCHES = 50_000;
+const MOST: Counts = { bytes: MOST_BYTES, locks: MOST_LOCKS, watches: MOST_WATCHES };
+const KINDS = ['bytes', 'locks', 'watches'] as const;
+/** The kernel's names of locks of files and of watches of epoll, as `objectsOfKernel` takes them. */
+const [LOCKS, WATCHES] = ['file_lock_cache', 'eventpoll_epi'];
+/**
+ * How many seconds of processor time each search of `COUNT` may take in one sandbox. Honest programs need a moment.
  */
 const SEARCH_SECONDS = 5;
 /**
- * How many milliseconds the server waits for the search for locks and netlink sockets in one sandbox. A tool can make
- * reading slow, because some files of /proc wait for locks of the process. A sandbox with two slow searches in a row
- * must end.
+ * How many milliseconds the server waits until `COUNT` has counted in one sandbox. A tool can make reading slow,
+ * because some files of /proc wait for locks of the process. A sandbox with two slow searches in a row must end.
  */
 const WAIT_MS = 5000;
 /**
@@ -47,20 +57,31 @@ const WAIT_MS = 5000;
 const BUSY_MS = 2000;
 /** How many sandboxes are searched at the same time. */
 const AT_ONCE = 8;
+const SLOW = Symbol();
+
+/** What the processes of a sandbox have in the kernel: bytes of netlink messages, locks of files, watches of epoll. */
+interface Counts {
+  readonly bytes: number;
+  readonly locks: number;
+  readonly watches: number;
+}
 
 interface Watched {
+  readonly pid: number;
+  readonly toolNumber: number;
   readonly onOver: () => void;
-  /**
-   * The search that runs in this sandbox, if one does. Its result is true if the sandbox has too many locks of files or
-   * too much memory for netlink messages.
-   */
-  search: Promise<boolean> | null;
+  readonly startedAt: number;
+  /** The search that runs in this sandbox, if one does. Its result is null if the search failed. */
+  search: Promise<Counts | null> | null;
   slowInARow: number;
+  /** The result of the last search. */
+  counts: Counts;
 }
 
 /**
- * Limits two things that use memory of the kernel and that no control group counts: the locks of files that a sandbox
- * has, and the messages that wait in its netlink sockets.
+ * Limits three things that use memory of the kernel and make everybody wait while the kernel walks them: locks of
+ * files, watches of epoll, and messages that wait in netlink sockets. Each sandbox has these limits, and so have all
+ * sandboxes of a tool together.
  */
 export class KernelMemoryWatch {
   readonly #watched = new Map<number, Watched>();
@@ -68,11 +89,20 @@ export class KernelMemoryWatch {
   #isLooking = false;
 
   /**
-   * Calls `onOver` once if the descendants of a process together have more than `MOST_BYTES` or `MOST_LOCKS`. Disposing
-   * the result ends the watch.
+   * Calls `onOver` once if the descendants of a process together have more than `MOST` of one kind. Also calls it if
+   * all watched processes of the tool have more than that, and `lastOfLarge` chooses these descendants to end.
+   * Disposing the result ends the watch.
    */
-  watch(pid: number, onOver: () => void): Disposable {
-    this.#watched.set(pid, { onOver, search: null, slowInARow: 0 });
+  watch(pid: number, toolNumber: number, onOver: () => void): Disposable {
+    this.#watched.set(pid, {
+      pid,
+      toolNumber,
+      onOver,
+      startedAt: performance.now(),
+      search: null,
+      slowInARow: 0,
+      counts: { bytes: 0, locks: 0, watches: 0 },
+    });
     if (!this.#isLooking) void this.#look();
     return { [Symbol.dispose]: () => void this.#watched.delete(pid) };
   }
@@ -81,25 +111,38 @@ export class KernelMemoryWatch {
     this.#isLooking = true;
     // Begin at 0, so that the first look at the sandboxes comes at once: the first sandbox may already have taken much
     // before this loop reads the memory of the kernel for the first time.
-    let [leastBytes, leastLocks] = [0, 0];
+    let [leastBytes, leastLocks, leastWatches] = [0, 0, 0];
     let [tookMs, endedAt] = [0, performance.now()];
     while (this.#watched.size > 0) {
       await wait(TICK_MS, null, { ref: false });
-      const [bytes, locks] = await Promise.all([bytesOfKernel(), locksOfKernel()]);
+      const [bytes, locks, watches] = await Promise.all([
+        bytesOfKernel(),
+        objectsOfKernel(LOCKS),
+        objectsOfKernel(WATCHES),
+      ]);
       leastBytes = Math.min(leastBytes, bytes);
       leastLocks = Math.min(leastLocks, locks ?? 0);
+      leastWatches = Math.min(leastWatches, watches ?? 0);
       const startedAt = performance.now();
       const pausedMs = startedAt - endedAt;
-      const hasGrown = bytes - leastBytes >= GROWN_BYTES || (locks ?? 0) - leastLocks >= MOST_LOCKS;
-      const isTime = locks === null && pausedMs >= Math.max(PAUSE_MS, PAUSE_LOOKS * tookMs);
+      const hasGrown =
+        bytes - leastBytes >= GROWN_BYTES ||
+        (locks ?? 0) - leastLocks >= GROWN_LOCKS ||
+        (watches ?? 0) - leastWatches >= GROWN_WATCHES;
+      const isTime =
+        (locks === null || watches === null) && pausedMs >= Math.max(PAUSE_MS, PAUSE_LOOKS * tookMs);
       if (!(hasGrown && pausedMs >= REST * tookMs) && !isTime) continue;
       const families = await familiesOf([...this.#watched.keys()]);
       const isBusy = performance.now() - startedAt > BUSY_MS;
-      const searches = [...families].map(([pid, family]) =>
-        this.#searches.run(() => this.#search(pid, family, isBusy)),
-      );
+      const ofTools = Map.groupBy(families, ([pid]) => this.#watched.get(pid)?.toolNumber);
+      const searches = [...ofTools].map(async ([toolNumber, ofTool]) => {
+        await Promise.all(
+          ofTool.map(([pid, family]) => this.#searches.run(() => this.#search(pid, family, isBusy))),
+        );
+        this.#keepShare(toolNumber);
+      });
       await Promise.all(searches);
-      [leastBytes, leastLocks] = [bytes, locks ?? 0];
+      [leastBytes, leastLocks, leastWatches] = [bytes, locks ?? 0, watches ?? 0];
       endedAt = performance.now();
       tookMs = endedAt - startedAt;
     }
@@ -111,13 +154,32 @@ export class KernelMemoryWatch {
     if (watched === undefined) return;
     // A search in this sandbox that an earlier look has started may still run. Then wait for that search, and start no
     // second one.
-    watched.search ??= isOver(family).finally(() => {
+    watched.search ??= countsOf(family).finally(() => {
       watched.search = null;
     });
-    const found = await Promise.race([watched.search, wait(WAIT_MS, null, { ref: false })]);
-    if (!isBusy) watched.slowInARow = found === null ? watched.slowInARow + 1 : 0;
-    if ((found !== true && watched.slowInARow < 2) || this.#watched.get(pid) !== watched) return;
-    this.#watched.delete(pid);
+    const found = await Promise.race([watched.search, wait(WAIT_MS, SLOW, { ref: false })]);
+    if (!isBusy) watched.slowInARow = found === SLOW ? watched.slowInARow + 1 : 0;
+    if (found !== SLOW && found !== null) watched.counts = found;
+    const isOver = KINDS.some((kind) => watched.counts[kind] > MOST[kind]);
+    if (isOver || watched.slowInARow >= 2) this.#end(watched);
+  }
+
+  /** If the sandboxes of a tool together are over a limit, ends one after another, as `lastOfLarge` chooses. */
+  #keepShare(toolNumber: number | undefined): void {
+    for (const kind of KINDS) {
+      for (;;) {
+        const ofTool = [...this.#watched.values()].filter((watched) => watched.toolNumber === toolNumber);
+        const sum = ofTool.reduce((total, { counts }) => total + counts[kind], 0);
+        const ended = sum > MOST[kind] ? lastOfLarge(ofTool, ({ counts }) => counts[kind]) : null;
+        if (ended === null) break;
+        this.#end(ended);
+      }
+    }
+  }
+
+  #end(watched: Watched): void {
+    if (this.#watched.get(watched.pid) !== watched) return;
+    this.#watched.delete(watched.pid);
     watched.onOver();
   }
 }
@@ -133,10 +195,11 @@ async function bytesOfKernel(): Promise<number> {
 }
 
 /**
- * The number of locks of files on this machine, which may be a little too high. Null if this server may not read it.
+ * How many objects of this name the kernel has (slub in its documentation). The number may be too high, because some
+ * kernels count objects of the same size together. Null if this server may not read it: only root can.
  */
-async function locksOfKernel(): Promise<number | null> {
-  const text = await readFile(LOCKS_OF_KERNEL, 'utf8').catch(() => '');
+async function objectsOfKernel(name: string): Promise<number | null> {
+  const text = await readFile(`/sys/kernel/slab/${name}/objects`, 'utf8').catch(() => '');
   return /^\d/.test(text) ? Number.parseInt(text, 10) : null;
 }
 
@@ -169,12 +232,15 @@ async function familiesOf(pids: readonly number[]): Promise<Map<number, string[]
   );
 }
 
-// A script that counts the locks of files and the netlink sockets of one sandbox. `fdinfo` in /proc lists the locks of
+// A script that counts the bytes of netlink messages, the locks of files and the watches of epoll of one sandbox, up to
+// the first count that is over its limit. If a search takes more than `SEARCH_SECONDS`, the first count is infinite.
+// `fdinfo` in /proc lists the locks of
 // a process once for each descriptor of the same file, but they count once. A lock by flock(2) counts for each
 // descriptor, because many descriptors of one file can have one each. Such locks stay while files wait in the queue of
 // a socket (SCM_RIGHTS, unix(7)), so each of these files counts as a lock. All netlink sockets of the network namespace
-// count, and also messages to the kernel, which it keeps while it answers.
-const IS_OVER = `own=$(readlink /proc/self/ns/net)
+// count, and also messages to the kernel, which it keeps while it answers. `fdinfo` has one line (`tfd`) for each watch
+// of epoll. Watches that several processes share, because one has started the others, count for each of them.
+const COUNT = `own=$(readlink /proc/self/ns/net)
 for one; do
   net=$(readlink "/proc/$one/ns/net")
   [ "$net" ] && [ "$net" != "$own" ] && break
@@ -182,18 +248,20 @@ for one; do
 done
 search() { ( ulimit -t ${SEARCH_SECONDS}; exec grep -sH "$@" ); [ $? -gt 128 ] && echo cut; }
 { [ "$net" ] && search ^ "/proc/$one/net/netlink"
-  search -rE '^(lock|scm_fds):' $(for one; do echo "/proc/$one/fdinfo"; done)
+  search -rE '^(lock|scm_fds|tfd):' $(for one; do echo "/proc/$one/fdinfo"; done)
 } 2>/dev/null | awk '
-  $1 == "cut" { isOver = 1 }
+  $1 == "cut" { bytes = "Infinity"; exit }
   $1 ~ "^/proc/[0-9]+/net/netlink:" { bytes += $5 + ${SOCKET_BYTES} }
   $1 ~ /:lock:$/ { split($1, part, "/"); if ($3 == "FLOCK" || !seen[part[3], $6, $7, $8]++) locks++ }
   $1 ~ /:scm_fds:$/ { locks += $2 }
-  bytes > ${MOST_BYTES} || locks > ${MOST_LOCKS} || isOver { print "over"; exit }'`;
+  $1 ~ /:tfd:$/ { watches++ }
+  bytes > ${MOST_BYTES} || locks > ${MOST_LOCKS} || watches > ${MOST_WATCHES} { exit }
+  END { print bytes ? bytes : 0, locks + 0, watches + 0 }'`;
 
-/**
- * True if the processes of one sandbox have too many locks of files or too much memory for netlink messages, or if the
- * search for them takes more than `SEARCH_SECONDS` of processor time. False if the shell could not run `IS_OVER`.
- */
-async function isOver(family: readonly string[]): Promise<boolean> {
-  return (await outputOfShell(IS_OVER, family)) === 'over';
+/** Counts what the processes of one sandbox have in the kernel. Null if the shell could not run `COUNT`. */
+async function countsOf(family: readonly string[]): Promise<Counts | null> {
+  const output = await outputOfShell(COUNT, family);
+  if (!output) return null;
+  const [bytes = 0, locks = 0, watches = 0] = output.split(' ').map(Number);
+  return { bytes, locks, watches };
 }

@@ -41,15 +41,15 @@ def shared():
     fcntl.flock(file, fcntl.LOCK_SH)
     return file`;
 
-const LOCKS_OF_NULL = `
+const locksOfNull = (count: number) => `
 import fcntl
 file = open('/dev/null')
-for place in range(5000, 0, -1): fcntl.lockf(file, fcntl.LOCK_SH, 1, 2 * place)`;
+for place in range(${count}, 0, -1): fcntl.lockf(file, fcntl.LOCK_SH, 1, 2 * place)`;
 
 const ATTACKS = [
   {
     name: 'threat 219: a sandbox is ended if unread answers in its netlink sockets take too much kernel memory, which no control group counts',
-    program: SOCKETS.replace('COUNT', '4000'),
+    program: SOCKETS.replace('COUNT', '1900'),
   },
   {
     name: 'threat 220: a sandbox is ended if its processes hold hundreds of thousands of file locks, which no control group counts',
@@ -57,21 +57,35 @@ const ATTACKS = [
   },
   {
     name: 'threat 233: a sandbox is ended if it has thousands of read locks of /dev/null, which each program that starts must walk',
-    program: LOCKS_OF_NULL,
+    program: locksOfNull(5000),
   },
   {
     name: 'threat 233: a sandbox is ended if it has thousands of shared locks of /dev/null by flock',
-    program: `${SHARED_LOCKS}\nheld = [shared() for _ in range(5000)]`,
+    program: `${SHARED_LOCKS}
+for _ in range(2):
+    if os.fork() == 0: break
+held = [shared() for _ in range(1900)]`,
   },
   {
     name: 'threat 233: a sandbox is ended if it has thousands of locks of /dev/null by flock, whose files wait in the queue of a socket',
     program: `${SHARED_LOCKS}
 import socket
 ends = socket.socketpair()
-for _ in range(50):
+for _ in range(20):
     files = [shared() for _ in range(100)]
     socket.send_fds(ends[0], [b'x'], files)
-    for file in files: os.close(file)`,
+    for file in files: os.close(file)
+held = [shared() for _ in range(500)]`,
+  },
+  {
+    name: 'threat 245: a sandbox is ended if it has a hundred thousand watches of one file by epoll, which each write to the file walks',
+    program: `
+import os, select
+file = os.eventfd(0)
+files = [os.dup(file) for _ in range(1000)]
+held = [select.epoll() for _ in range(100)]
+for one in held:
+    for file in files: one.register(file, select.EPOLLIN)`,
   },
 ];
 
@@ -108,7 +122,7 @@ test('threat 233: a server that is not root also ends a sandbox with thousands o
   const server = `
 import { runIn, sandboxIn } from ${JSON.stringify(resolve(import.meta.dirname, '../sandbox-bench.ts'))};
 const sandbox = await sandboxIn(${JSON.stringify(data.path)}, 'isolated');
-const code = ${JSON.stringify(`import time\n${LOCKS_OF_NULL}\ntime.sleep(40)\nprint('nobody ended this')`)};
+const code = ${JSON.stringify(`import time\n${locksOfNull(5000)}\ntime.sleep(40)\nprint('nobody ended this')`)};
 console.log(JSON.stringify(await runIn(sandbox, ['/usr/bin/python3', '-c', code])));`;
   const { stdout } = await execa(process.execPath, ['--input-type=module', '-e', server], {
     uid: PLAIN_USER,
@@ -138,4 +152,31 @@ print('done')`;
   assert.equal(ended.isOverKernelLimits, true);
   assert.equal(exit.output, 'ready\ndone\n');
   assert.equal(exit.isOverKernelLimits, undefined);
+});
+
+test('threat 246: the locks of all sandboxes of a tool count together, and of those with many, the last ones end until the others are below the limit', async () => {
+  await using data = await dataFolder();
+  const sandbox = await sandboxIn(data.path, 'isolated');
+  const runs = [
+    { toolNumber: 1, count: 1500 },
+    { toolNumber: 1, count: 1500 },
+    { toolNumber: 1, count: 1500 },
+    { toolNumber: 1, count: 10 },
+    { toolNumber: 2, count: 1500 },
+  ];
+  const exits = await Promise.all(
+    runs.map(({ toolNumber, count }) => {
+      const code = `import time\n${locksOfNull(count)}\ntime.sleep(10)\nprint('done')`;
+      return runIn(sandbox, ['/usr/bin/python3', '-c', code], { limits, toolNumber });
+    }),
+  );
+  const isEnded = exits.map((exit) => exit.isOverKernelLimits === true);
+  assert.equal(isEnded.slice(0, 3).filter(Boolean).length, 2, JSON.stringify(exits));
+  assert.deepEqual(isEnded.slice(3), [false, false]);
+  assert.equal(exits.filter(({ output }) => output === 'done\n').length, 3);
+  const ended = exits.find((exit) => exit.isOverKernelLimits);
+  assert.match(
+    exitWords(ended ?? assert.fail(), limits.memoryBytes),
+    /together with the other processes of this tool$/,
+  );
 });
