@@ -22,6 +22,8 @@ import { createListener, HTTP_LIMITS, type HttpLimits } from './listener/listene
 import { createPeerReader, type Peer } from './listener/peer.ts';
 import { rawRefusal, refuseForNow } from './listener/refusal.ts';
 import { assertSafeListener, type ListenerConfig } from './listener/safe-listener.ts';
+import { StalledConnections } from './listener/stalled-connections.ts';
+import { isTcpMemoryScarce } from './listener/tcp-memory.ts';
 import { TrustedProxies } from './listener/trusted-proxies.ts';
 import { type Admitted, RequestShares } from './request-shares.ts';
 import { pathOf, type Route, routeOf } from './routes.ts';
@@ -45,6 +47,8 @@ export interface HttpDoorOptions {
   readonly log: Log;
   readonly health: HealthQuestions;
   readonly limits?: Partial<HttpLimits>;
+  /** By default, asks the kernel. */
+  readonly isTcpMemoryScarce?: () => boolean;
 }
 
 /** Each method returns in one line, without secrets, what is wrong with the server. Null if nothing is wrong. */
@@ -75,6 +79,11 @@ export function createHttpDoor(options: HttpDoorOptions): HttpDoor {
   const trustedProxies = new TrustedProxies(config.trusted_proxies);
   const readPeer = createPeerReader(trustedProxies);
   const connections = new Connections({ places: limits.connections, trustedProxies, isTls: tls !== null });
+  const stalled = new StalledConnections({
+    unreadMs: limits.unreadMs,
+    isScarce: options.isTcpMemoryScarce ?? isTcpMemoryScarce,
+    end: (socket) => connections.reset(socket),
+  });
   const { toolRequests } = limits;
   const ownRequests = limits.connections - toolRequests;
   const shares = new RequestShares({ toolRequests, ownRequests, log });
@@ -123,6 +132,8 @@ export function createHttpDoor(options: HttpDoorOptions): HttpDoor {
       serveOwn({ request, response, leave }, route, peer);
       return;
     }
+    const owner = { network: networkOf(peer.address), tool, isWebSocket: false };
+    response.once('close', stalled.watch(request, owner));
     watchReader(response, limits.unreadMs);
     sendContinue(response);
     gateway.serve(tool, request, response);
@@ -143,6 +154,8 @@ export function createHttpDoor(options: HttpDoorOptions): HttpDoor {
     // Do not call the function that `occupy` returns, because the connection of a WebSocket stays busy until it closes.
     connections.occupy(request.socket);
     socket.once('close', admitted.leave);
+    const owner = { network: networkOf(peer.address), tool, isWebSocket: true };
+    socket.once('close', stalled.watch(request, owner));
     gateway.upgrade(tool, request, socket, head);
   };
   // Only requests for a WebSocket to a tool are upgraded. Requests that offer another protocol, such as HTTP/2, or that

@@ -48,6 +48,16 @@ test('docs/limits.md has the defaults of concurrent_deployments for one machine 
 
 for (const { file, constant, row } of [
   {
+    file: 'http/listener/stalled-connections.ts',
+    constant: 'MAX_WAITING = 20',
+    row: /one tool, on which bytes wait, .* \| 20 /,
+  },
+  {
+    file: 'http/listener/stalled-connections.ts',
+    constant: 'SCARCE_MS = 10_000',
+    row: /bytes of a WebSocket wait, .* or 10 s while /,
+  },
+  {
     file: 'git/git-pack-services.ts',
     constant: 'MAX_PARKED = 2000',
     row: /tags of atomic pushes to one tool that wait .* \| 2,000 /,

@@ -75,6 +75,16 @@ export class Connections {
     };
   }
 
+  /**
+   * Ends a connection, and drops the bytes that the kernel still keeps for the client. After `destroy`, the kernel would
+   * go on trying to send them for minutes.
+   */
+  reset(socket: Socket): void {
+    // With TLS, `socket` lies on top of the accepted socket, and only the accepted socket can be reset.
+    this.#all.get(nameOf(socket))?.socket.resetAndDestroy();
+    socket.destroy();
+  }
+
   destroyAll(): void {
     for (const { socket } of this.#all.values()) socket.destroy();
   }

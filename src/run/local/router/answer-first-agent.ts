@@ -39,6 +39,21 @@ export class AnswerFirstAgent extends Agent {
 type Done = (error?: Error | null) => void;
 
 class AnswerFirstSocket extends Socket {
+  #isReset = false;
+  #cause: Error | undefined;
+
+  /**
+   * If bytes wait that the tool does not read, also drops the bytes that the kernel keeps for the tool. Otherwise the
+   * kernel would keep megabytes, and go on trying to send them for minutes.
+   */
+  override destroy(error?: Error): this {
+    if (this.#isReset || this.destroyed || this.connecting || this.writableLength === 0)
+      return super.destroy(error ?? this.#cause);
+    this.#isReset = true;
+    this.#cause = error;
+    return this.resetAndDestroy();
+  }
+
   override _write(chunk: unknown, encoding: BufferEncoding, done: Done): void {
     super._write(chunk, encoding, unlessClosed(done));
   }

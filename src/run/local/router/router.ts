@@ -221,7 +221,12 @@ export class Router {
       leave();
       // Close the connection only when a slow client has received the tool's last data.
       toolSocket.once('close', () => request.socket.destroySoon());
-      socket.once('close', () => toolSocket.destroy());
+      // If the client's connection was cut off, cut off the tool's connection too. Otherwise the kernel would keep what
+      // the client has sent until the tool reads it.
+      socket.once('close', () => {
+        if (socket.readableEnded) toolSocket.destroy();
+        else (toolSocket as Socket).resetAndDestroy();
+      });
     });
     proxy.on('error', (error) => {
       this.#options.log.debug({ tool, error: error.message }, 'tool upgrade failed');
