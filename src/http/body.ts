@@ -1,7 +1,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { Transform, type TransformCallback, type Writable } from 'node:stream';
 import { finished, pipeline } from 'node:stream/promises';
-import { createGunzip } from 'node:zlib';
+import { createGunzip, type Gunzip } from 'node:zlib';
 import { DeployError } from '../core/errors.ts';
 import { PacedReading } from '../core/fair-share/paced-reading.ts';
 
@@ -72,19 +72,48 @@ export async function sendBody(
 }
 
 /**
- * The streams that undo the Content-Encoding of a request: no stream, or gunzip.
+ * A compressed body may expand to this many bytes, and in addition to this many times the bytes that have arrived. git
+ * compresses only short lists, mostly of commit ids, which hardly shrink. A body of zeros shrinks to a thousandth, but
+ * costs the server as much time as all its zeros.
+ */
+const EXPANDED_BYTES = 1024 * 1024;
+const MAX_EXPANSION = 100;
+
+/**
+ * The streams that undo the Content-Encoding of a request: no stream, or gunzip and a check of how far it expands.
  *
  * @throws DeployError `UNSUPPORTED_ENCODING` for any other encoding.
  */
 export function decodersOf(request: IncomingMessage): Transform[] {
   const encoding = (request.headers['content-encoding'] ?? 'identity').trim().toLowerCase();
   if (encoding === 'identity' || encoding === '') return [];
-  if (encoding === 'gzip' || encoding === 'x-gzip') return [createGunzip()];
+  if (encoding === 'gzip' || encoding === 'x-gzip') {
+    const gunzip = createGunzip();
+    return [gunzip, expandedFrom(gunzip)];
+  }
   throw new DeployError(
     'UNSUPPORTED_ENCODING',
     'this server reads request bodies only without a Content-Encoding, or with gzip',
     'Compress the request with gzip, or send it without a Content-Encoding.',
   );
+}
+
+/** Passes on what `gunzip` yields, and fails with DeployError `BODY_TOO_LARGE` if it expands too far. */
+function expandedFrom(gunzip: Gunzip): Transform {
+  let bytes = 0;
+  return new Transform({
+    transform(chunk: Buffer, _encoding, done: TransformCallback) {
+      bytes += chunk.length;
+      if (bytes <= EXPANDED_BYTES + MAX_EXPANSION * gunzip.bytesWritten) return done(null, chunk);
+      done(
+        new DeployError(
+          'BODY_TOO_LARGE',
+          `the gzip data of the request expands to more than ${MAX_EXPANSION} times its size`,
+          'Send the request without a Content-Encoding.',
+        ),
+      );
+    },
+  });
 }
 
 /** Passes at most `bytes` through, and fails with DeployError `BODY_TOO_LARGE` at more. */

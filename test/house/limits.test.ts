@@ -48,6 +48,11 @@ test('docs/limits.md has the defaults of concurrent_deployments for one machine 
 
 for (const { file, constant, row } of [
   {
+    file: 'http/body.ts',
+    constant: 'MAX_EXPANSION = 100',
+    row: /by gzip, expanded +\| 1 MiB and 100 times /,
+  },
+  {
     file: 'http/listener/stalled-connections.ts',
     constant: 'MAX_WAITING = 20',
     row: /one tool, on which bytes wait, .* \| 20 /,

@@ -111,7 +111,10 @@ for (const { outcome, limit, status } of [
     door.packs.maxBytes = limit;
     const zeros = createGzip({ level: 9 });
     const bomb = Array.fromAsync(zeros);
-    for (let mebibyte = 0; mebibyte < 100; mebibyte += 1) zeros.write(Buffer.alloc(1024 * 1024));
+    for (let mebibyte = 0; mebibyte < 100; mebibyte += 1) {
+      // Without random bytes, the body would be refused because it expands too far.
+      zeros.write(Buffer.concat([randomBytes(16 * 1024), Buffer.alloc(1008 * 1024)]));
+    }
     zeros.end();
     const body = Buffer.concat(await bomb);
     const before = process.memoryUsage().rss;
@@ -126,6 +129,26 @@ for (const { outcome, limit, status } of [
     await assertWell(door);
   });
 }
+
+test('threat 241: a gzip body of 1 MB that would expand to 1 GB for a push, or 31 kB that would expand to 32 MiB for a fetch, is refused before it has expanded to 200 times its size', async (context) => {
+  const door = await openDoor(context);
+  for (const { type, path, mebibytes } of [
+    { type: RECEIVE, path: '/hello.git/git-receive-pack', mebibytes: 1000 },
+    { type: UPLOAD, path: '/hello.git/git-upload-pack', mebibytes: 31 },
+  ]) {
+    const zeros = createGzip({ level: 9 });
+    const bomb = Array.fromAsync(zeros);
+    const part = Buffer.alloc(1024 * 1024);
+    for (let count = 0; count < mebibytes; count += 1) if (!zeros.write(part)) await once(zeros, 'drain');
+    zeros.end();
+    const body = Buffer.concat(await bomb);
+    const headers = { 'content-encoding': 'gzip', 'content-type': type };
+    const answer = await post(door, path, body, headers);
+    assert.equal(answer.status, 413);
+    assert.match(await answer.text(), /expands to more than 100 times its size/);
+  }
+  await assertWell(door);
+});
 
 test('a fetch request over HTTP that is larger than the limit is answered 413', async (context) => {
   const door = await openDoor(context);
