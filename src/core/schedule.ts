@@ -48,7 +48,7 @@ const SHAPE = 'five fields (minute, hour, day of the month, month, day of the we
 export type ReadSchedule = { readonly cron: string } | { readonly why: string };
 
 /**
- * Reads a schedule: the five fields of a crontab line, in UTC, or one of `SCHEDULE_WORDS`. Writes it in the form that
+ * Reads a schedule: the five fields of a crontab line, in UTC, or one of `SCHEDULE_WORDS`. Returns it in the form that
  * all schedulers understand in the same way: names become numbers, Sunday becomes 0, and `5/15` becomes a range.
  *
  * @param seed - Names the process. A word such as `@daily` with the same seed always means the same time of day.

@@ -59,7 +59,7 @@ const make: StackCommand = {
   examples: ['stack make'],
   details: [
     'Builds and tools then see the files of this system, but no program of this machine.',
-    'New builds use the new stack. Releases keep the stack on which they were built. stack move builds the tools of old stacks again.',
+    'New builds use the new stack. Releases keep the stack on which they were built. `stack move` builds the tools of old stacks again.',
     'Needs the package mmdebstrap, and 5 GB of free disk. An interrupted command continues when it is typed again.',
     ...FLAGS,
   ],

@@ -43,8 +43,8 @@ const exportTool: TransferCommand = {
     'tool export wikibot wikibot.tar --passphrase-file passphrase',
   ],
   details: [
-    'The file has the commits and tags, the history of releases, the config vars, and what scale, schedule pause, config share, limit and maintenance have set. It has no deploy tokens, builds, logs, previews, freezes, config vars from outside or replica.my.cnf.',
-    'The passphrase encrypts the config vars, and proves at the import that nobody has changed the file. The commits are not encrypted.',
+    'The file has the commits and tags, the history of releases, the config vars, and what the commands `scale`, `schedule pause`, `config share`, `limit` and `maintenance` have set. It has no deploy tokens, builds, logs, previews, freezes, config vars from outside or replica.my.cnf.',
+    'The passphrase encrypts the config vars, and the import with it finds out whether somebody has changed the file. The commits are not encrypted.',
     'People may push during the export. The file has what was live when the export began.',
     PASSPHRASE,
   ],
@@ -100,7 +100,7 @@ const exportTool: TransferCommand = {
 const importTool: TransferCommand = {
   name: 'tool import',
   usage: 'FILE [--as NAME] [--passphrase-file FILE]',
-  summary: 'take a tool from a file that tool export has written, and deploy it',
+  summary: 'take a tool from a file that `tool export` has written, and deploy it',
   examples: ['tool import wikibot.tar', 'tool import wikibot.tar --as wikibot-two'],
   details: [
     'The tool must be in the user directory. To add it: npx toolforge-push tool add NAME --maintainer USER. On this server, the tool must have no deployments, releases, config vars, previews, tags or branches.',
@@ -140,7 +140,7 @@ const renameTool: TransferCommand = {
   details: [
     'The repository, releases, config vars, deploy tokens, schedules, logs and the entry in directory.yaml get the new name. With LDAP, add NEW there first.',
     'The tool is down for a moment. Maintainers who push to the old name are told the new one, and so are visitors of the old address.',
-    'The rename is refused while a deployment or a push runs, while the tool has previews, while a backup or an export is made, and if there is a tool NEW. In a cluster, use tool export and tool import --as NEW.',
+    'The rename is refused while a deployment or a push runs, while the tool has previews, while a backup or an export is made, and if there is a tool NEW. In a cluster, use `tool export` and `tool import --as NEW`.',
   ],
   options: {},
   words: { min: 2, max: 2 },

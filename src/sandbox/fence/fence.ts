@@ -60,10 +60,11 @@ export class Fence {
   }
 
   /**
-   * Writes the routes for future sandboxes, and updates all sandboxes when the addresses of this machine change.
+   * Writes the route files that keep new sandboxes away from the fenced addresses. When the addresses of this machine
+   * change, writes the files again and updates the running sandboxes.
    *
-   * @param exception - The address at which pasta answers DNS queries. It must stay reachable. Null if pasta answers
-   * none.
+   * @param exception - The address at which pasta answers DNS queries. Sandboxes can reach it even if it is in a fenced
+   * network. Null if pasta answers none.
    */
   async watch(exception: string | null): Promise<void> {
     this.#exception = exception;

@@ -106,7 +106,7 @@ for (const { typed, sent } of [
   });
 }
 
-test('the option --tool names the tool of a command on one tool, and other commands refuse the option', () => {
+test('the option --tool names the tool for commands that act on one tool, and other commands refuse the option', () => {
   assert.deepEqual(withTool(commands, ['run', '--detach', 'ls'], wikibot), [
     'run',
     '--detach',

@@ -16,7 +16,7 @@ const MAX_PASSPHRASE_BYTES = 1024;
 const exportTool: LoginCommand = {
   name: 'export-tool',
   usage: 'TOOL',
-  summary: 'print everything about a tool as a file; tool export uses this',
+  summary: 'print everything about a tool as a file; `tool export` uses this',
   examples: ['export-tool wikibot'],
   isAlias: true,
   isForOperator: true,
@@ -39,7 +39,7 @@ const exportTool: LoginCommand = {
 const importTool: LoginCommand = {
   name: 'import-tool',
   usage: '[--as NAME]',
-  summary: 'take a tool from a file; tool import uses this',
+  summary: 'take a tool from a file; `tool import` uses this',
   examples: ['import-tool --as wikibot'],
   isAlias: true,
   isForOperator: true,
