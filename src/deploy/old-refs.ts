@@ -36,8 +36,9 @@ export async function dropOldParked(context: Context, tool: ToolName): Promise<v
 }
 
 /**
- * Deletes the temporary refs of the tags of atomic pushes whose deployments ended with an earlier server. Keeps those of
- * resumed deployments and of the live release. Call this at a start, when interrupted deployments are recorded as such.
+ * Deletes the temporary refs of the tags of atomic pushes whose deployments ended with an earlier server. Keeps those
+ * of resumed deployments and of the live release. Call this at a start, when interrupted deployments are recorded as
+ * such.
  */
 export async function dropLeftTags(context: Context, tool: ToolName): Promise<void> {
   const { repositories, store } = context;

@@ -403,8 +403,8 @@ export class GitPackServices implements PackServices {
       ['receive.advertisePushOptions', 'true'],
       ['receive.shallowUpdate', 'true'],
       ['receive.autogc', 'false'],
-      // Let git store each received pack without unpacking it. By default, git unpacks a pack of fewer than 100 objects,
-      // and holds all tree objects of the pack in memory. A pack of 1 MB can then need 25 GB.
+      // Let git store each received pack without unpacking it. By default, git unpacks a pack of fewer than 100
+      // objects, and holds all tree objects of the pack in memory. A pack of 1 MB can then need 25 GB.
       ['receive.unpackLimit', '1'],
       ['receive.keepAlive', '5'],
       // While git checks a push, the new objects are in a folder of their own, and the repository counts as an

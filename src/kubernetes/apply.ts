@@ -14,7 +14,7 @@ export type Applied<Kind> = Kind & {
 
 /**
  * Creates or updates an object by server-side apply: sets the object's fields, and keeps other fields that others have
- * set. A dry run only checks whether the cluster would accept the object.
+ * set. A server-side dry run only checks whether the cluster would accept the object.
  *
  * @throws DeployError if the API refuses or does not answer in time; the reason of the signal when it fires.
  * @see https://kubernetes.io/docs/reference/using-api/server-side-apply/
@@ -40,7 +40,7 @@ export async function applyObject<Kind extends KubernetesObject>(
 
 /**
  * Creates or updates an object by server-side apply. Changes nothing if somebody else has set one of the object's
- * fields to another value. A dry run changes nothing at all.
+ * fields to another value. A server-side dry run changes nothing at all.
  *
  * @returns the object. Null if somebody else has set one of its fields to another value.
  * @throws DeployError if the API refuses or does not answer in time; the reason of the signal when it fires.
@@ -69,7 +69,7 @@ export async function applyUnlessChanged<Kind extends KubernetesObject>(
 
 /**
  * Reads an object of the cluster, or returns null if it does not exist. Needs only the right to patch the object,
- * because this makes an empty change as a dry run.
+ * because this makes an empty change as a server-side dry run.
  *
  * @throws DeployError if the API refuses or does not answer in time; the reason of the signal when it fires.
  */

@@ -9,8 +9,8 @@ import { retrying } from './retry.ts';
 const NAMES = ['pods', 'count/pods'];
 
 /**
- * Checks that the quotas of a namespace have room for `pods` more pods. A dry run cannot check this, because it asks
- * for one pod at a time.
+ * Checks that the quotas of a namespace have room for `pods` more pods. A server-side dry run cannot check this,
+ * because it asks for one pod at a time.
  *
  * @returns false if this cannot be known: this server may not read quotas, or a quota that limits pods has a scope, so
  * the quota may not count these pods.

@@ -43,8 +43,8 @@ async function assertNamespace(cluster: Cluster, namespace: string, signal: Abor
   const state = await namespaceState(cluster, namespace, { signal });
   if (state === 'there') return;
   if (state !== null) throw noNamespace(namespace, state);
-  // This server may not read the namespace. So try to create a Secret in it as a dry run, which may show whether the
-  // namespace exists.
+  // This server may not read the namespace. So try to create a Secret in it as a server-side dry run, which may show
+  // whether the namespace exists.
   const secret = {
     apiVersion: 'v1',
     kind: 'Secret',

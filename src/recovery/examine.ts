@@ -138,7 +138,9 @@ function bringBackStore({ storeBackup, copies }: DataFacts): string {
   return `There is no good backup in the data folder. If you have one elsewhere, restore it (npx toolforge-push help restore). Otherwise start over: npx toolforge-push start-over store reads ${counted(count, 'release')} with config vars from their copies. It loses deploy tokens, the effects of scale and stop, the lists of builds and deployments, and config vars of tools without a release.`;
 }
 
-/** Refuses the start if the repositories or the artifacts of all live tools are missing. Perhaps a disk is not mounted. */
+/**
+ * Refuses the start if the repositories or the artifacts of all live tools are missing. Perhaps a disk is not mounted.
+ */
 function wholeFolders(facts: DataFacts): Finding[] {
   const { repositories, config } = facts;
   const live = expectedLive(facts);

@@ -87,8 +87,8 @@ export async function finishRenaming(config: Pick<Config, 'data' | 'directory'>,
   const renaming = readJournal(data);
   if (renaming === null) return;
   const stored = readStoreFacts(join(data, 'store.sqlite'));
-  // After the server was killed, the operator may have restored a store that is older than the rename. Give the tools of
-  // such a store their present names.
+  // After the server was killed, the operator may have restored a store that is older than the rename. Give the tools
+  // of such a store their present names.
   const store = withNames(stored, namesIn(data, stored));
   const named = (tool: ToolName) =>
     store.state === 'whole' ? store.tools.find(({ name }) => name === tool) : undefined;

@@ -50,7 +50,7 @@ export async function restoreStore({ data }: DataConfig, file: string | null): P
   await finish(data, join(data, 'store.sqlite'));
   return [
     ...told,
-    `store.sqlite is now a copy of ${basename(source)}. The next start reads newer releases from their copies.`,
+    `store.sqlite is now a copy of ${basename(source)}. The next start of the server reads newer releases from the folder releases.`,
     ...(plan?.names ?? []).map(
       ({ from, to }) =>
         `Since the backup, the tool ${from} was renamed to ${to}. The next start renames it in the store too.`,

@@ -44,7 +44,7 @@ export interface ToolRenamesOptions {
   readonly isBusy: (tool: ToolName) => boolean;
   /** Makes the user directory refuse tools of these names until the returned function is called. */
   readonly hold: (names: readonly ToolName[]) => () => void;
-  /** Forgets the size and the damage that the server remembers of the repository of a tool. */
+  /** Forgets what the server remembers of a tool's repository: its size, and whether its refs may be damaged. */
   readonly forgetName: (tool: ToolName) => void;
   /** True if the user directory has the tool. @throws DeployError if the directory does not answer. */
   readonly isKnown: (tool: ToolName) => Promise<boolean>;

@@ -69,8 +69,9 @@ export class Admission {
   }
 
   /**
-   * Gives a new connection a place at the step `silent`: its client has sent nothing yet. If too many connections are at
-   * this step, an older one ends (see the class `Places`). The new connection ends if it has not logged in within `graceMs`.
+   * Gives a new connection a place at the step `silent`: its client has sent nothing yet. If too many connections are
+   * at this step, an older one ends (see the class `Places`). The new connection ends if it has not logged in within
+   * `graceMs`.
    */
   admit(socket: Socket): void {
     if (socket.remoteAddress === undefined) return void socket.destroy();
@@ -87,8 +88,8 @@ export class Admission {
   }
 
   /**
-   * Gives a connection a place at the step of the login that it has reached. If too many connections are at this step, an
-   * older one ends (see the class `Places`).
+   * Gives a connection a place at the step of the login that it has reached. If too many connections are at this step,
+   * an older one ends (see the class `Places`).
    */
   reach(socket: Socket, step: Step): void {
     // Ignore a connection without a grace timer: it has logged in or is being ended, so its key exchanges are not steps

@@ -208,7 +208,7 @@ describe('scale', () => {
     assert.equal(many.exitCode, 1);
     assert.match(
       many.stderr,
-      /4 web processes are too many: this server runs at most 3 of each type \(max_replicas\)/,
+      /4 web processes are too many: at most 3 processes of each type may run \(max_replicas\)/,
     );
     assert.match(
       many.stderr,
@@ -228,7 +228,7 @@ describe('scale', () => {
     succeeded(pushed);
     assert.match(
       pushed.stderr,
-      /! {5}The tool is scaled to 9 web processes, but this server runs at most 3 of each type \(max_replicas\)/,
+      /! {5}The tool is scaled to 9 web processes, but at most 3 processes of each type may run \(max_replicas\)/,
     );
     assert.deepEqual(await names(name), ['web.1', 'web.2', 'web.3']);
   });

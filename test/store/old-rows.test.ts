@@ -125,7 +125,7 @@ test('releases below the hundredth newest may be missing because of the clean-up
   assert.equal(forgottenBelow(known.slice(0, 99)), 0);
 });
 
-test('threat 248: of the releases beyond the newest 1000 that changed only config vars, the store keeps the newest of each artifact', () => {
+test('threat 248: the store keeps the newest 1000 releases of a tool, and of the older releases only the newest of each artifact', () => {
   const folder = mkdtempSync(join(root, 'data-'));
   const first = new SqliteStore(folder, key);
   addLive(first, 'old', now);

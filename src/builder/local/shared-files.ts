@@ -12,7 +12,7 @@ import { makeFolder, serverUser } from '../folders.ts';
 
 /** How many files are read or linked at the same time. */
 const AT_ONCE = 4;
-/** A larger file is not shared, because the server reads every shared file. */
+/** A larger file is not shared, because every shared file is read as a whole. */
 const MAX_FILE_BYTES = 64 * 1024 * 1024;
 /**
  * The shared layers of one build may have this many files and folders together. A Python with its modules has 5,000.

@@ -93,10 +93,10 @@ const restore: RecoveryCommand = {
   summary: 'restore everything from a backup, or only the store or the user directory',
   examples: ['restore toolforge-push.tar', 'restore store'],
   details: [
-    'BACKUP is a file that backup has written. It is restored into an empty data folder, on this machine or another, while no server uses that folder. A damaged file changes nothing.',
+    'BACKUP is a file that the command `backup` has written. It is restored into an empty data folder, on this machine or another, while no server uses that folder. A damaged file changes nothing.',
     'Restore only a backup that you made and that nobody else could change. A changed file can take over the server: the checksum only shows that the file is complete.',
-    'restore store and restore directory restore only this part: from FILE, or from the newest good copy in the folder backups of the data folder, where the server makes a copy every hour. The present store or user directory is set aside, not deleted.',
-    'Stop the server before you restore the store. Its next start reads releases that are newer than the backup from their copies.',
+    '`restore store` and `restore directory` restore only this part: from FILE, or from the newest good copy in the folder backups of the data folder, where the server makes a copy every hour. The present store or user directory is set aside, not deleted.',
+    'Stop the server before you restore the store. If a tool has releases that are newer than the restored store, the next start of the server reads them from the folder releases of the data folder.',
   ],
   options: {},
   words: { min: 1, max: 2 },

@@ -117,8 +117,8 @@ export class PacedReading {
   }
 
   /**
-   * Call this after `countMessage`, when somebody will read the body of the HTTP message. From then on, joins small chunks of the message's body, and
-   * charges the time to read the body to `key`.
+   * Call this after `countMessage`, when somebody will read the body of the HTTP message. From then on, joins small
+   * chunks of the message's body, and charges the time to read the body to `key`.
    */
   begin(message: IncomingMessage, key: string = this.#key): void {
     this.#messageKey = key;
@@ -165,8 +165,9 @@ export class PacedReading {
 
   /**
    * Passes the waiting bytes on to the readers of the socket, piece by piece. Stops if the socket is paused, or if the
-   * key to which the bytes are charged has used up its share of time, or its time in this round of the event loop. Also stops after a piece in which
-   * several requests began, so that the time to answer them is charged before more is read.
+   * key to which the bytes are charged has used up its share of time, or its time in this round of the event loop. Also
+   * stops after a piece in which several requests began, so that the time to answer them is charged before more is
+   * read.
    *
    * @returns true if the socket may read more bytes.
    */

@@ -25,8 +25,8 @@ const ROUND_MS = 2;
  */
 const FREE_MS = 10;
 /**
- * If a piece of reading took fewer milliseconds than this by the clock, the server charges this time without measuring the processor time. No other program can have run meanwhile, because it would have kept the
- * processor for longer.
+ * If a piece of reading took fewer milliseconds than this by the clock, the server charges this time without measuring
+ * the processor time. No other program can have run meanwhile, because it would have kept the processor for longer.
  */
 const SLICE_MS = 1;
 /**
@@ -52,7 +52,8 @@ interface Round {
 /**
  * Limits the time that the server spends on reading from connections. Bytes cost little. Chunks of one byte, or many
  * requests in one packet, cost a hundred times as much. Each client's network and each process of a tool is a key. The
- * time that reading for a key takes is its debt, which falls as time passes. While the debt is more than 10 ms (`FREE_MS`), the bytes of this key wait.
+ * time that reading for a key takes is its debt, which falls as time passes. While the debt is more than 10 ms
+ * (`FREE_MS`), the bytes of this key wait.
  */
 export class ReadingTime {
   /**
@@ -125,7 +126,8 @@ export class ReadingTime {
     if (begun <= 1) return;
     const countedMs = [...this.#round.values()].reduce((sum, { spentMs }) => sum + spentMs, 0);
     const restMs = this.#usedMs() - countedMs;
-    // Here, no request is charged more than `REQUEST_MS`, because the server may have done other work in the same round.
+    // Here, no request is charged more than `REQUEST_MS`, because the server may have done other work in the same
+    // round.
     const partMs = Math.min(Math.max(0, restMs) / begun, REQUEST_MS);
     for (const [key, round] of rounds) this.#charge(key, partMs * round.begun - round.freeMs);
   }

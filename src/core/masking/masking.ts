@@ -17,7 +17,8 @@ const MIN_SECRET_CHARACTERS = 6;
 const MAX_WHOLE_BYTES = 4096;
 /**
  * The values of config vars are cut into blocks of this size. If a part of a value is printed in base64, its blocks are
- * found. A line of 76 base64 digits encodes 57 bytes, which contain at least two whole blocks, wherever the line begins.
+ * found. A line of 76 base64 digits encodes 57 bytes, which contain at least two whole blocks, wherever the line
+ * begins.
  */
 const BLOCK_BYTES = 16;
 /**

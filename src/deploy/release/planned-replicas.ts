@@ -73,7 +73,7 @@ export function warnOfTooMany(context: Limited, release: Release, progress: Prog
   for (const [type, count] of Object.entries(replicasOf(release, store.replicas(release.tool)))) {
     if (count > maxReplicas)
       progress.warn(
-        `The tool is scaled to ${count} ${type} processes, but this server runs at most ${maxReplicas} of each type (max_replicas).`,
+        `The tool is scaled to ${count} ${type} processes, but at most ${maxReplicas} processes of each type may run (max_replicas).`,
       );
   }
 }
@@ -122,7 +122,7 @@ export function assertScalable(context: Limited, release: Release, changes: Repl
     if (!types.includes(type)) throw noType(release, type, types);
     if (count > maxReplicas)
       throw tooMany(
-        `${count} ${type} processes are too many: this server runs at most ${maxReplicas} of each type (max_replicas)`,
+        `${count} ${type} processes are too many: at most ${maxReplicas} processes of each type may run (max_replicas)`,
         `To run as many as are allowed: \`scale ${tool} ${type}=${maxReplicas}\`. Or ask the operator for a higher max_replicas.`,
       );
   }

@@ -76,8 +76,8 @@ export class Connections {
   }
 
   /**
-   * Ends a connection, and drops the bytes that the kernel still keeps for the client. After `destroy`, the kernel would
-   * go on trying to send them for minutes.
+   * Ends a connection, and drops the bytes that the kernel still keeps for the client. After `destroy`, the kernel
+   * would go on trying to send them for minutes.
    */
   reset(socket: Socket): void {
     // With TLS, `socket` lies on top of the accepted socket, and only the accepted socket can be reset.

@@ -43,9 +43,9 @@ export function createPeerReader(trustedProxies: TrustedProxies): (request: Inco
 }
 
 /**
- * Reads the addresses in X-Forwarded-For from the right, up to the first that is no trusted proxy: the client could have
- * invented the addresses to the left of that one. If all are trusted proxies, or an entry is no address, returns the last
- * address that was read, or `proxy` if there was none.
+ * Reads the addresses in X-Forwarded-For from the right, up to the first that is no trusted proxy: the client could
+ * have invented the addresses to the left of that one. If all are trusted proxies, or an entry is no address, returns
+ * the last address that was read, or `proxy` if there was none.
  */
 function clientBehind(
   headers: IncomingHttpHeaders,

@@ -43,8 +43,9 @@ const LIMITED = `ulimit -t ${SEARCH_SECONDS}; exec timeout ${WAIT_SECONDS}`;
 // of processes in /proc, by default all. `by_sandbox` turns this output into one line for each folder, with the ids of
 // its processes. A list of all processes can be too long for the arguments of one program, so xargs splits the list. If
 // the first thread of a process has ended, /proc/PID shows no files and mounts, but /proc/THREAD of its other threads
-// does, so `owners` reads that. `in_each_sandbox` calls a function for each folder, several at the same time, with `$name`, `$pids` and
-// `$pid`. Such a function must print at most one short line, because several functions print into one pipe.
+// does, so `owners` reads that. `in_each_sandbox` calls a function for each folder, several at the same time, with
+// `$name`, `$pids` and `$pid`. Such a function must print at most one short line, because several functions print into
+// one pipe.
 export const BY_SANDBOX = `folders=$*
 owners() {
   leaderless=$(printf '%s/status\\0' \${*:-/proc/[0-9]*} | xargs -0 grep -ls '^State:.Z' | while IFS=/ read -r _ _ pid _; do

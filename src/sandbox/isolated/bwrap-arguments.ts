@@ -225,8 +225,9 @@ function fileSystem(command: SandboxCommand, isolation: Isolation): string[] {
 }
 
 /**
- * Returns bwrap's arguments for these mounts. A mount with the same path inside and outside shows a folder of this
- * machine, so it is shown without the hidden files.
+ * Returns bwrap's arguments for these mounts. If the source and the target of a mount are the same path, the mount
+ * shows a folder of this machine. Then it is shown without the files that `covers` hides, such as the server's secrets.
+ * It is left out if `covers` hides the whole folder.
  */
 function mounted(mounts: readonly Mount[], covers: HostFiles['covers']): string[] {
   const isOfMachine = ({ source, target }: Mount) => source === target;

@@ -7,7 +7,8 @@ const RESERVED_BYTES = 768 * 1024 * 1024;
  * How many files a process may have open, and how many entries it may give to one call of poll(2). With more files, a
  * tool could make the search for its deleted files endless. With more entries, the processes of a tool could wait for
  * one file in millions of entries. The kernel walks them all at once, with interrupts off, when somebody writes to the
- * file, and no control group counts their memory. Programs of builds need fewer than 1,024, the default of most systems.
+ * file, and no control group counts their memory. Programs of builds need fewer than 1,024, the default of most
+ * systems.
  */
 const MAX_OPEN_FILES = 2048;
 /**

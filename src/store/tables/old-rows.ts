@@ -12,8 +12,8 @@ const AT_ONCE = 500;
 
 /**
  * Deletes rows of a tool beyond the newest `kept` of each table. Of the older rows, keeps the live release, the newest
- * release of each artifact that a rollback can run, builds with an artifact, and every deployment that has not ended or has a build or
- * release in the store.
+ * release of each artifact that a rollback can run, builds with an artifact, and every deployment that has not ended or
+ * has a build or release in the store.
  */
 export function dropOldRows(
   database: Database,

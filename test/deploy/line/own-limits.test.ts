@@ -21,7 +21,7 @@ test('a tool with limits of its own builds as often and runs as many processes a
     /at most 1 are allowed \(builds_a_day\); v1 is still live/,
   );
   place.store.setOwnLimits(wikibot, { replicas: 2 });
-  assert.throws(() => line.scale(wikibot, { web: 3 }, alice), /this server runs at most 2 of each type/);
+  assert.throws(() => line.scale(wikibot, { web: 3 }, alice), /at most 2 processes of each type may run/);
 });
 
 test('the memory limit of a tool replaces run_memory, and a tool can still ask for less', () => {

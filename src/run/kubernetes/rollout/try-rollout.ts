@@ -129,10 +129,12 @@ export async function assertRoomForTool(
 }
 
 /**
- * Checks that the quotas of a namespace have room for all processes of these rollouts beside the pods that run there
- * now: for the number of the processes, and by a dry run for their CPU and memory.
+ * Checks that the quotas of a namespace have room for all processes that these rollouts keep running, beside the pods
+ * that run there now. Compares the number of pods with the quotas. For CPU and memory, asks the cluster by a
+ * server-side dry run for one pod that is as large as all these processes together.
  *
- * @returns false if this cannot be known before the processes start, or if the rollouts keep nothing running.
+ * @returns true if there is room; false if this cannot be known before the processes start, or if the rollouts keep no
+ * process running.
  * @throws DeployError `QUOTA_EXCEEDED` if there is no room; `CLUSTER_UNREACHABLE` if the API does not answer; the
  * signal's reason when the signal fires.
  */
@@ -286,7 +288,10 @@ function partsOfDeployment({ metadata }: V1Deployment): { kind: string; name: st
   ];
 }
 
-/** Returns the parts of an object that a dry run compares to find out whether a rollout would change the object. */
+/**
+ * Returns the parts of an object that a server-side dry run compares to find out whether a rollout would change the
+ * object.
+ */
 function contentOf(object: KubernetesObject): object {
   const { metadata, status: _, ...rest } = object as KubernetesObject & { status?: unknown };
   return { ...rest, labels: metadata?.labels ?? {}, annotations: metadata?.annotations ?? {} };

@@ -63,7 +63,10 @@ export function areSet(cronJobs: readonly V1CronJob[], rollout: Rollout): boolea
   );
 }
 
-/** Checks by a dry run that the cluster would accept these CronJobs. @throws DeployError if it would refuse one. */
+/**
+ * Checks by a server-side dry run that the cluster would accept these CronJobs. @throws DeployError if it would refuse
+ * one.
+ */
 export async function assertSchedulable(
   { cluster }: Pick<ScheduleParts, 'cluster'>,
   cronJobs: readonly Applied<V1CronJob>[],

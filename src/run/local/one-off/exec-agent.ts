@@ -21,9 +21,9 @@ const REQUESTS = 'requests';
 const SCRIPT_FILE = 'command';
 
 /**
- * A shell script that starts the agent, a loop in a new session, and then becomes the command of the process. The loop
- * waits for the names of folders, and runs the script in each folder. The shell that starts the loop ends at once, so
- * the loop is no child of the command.
+ * A shell script that starts the agent in the background, and then becomes the command of the process. The agent is a
+ * loop in a session of its own. It reads names of folders from the pipe `REQUESTS`, and runs the file `SCRIPT_FILE` of
+ * each folder. The shell that starts the loop ends at once, so the loop is no child of the command.
  *
  * `env --default-signal` is needed because shells let background commands ignore Ctrl-C.
  */

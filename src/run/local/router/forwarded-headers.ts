@@ -40,8 +40,8 @@ const HOP_BY_HOP = [
   'upgrade',
 ];
 
-// With these header fields of an answer, nginx, lighttpd, Apache or Perlbal in front of this server would send a file or
-// page of their own instead of the answer.
+// With these header fields of an answer, nginx, lighttpd, Apache or Perlbal in front of this server would send a file
+// or page of their own instead of the answer.
 const OF_FRONT_SERVERS = [
   'x-accel-redirect',
   'x-sendfile',
