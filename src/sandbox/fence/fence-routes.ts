@@ -58,7 +58,9 @@ const LAST_LINE = '# end';
  * route files. The script's first two arguments are the paths that `routeFiles` returns.
  *
  * Routes do not stop multicast from a socket that is bound to a device. A policy of the kernel's IPsec (xfrm) stops it,
- * unless the kernel lacks these policies (CONFIG_XFRM_USER).
+ * unless the kernel lacks these policies (CONFIG_XFRM_USER). The policies also stop multicast inside the namespace, for
+ * which `disable_xfrm` of loopback must be 0. The kernel copies a message to all hosts (224.0.0.1, ff02::1) for all
+ * sockets of a port with interrupts off, and a tool can have thousands of sockets.
  */
 export const SET_ROUTES = `${CHOOSE_FILE}
 { echo ${PORTS.first} ${PORTS.last} >/proc/sys/net/ipv4/ip_local_port_range; } 2>/dev/null || {
@@ -66,6 +68,7 @@ export const SET_ROUTES = `${CHOOSE_FILE}
   exit 1
 }
 { echo ${OPTION_BYTES} >/proc/sys/net/core/optmem_max; } 2>/dev/null
+{ echo 0 >/proc/sys/net/ipv4/conf/lo/disable_xfrm; } 2>/dev/null
 {
   # If the file cannot be read to its last line, ip must fail: it stops at an unknown line.
   line=
@@ -77,6 +80,7 @@ export const SET_ROUTES = `${CHOOSE_FILE}
   if [ "$off" = 0 ]; then echo '${udpRoute('::/0')}'; fi
 } | ip -batch - || exit 1
 if [ "$off" = 0 ]; then ip -6 ${UDP_RULE} || exit 1; fi
+if [ "$off" = 0 ]; then ip xfrm policy update dir out dst ff00::/8 action block 2>/dev/null; fi
 ip xfrm policy update dir out dst 224.0.0.0/4 action block 2>/dev/null`;
 
 /**

@@ -89,7 +89,15 @@ MISSING_OPTIONS = {SOL_SOCKET: FILTERS, IPPROTO_TCP: {14, 32, 38}, IPPROTO_IPV6:
 # IP_ADD_MEMBERSHIP and IP_DROP_MEMBERSHIP, and the same for a source. The options of IPv6 are IPV6_JOIN_GROUP and
 # IPV6_LEAVE_GROUP. Both have MCAST_JOIN_GROUP and MCAST_LEAVE_GROUP, and the same for a source.
 MULTICAST = {42, 45, 46, 47}
-OPTIONS_WITHOUT_EFFECT = {IPPROTO_IP: {35, 36, 39, 40} | MULTICAST, IPPROTO_IPV6: {20, 21} | MULTICAST}
+#
+# SO_BROADCAST also succeeds without effect, so that to send to a broadcast address fails. The kernel copies such a message
+# for all sockets of a port with interrupts off. With one message, a tool could make a processor do that for seconds.
+SO_BROADCAST = 6
+OPTIONS_WITHOUT_EFFECT = {
+    SOL_SOCKET: {SO_BROADCAST},
+    IPPROTO_IP: {35, 36, 39, 40} | MULTICAST,
+    IPPROTO_IPV6: {20, 21} | MULTICAST,
+}
 
 # These system calls fail as on a kernel that lacks them. The whole machine shares one number of contexts for
 # asynchronous input and output (fs.aio-max-nr), so one tool could take all. Programs fall back to threads. A rule of

@@ -210,6 +210,50 @@ for last in range(1, 4):
 print('same' if groups() == before else groups())`,
     output: 'same\n',
   },
+  {
+    name: 'threat 247: no message of a program in a sandbox reaches all sockets of a port, for each of which the kernel would copy it',
+    program: `
+import fcntl, time
+own, mask = (struct.unpack('>I', fcntl.ioctl(socket.socket(), one, struct.pack('256s', b'eth0'))[20:24])[0] for one in (0x8915, 0x891b))
+last_of_eth0 = socket.inet_ntoa(struct.pack('>I', own | ~mask & 0xffffffff))
+for level, number in ((1, 6), (HIGH | 1, 6), (1, HIGH | 6), (HIGH | 1, HIGH | 6)):
+    for address in ('127.255.255.255', '255.255.255.255', last_of_eth0):
+        for family, prefix in ((socket.AF_INET, ''), (socket.AF_INET6, '::ffff:')):
+            sender = socket.socket(family, socket.SOCK_DGRAM)
+            one = ctypes.byref(ctypes.c_int(1))
+            if libc.setsockopt(sender.fileno(), ctypes.c_ulong(level), ctypes.c_ulong(number), one, 4): print('no option')
+            try: sender.sendto(b'x', (prefix + address, 9000))
+            except PermissionError: continue
+            print('sent', level, number, address)
+def reached(family, any, groups):
+    sockets = []
+    for _ in range(3):
+        sockets.append(socket.socket(family, socket.SOCK_DGRAM))
+        sockets[-1].setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sockets[-1].bind((any, 9001))
+        sockets[-1].setblocking(False)
+    for group in groups:
+        for device in (0, 1, 2):
+            for bound in (b'', b'lo', b'eth0'):
+                sender = socket.socket(family, socket.SOCK_DGRAM)
+                if bound: sender.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, bound)
+                try:
+                    if family == socket.AF_INET6: sender.setsockopt(41, 17, device)
+                    else: sender.setsockopt(0, 32, struct.pack('4s4si', bytes(4), bytes(4), device))
+                    sender.sendto(b'x', (group, 9001))
+                    if family == socket.AF_INET:
+                        sender.bind(('127.0.0.1', 0))
+                        sender.sendto(b'x', (group, 9001))
+                except OSError: pass
+    time.sleep(0.3)
+    for one in sockets:
+        try: print('reached', family, one.recv(1))
+        except BlockingIOError: pass
+reached(socket.AF_INET, '', ['224.0.0.1', '224.0.0.2', '239.1.1.1'])
+if os.path.exists('/proc/net/if_inet6'): reached(socket.AF_INET6, '::', ['ff01::1', 'ff02::1', 'ff02::2', 'ff05::1'])
+print('done')`,
+    output: 'done\n',
+  },
 ];
 
 for (const { name, program, output } of REFUSED) {
