@@ -16,6 +16,11 @@ const MAX_OPEN_FILES = 2048;
  * kernel also counts the signals and timers of all tools together.
  */
 const MAX_PENDING = 2048;
+/**
+ * The largest core dump. The kernel writes no dump of one byte. If the machine gives core dumps to a program (a pipe in
+ * core_pattern, core(5)), the kernel starts this program as root for each crash, also with the limit 0, but not with 1.
+ */
+const CORE_BYTES = 1;
 
 /**
  * Returns the arguments with which prlimit(1) limits each process. `--data` leaves enough for the runtime of every
@@ -27,7 +32,7 @@ export function resourceLimits({ memoryBytes, fileBytes }: Limits): string[] {
     `--fsize=${fileBytes}`,
     `--nofile=${ownLimit('open files', MAX_OPEN_FILES)}`,
     `--sigpending=${ownLimit('pending signals', MAX_PENDING)}`,
-    '--core=0',
+    `--core=${CORE_BYTES}`,
   ];
 }
 

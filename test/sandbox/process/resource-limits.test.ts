@@ -19,3 +19,11 @@ except (ValueError, PermissionError): print('no more')`;
   const { output } = await runIn(sandbox, ['/usr/bin/python3', '-c', program]);
   assert.equal(output, '2000 waited\n2049 EINVAL\n16384 EINVAL\nno more\n');
 });
+
+test('a program in a sandbox has the limit 1 for core dumps, with which the kernel starts no program of the machine for a crash', async () => {
+  await using data = await dataFolder();
+  const sandbox = await sandboxIn(data.path, 'isolated');
+  const program = 'import resource; print(resource.getrlimit(resource.RLIMIT_CORE))';
+  const { output } = await runIn(sandbox, ['/usr/bin/python3', '-c', program]);
+  assert.equal(output, '(1, 1)\n');
+});
