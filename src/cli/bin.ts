@@ -205,7 +205,10 @@ async function administer({ argv, environment, input, out, err }: Program): Prom
 /** Names in a data folder that only a server makes. If one of them is there, a server has started there before. */
 const TRACES = ['store.sqlite', 'repositories', 'releases', 'backups'];
 
-/** Makes the data folder for the first start of a server. @returns false if a server has already started on it. */
+/**
+ * Makes the data folder if no server has ever started there. @returns false if a server has started there before: then
+ * nothing is made.
+ */
 async function beginIn(data: string): Promise<boolean> {
   if (TRACES.some((name) => existsSync(join(data, name)))) return false;
   await openDataFolder(data);

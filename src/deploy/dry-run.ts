@@ -136,7 +136,9 @@ function sayChanges(
   const live = liveVersion === null ? null : store.release(tool, liveVersion);
   const after = releaseOf(plan, next);
   progress.step(
-    live === null ? 'The rollout would be the first' : `The rollout would change v${live.version}`,
+    live === null
+      ? 'Nothing is live yet, so the rollout would replace no release'
+      : `The rollout would change v${live.version}`,
   );
   progress.line(`processes: ${processChanges(context, live, after, plan.artifact !== null)}`);
   progress.line(`schedules: ${scheduleChanges(live, after)}`);

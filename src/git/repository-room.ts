@@ -13,9 +13,9 @@ const LOOK_BYTES = 16 * 1024 ** 2;
 const MAX_PACKS = 1000;
 
 /**
- * If a repository has more than `USUAL` files and tags, its next measurement waits: `REST_MS` for each file and tag, in
- * total at most `MAX_REST_MS`. With 10,000 tags, a measurement blocks the server for 15 ms, and is followed by 300 ms
- * of rest.
+ * After the size of a repository was measured, it is not measured again for `REST_MS` for each tag and each file of
+ * git's folder `objects`, at most for `MAX_REST_MS`. If these are at most `USUAL`, there is no such pause. With 10,000
+ * tags, a measurement blocks the server for 15 ms, and the pause is 300 ms.
  */
 const USUAL = 2000;
 const REST_MS = 0.03;

@@ -92,8 +92,9 @@ export interface ScheduleStatus {
   /** The schedule as five cron fields, in UTC. */
   readonly cron: string;
   /**
-   * When the process runs next, in milliseconds since 1970. Null if the schedule is never due, if a maintainer has
-   * paused it, or if somebody has suspended it in the cluster.
+   * When the process runs next, in milliseconds since 1970. Null if it does not run again: its schedule is never due,
+   * is paused by a maintainer, or is suspended or not valid in the cluster; or its release is no longer live, and only
+   * its last run is still ending.
    */
   readonly nextAt: number | null;
   /** The newest known run of the scheduled process. Null if no run is known. */

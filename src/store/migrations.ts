@@ -204,8 +204,8 @@ CREATE TABLE free_numbers (
 `;
 
 /**
- * Indexes with everything that the clean-up after a deployment reads, because the artifacts in the tables can have
- * hundreds of megabytes. SQLite uses such an index only if a query contains the same expressions as the index.
+ * Indexes with everything that the clean-up after a deployment reads, because the records of artifacts in the tables
+ * can take hundreds of megabytes. SQLite uses such an index only if a query contains the same expressions as the index.
  * `releases_of_time` is for the sum of the bytes that a tool's releases stored in a day.
  */
 const artifactIds = `

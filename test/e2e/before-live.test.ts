@@ -441,7 +441,10 @@ test('a dry run of a push to a preview says what the push would do, and makes an
   assert.equal(first.exitCode, 0, first.stderr);
   assert.match(first.stderr, /the push would make the preview x; trial would have 1 of 2 previews/);
   assert.match(first.stderr, /Push from .*"three" → x--trial/);
-  assert.match(first.stderr, /The rollout would be the first[\s\S]*processes: web 0 → 1/);
+  assert.match(
+    first.stderr,
+    /Nothing is live yet, so the rollout would replace no release[\s\S]*processes: web 0 → 1/,
+  );
   assert.match(first.stderr, /config vars: LOCALE added/);
   assert.match(first.stderr, /builds in the last 24 hours: 1 of /);
   assert.match(first.stderr, /HEAD -> refs\/dry-run\/preview\/x/);
@@ -532,7 +535,8 @@ test('config vars from the operator’s file of a tool reach its builds and proc
     'API_KEY (from outside)\nMODE (from outside)\nOWN',
   );
 
-  // A change of the file has an effect from the next start of the release: after `restart`, or after a start of the server.
+  // A change of the file has an effect from the next start of the release: after `restart`, or after a start of the
+  // server.
   await write(`API_KEY=${secret}\nMODE=wild\n`);
   await server.command('restart', name);
   assert.equal((await server.get(name)).body, 'wild');

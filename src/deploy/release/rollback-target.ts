@@ -25,8 +25,8 @@ export async function rollbackTarget(
   signal?: AbortSignal,
 ): Promise<Release> {
   const { tool } = live;
-  // Read one release at a time. A list of all releases would have all their artifacts, which can be hundreds of
-  // megabytes.
+  // Read one release at a time. The store has a record of the artifact with each release. The records of all releases
+  // together could take hundreds of megabytes of memory.
   const found = version === null ? await newestOther(store, live, signal) : store.release(tool, version);
   if (found === null || found.state === 'created' || found.state === 'failed') {
     const noSuchRelease =

@@ -27,7 +27,10 @@ const NO_HOST =
 const MISSING_FILE = /(?:No such file or directory: |ENOENT: .*, open )'(?:\/workspace\/|\.\/)?([^'/][^']*)'/;
 /** Matches errors about a file that is missing in the home folder. */
 const HOME_FILE = /(?:No such file or directory: |ENOENT: .*, open )'(?:\/data\/project|\/home\/tool)\//;
-/** Matches errors of Python, decouple and django-environ about a variable that is not set, and captures its name. */
+/**
+ * Matches errors about a variable that is not set, of Python, its packages decouple and django-environ, and Ruby, and
+ * captures the name of the variable.
+ */
 const UNSET_VARIABLE =
   /^KeyError: '([A-Z][A-Z\d_]{2,})'$|UndefinedValueError: (\w+) not found|: Set the (\w+) environment variable|key not found: "([A-Z][A-Z\d_]{2,})"/;
 /** Matches errors of Pydantic and Zod, and captures the names of the settings that have no value. */

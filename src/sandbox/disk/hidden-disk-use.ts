@@ -183,7 +183,7 @@ const BELOW_FOLDERS = `find "$@" -maxdepth 0 -type l ! -lname "/run/*" \
 // This script finds processes that may hide deleted files in one of seven ways. Open files can wait in the queue of a
 // socket (SCM_RIGHTS, unix(7)). A process cannot be inspected if its program can be run but not read (execve(2)). If
 // this server is not root, it cannot see files that a process has mapped and closed. A process can have too many
-// descriptors to search in time. A process can change its memory all the time, so that nobody sees its mapped files. An
+// descriptors to search in time. If a process changes its memory all the time, nobody can see its mapped files. An
 // open file or folder that was deleted keeps the folders above it on the disk, even if these were deleted too. Such
 // folders may be large, and the server cannot tell whether they were deleted, because other folders can have their
 // names by now. A Unix socket whose name was deleted keeps the folders above it in the same way.

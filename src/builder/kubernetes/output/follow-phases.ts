@@ -96,8 +96,8 @@ async function follow(phase: Phase, options: PhasesOptions): Promise<ContainerEn
   guard.signal.throwIfAborted();
   const end = pod.endOf(phase);
   const whole = pod.fault;
-  // If the node has evicted the whole pod, throw the fault of the pod. It says more than the exit status of the
-  // container, which the eviction has ended too.
+  // If the whole pod has a fault, such as an eviction or a lost node, throw this fault. It says more than the exit
+  // status of the container, which ended for the same reason.
   if (whole !== null && whole.container === null) throw podFailed(whole, PHASE_WORDS[phase], options.limits);
   if (end === null || (end.exitCode !== 0 && pod.isTerminating)) throw buildGone(PHASE_WORDS[phase]);
   return end;

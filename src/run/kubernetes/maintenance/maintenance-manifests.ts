@@ -21,7 +21,10 @@ import {
 } from '../manifests/pod-manifest.ts';
 import { PAGE_SERVER } from './page-server.ts';
 
-/** The release whose page visitors get, with the facts that the Deployment of the page needs. */
+/**
+ * The release whose image has the page about maintenance, and the other facts for the Deployment that shows this page
+ * to visitors.
+ */
 export interface MaintenancePage extends Pick<Rollout, 'release' | 'namespace' | 'previewOf'> {
   readonly toolNumber: number;
   readonly config: ManifestConfig;

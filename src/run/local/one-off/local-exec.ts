@@ -170,8 +170,8 @@ class LocalExec {
     if (!signal.aborted) await once(signal, 'abort', { signal: ended }).catch(() => {});
     if (ended.aborted) return;
     this.#parts.pipes.hangUp();
-    // With a terminal, `hangUp` has sent SIGHUP to the command, so send no SIGTERM. SIGTERM would reach script(1),
-    // which gives the command only two seconds to end.
+    // `hangUp` sends SIGHUP to a command that has begun in a terminal, so send no SIGTERM: it would reach script(1),
+    // which gives the command only two seconds to end. Other commands get no SIGHUP, so send SIGTERM.
     if (this.#oneOff.terminal === null || !this.#hasOpened) await this.#signal('SIGTERM');
     await wait(this.#parts.graceMs, null, { signal: ended }).catch(() => {});
     if (ended.aborted) return;

@@ -169,8 +169,8 @@ class LocalOneOff {
     if (!signal.aborted) await once(signal, 'abort', { signal: ended }).catch(() => {});
     if (ended.aborted) return;
     this.#pipes.hangUp();
-    // With a terminal, `hangUp` has sent SIGHUP to the command, so send no SIGTERM. SIGTERM would reach script(1),
-    // which gives the command only two seconds to end.
+    // `hangUp` sends SIGHUP to a command that has begun in a terminal, so send no SIGTERM: it would reach script(1),
+    // which gives the command only two seconds to end. Other commands get no SIGHUP, so send SIGTERM.
     if (this.#oneOff.terminal === null || !this.#hasOpened) this.#process.terminate();
     await wait(this.#parts.config.grace_time, null, { signal: ended }).catch(() => {});
     if (!ended.aborted) this.#process.kill();

@@ -10,7 +10,10 @@ const child = join(import.meta.dirname, 'disk-watch-child.ts');
 const PLAIN_USER = 65_534;
 const MIB = 1024 * 1024;
 
-/** A program that makes endless deleted files of 1 MiB in a folder, and holds each file with the Python statements `hold`. */
+/**
+ * A program that makes endless deleted files of 1 MiB in a folder, and holds each file with the Python statements
+ * `hold`.
+ */
 const hiding = (hold: string, folder = '/tmp') => `
 import array, ctypes, mmap, os, socket, sys, time
 ${hold.includes('undumpable') ? 'ctypes.CDLL(None).prctl(4, 0, 0, 0, 0)' : ''}
@@ -31,7 +34,8 @@ const python = (program: string) => ['python3', '-c', program];
 /**
  * Runs a program on a small disk.
  *
- * @param beside - A Python program that runs at the same time, and the number of its tool. The first program is of tool 1.
+ * @param beside - A Python program that runs at the same time, and the number of its tool. The first program is of tool
+ * 1.
  * @returns why the program was ended; `beside` if the other program was ended first; null if none was ended.
  */
 async function endOf(
@@ -114,7 +118,7 @@ time.sleep(600)`;
   assert.deepEqual(await endOf(0, python(mapping), 1024 * MIB), { kind: 'open-files', limit: 65_536 });
 });
 
-test('threat 137: the server ends a process that changes its memory all the time, so that its deleted files cannot be found', {
+test('threat 137: if a process changes its memory all the time to hide its deleted files from the server, the server ends it', {
   skip: SmallDisk.whyNot,
 }, async () => {
   // With a low priority, the process does not keep the search from a processor. Otherwise the machine would count as
@@ -175,7 +179,10 @@ while True:${untilFull}
   assert.deepEqual(await endOf(0, python(renaming), 1024 * MIB), { kind: 'room' });
 });
 
-/** A program that moves deep folders from one folder to another all the time, while files in them grow to 60 MiB together. */
+/**
+ * A program that moves deep folders from one folder to another all the time, while files in them grow to 60 MiB
+ * together.
+ */
 const movingDeep = `
 import os, time
 for place in 'ab': os.mkdir('/tmp/' + place)
