@@ -73,8 +73,8 @@ export class LocalSocket {
 
   async #bindAgain(): Promise<void> {
     const { path, log } = this.#options;
-    // Closing `#server` keeps its connections open, but deletes the socket's file. So close it before the server that
-    // takes its place makes this file.
+    // Closing `#server` keeps its connections open, but deletes the file of the socket. So close it now, before the
+    // server that replaces it makes this file again.
     this.#server.close();
     this.#server = this.#make();
     try {
@@ -160,8 +160,8 @@ export async function assertNobodyListens(path: string): Promise<void> {
   try {
     await once(socket, 'connect');
   } catch (error) {
-    // Any other error than EAGAIN means that nobody listens. With EAGAIN, a server listens, but cannot take the
-    // connection now (unix(7)).
+    // With EAGAIN, a server listens, but cannot take the connection now (unix(7)). Any other error means that no server
+    // listens.
     if (systemCode(error) !== 'EAGAIN') return;
   } finally {
     socket.destroy();

@@ -37,8 +37,8 @@ export class LocalRetirement {
   }
 
   /**
-   * Ends the rollouts that `isMeant` chooses, without waiting for their requests. Resolves when their processes have
-   * ended.
+   * Of the rollouts that are draining, ends those for which `isMeant` returns true now, without waiting for their open
+   * requests. Resolves when the processes of these rollouts have ended.
    */
   async hurry(isMeant: (rollout: LocalRollout) => boolean): Promise<void> {
     const meant = [...this.#retiring].filter(([rollout]) => isMeant(rollout)).map(([, retiring]) => retiring);

@@ -101,7 +101,7 @@ export class LocalRollout {
     return new LocalRollout(this.#options, processes);
   }
 
-  /** Adds to this rollout the processes that `missing` has created. */
+  /** Adds the processes of `others`, which `missing` has created, to this rollout. */
   join(others: LocalRollout): void {
     const types = scalable(this.release).map(({ type }) => type);
     this.#processes = [...this.#processes, ...others.#processes].sort(
@@ -197,8 +197,9 @@ export class LocalRollout {
   }
 
   /**
-   * Ends each process when its requests are done or `signal` fires. Only `web` processes have requests. A run of a
-   * scheduled process continues until it ends or `hurry` fires.
+   * Ends all processes. A `web` process ends when its requests are done or `signal` fires. Other processes have no
+   * requests, so they end at once. Only a scheduled process that runs now continues, until it ends by itself or `hurry`
+   * fires.
    */
   async drain(signal: AbortSignal, hurry: AbortSignal): Promise<void> {
     const runs = this.#timed.map((process) => process.finish(hurry));

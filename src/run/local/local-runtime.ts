@@ -104,7 +104,10 @@ export interface LocalRuntimeOptions {
   readonly shareOf?: (toolNumber: number) => number;
   /** The pauses before a crashed process is restarted, and before a failed scheduled run is retried. */
   readonly pauses?: Pauses;
-  /** What the server keeps about schedules over its restarts. By default, nothing is recorded. */
+  /**
+   * The records about scheduled processes, which the server still knows after a restart. By default, nothing is
+   * recorded.
+   */
   readonly schedules?: ScheduleRecords;
   /** The clock for scheduled processes; by default the system's clock. */
   readonly clock?: Clock;
@@ -164,7 +167,7 @@ export class LocalRuntime implements Runtime, Gateway {
   static async open(options: LocalRuntimeOptions): Promise<LocalRuntime> {
     const folder = runFolder(options);
     await mkdir(folder, { recursive: true });
-    // The folder itself stays, because it can be the root of a file system of its own.
+    // Delete only what is in the folder. The folder itself can be a mount point, which cannot be deleted.
     await removeTrees((await readdir(folder)).map((name) => join(folder, name)));
     await chmod(folder, 0o711);
     return new LocalRuntime(options);
@@ -203,8 +206,8 @@ export class LocalRuntime implements Runtime, Gateway {
     this.#backgroundWork.closing.throwIfAborted();
     // If a deployment has already made a rollout live, there is nothing to resume.
     if (this.#live.has(release.tool)) return;
-    // These two calls can throw. They come before `#switchTo`, so that after an error the tool has no live rollout, and
-    // the next call of `resume` tries again.
+    // `whyUnusable` and `#newRollout` can throw, so they come before `#switchTo`. After an error, the tool then has no
+    // live rollout, and the next call of `resume` tries again.
     const why = whyUnusable(release.artifact, this.#options.sandbox.mode);
     const next = this.#newRollout(release, toolNumber, replicas);
     this.#switchTo(next);
@@ -224,7 +227,7 @@ export class LocalRuntime implements Runtime, Gateway {
     await this.#retirement.hurry((rollout) => rollout.release.tool === tool);
   }
 
-  /** Returns null, because there is no cluster. */
+  /** Returns null, because only a cluster can test by dry runs what a rollout would change. */
   async tryOut(): Promise<null> {
     return null;
   }
@@ -265,7 +268,7 @@ export class LocalRuntime implements Runtime, Gateway {
     this.#maintenance.end(tool);
   }
 
-  /** Returns null, because a single machine has no namespaces. */
+  /** Always returns null: on a single machine, tools have no namespaces that could be lost. */
   lostNamespace(): null {
     return null;
   }

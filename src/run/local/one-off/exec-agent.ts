@@ -40,7 +40,7 @@ exec "$@"`;
  * the agent (decision 26).
  */
 export class ExecAgent {
-  /** Shows the folder of the agent to the process, which can neither add nor replace files there. */
+  /** Makes the folder of the agent visible to the process. The process can neither add nor replace files there. */
   readonly mount: Mount;
   readonly #inside: string;
 
@@ -61,7 +61,7 @@ export class ExecAgent {
     return new ExecAgent({ source: folder, target: '/run/exec', isWritable: false }, sandbox);
   }
 
-  /** Returns a command that runs another command, and the agent beside it. */
+  /** Returns a command that starts the agent and runs `command` beside it. */
   around(command: readonly string[]): string[] {
     return ['/bin/sh', '-c', BESIDE, 'sh', this.#inside, ...command];
   }

@@ -59,7 +59,10 @@ interface ExecParts {
 class LocalExec {
   readonly #oneOff: OneOff & { readonly beside: string };
   readonly #parts: ExecParts;
-  /** Fires when the command has ended or could not be started, or when the process beside it has ended. */
+  /**
+   * Fires when the command has ended, when it could not be started, or when the process for which `exec` was called has
+   * ended.
+   */
   readonly #over = new AbortController();
   #hasOpened = false;
   #taken: Promise<unknown> = Promise.resolve();
@@ -72,7 +75,8 @@ class LocalExec {
   async untilEnded(): Promise<Exit> {
     const { release, beside, signal } = this.#oneOff;
     const { running } = this.#parts;
-    // Remove the listener afterwards: a process may live for years, and have many commands.
+    // Remove the listener at the end of the command. A process may live for years and have many such commands, so the
+    // listeners would pile up.
     using _listening = addAbortListener(running.over, () => this.#over.abort());
     void this.#endWith(signal);
     void this.#request();
@@ -130,8 +134,8 @@ class LocalExec {
     void feed(input, pipes.input);
     const all = Promise.all([this.#drain(pipes.output, output), this.#drain(pipes.errors, errors)]);
     this.#taken = Promise.race([all, untilGivenUp(this.#untilOver(), signal)]);
-    // `untilEnded` throws the error when the command has ended. Without this `catch`, the rejection would end the
-    // server.
+    // If the client cannot take the output, `#taken` rejects. `untilEnded` throws this error later, when the command
+    // has ended. Without this `catch`, Node.js would end the server before that.
     this.#taken.catch(() => {});
   }
 

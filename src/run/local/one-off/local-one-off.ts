@@ -160,8 +160,8 @@ class LocalOneOff {
     void feed(input, this.#pipes.input);
     const all = Promise.all([drain(this.#pipes.output, output), drain(this.#pipes.errors, errors)]);
     this.#taken = Promise.race([all, untilGivenUp(this.#process.exited, signal)]);
-    // `untilEnded` throws the error when the command has ended. Without this `catch`, the rejection would end the
-    // server.
+    // If the client cannot take the output, `#taken` rejects. `untilEnded` throws this error later, when the command
+    // has ended. Without this `catch`, Node.js would end the server before that.
     this.#taken.catch(() => {});
   }
 
@@ -186,7 +186,7 @@ export async function feed(input: AsyncIterable<Uint8Array>, writer: Writable): 
   try {
     for await (const chunk of input) {
       if (writer.destroyed) return;
-      // This wait ends, because the callback of `write` also runs if the pipe has been closed.
+      // If the pipe has been closed, `write` calls its callback too, so this wait always ends.
       await new Promise<void>((resolve) => writer.write(chunk, () => resolve()));
     }
     writer.end();

@@ -82,11 +82,11 @@ interface Watched extends WatchedFolder {
   readonly onOver: (end: DiskEnd) => void;
   /** The disk use that the last check of the folder measured. */
   use: DiskUse;
-  /** When the watch began, as `performance.now()` gave it. */
+  /** When the server began to watch the folder, by `performance.now()`. */
   readonly startedAt: number;
   /**
-   * For bytes and for entries: an earlier value, with which the next check compares its own. The value is from a check
-   * at most `GROWN_MS` ago, or else from the last check.
+   * For bytes and for entries: an earlier value, with which the next check compares the value that it measures. The
+   * earlier value is from a check at most `GROWN_MS` milliseconds ago, or else from the last check.
    */
   readonly before: Record<keyof DiskUse, Sample>;
   grew: 'fast' | 'slowly' | 'not';
@@ -144,9 +144,9 @@ export class DiskWatch {
   }
 
   /**
-   * Watches the folder of a process. Calls `onOver` once if the process must end: because its folder, or all folders of
-   * its tool together, exceed a limit; because it can hold too many files open, or moves its files all the time; or
-   * because the disk is nearly full. Disposing the result ends the watch.
+   * Watches the folder of a process. Calls `onOver` once if the process must end for one of these reasons: its folder,
+   * or all folders of its tool together, exceed a limit; it may have too many files open; it moves its files all the
+   * time; the disk is nearly full. Disposing the result ends the watch.
    */
   watch(place: WatchedFolder, onOver: (end: DiskEnd) => void): Disposable {
     const use = { bytes: 0, entries: 0 };
@@ -184,7 +184,7 @@ export class DiskWatch {
       } catch (error) {
         // Log nothing if the last process has ended: measuring then fails because its folder no longer exists.
         if (this.#watched.size > 0) log.error({ err: error }, 'cannot measure the disk use of processes');
-        // Wait, because the error may occur again at once.
+        // Pause before the next check, because it may fail in the same way.
         await wait(RETRY_MS, null, { ref: false });
         costMs = 0;
       }
@@ -255,8 +255,9 @@ export class DiskWatch {
   }
 
   /**
-   * Measures all folders while their sandboxes are stopped. Ends the processes that exceed the limit of bytes. If the
-   * processes of a tool together have more than `most`, ends all of them that hide files.
+   * Measures all folders while their sandboxes are stopped. Of the processes that hide files, ends those that exceed
+   * the limit of bytes. If all processes of a tool together have more than `most` bytes, ends all of its processes that
+   * hide files.
    */
   async #endHiding(most: number): Promise<void> {
     if (this.#isStopping || performance.now() < this.#nextLostAt) return;
@@ -373,7 +374,7 @@ export class DiskWatch {
     const tools = Map.groupBy(all, ({ watched }) => watched.toolNumber)
       .values()
       .map((ofTool) => {
-        // Leaves out processes that hide little. Even all of these together do not hide much.
+        // Leave out the processes of this tool that hide little. Even together, they do not hide much.
         const hiding = ofTool.filter(({ hidden }) => isMuchHidden(hidden * ofTool.length));
         const hidden = hiding.reduce((sum, one) => sum + one.hidden, 0);
         return { hiding, hidden, used: ofTool.reduce((sum, { used }) => sum + used, 0) };

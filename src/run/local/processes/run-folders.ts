@@ -16,7 +16,10 @@ export interface RunFolders {
   readonly folder: string;
   readonly toolNumber: number;
   readonly mounts: readonly Mount[];
-  /** The path of /tmp as the process sees it. `home` is such a path too. */
+  /**
+   * The path at which the process sees its folder /tmp. The next field, `home`, is the path at which it sees its home
+   * folder.
+   */
   readonly tmp: string;
   readonly home: string;
   /**
@@ -67,15 +70,15 @@ export async function makeRunFolders(
       try {
         await removeTree(folder);
       } catch (error) {
-        // Only log the error, because the next start of the server removes the folder.
+        // Only log the error, because the server deletes the folder at its next start.
         log.warn({ err: error }, 'cannot remove a run folder');
       }
     },
   };
 }
 
-// A shell command that prints what `RunFolders.changed` returns. Leaves out `__pycache__`, where Python writes compiled
-// modules, because nobody misses these.
+// A shell command that prints what `RunFolders.changed` returns. Leaves out `__pycache__`, the folders for compiled
+// modules of Python, because Python makes these files again when it needs them.
 const CHANGED = `find "$1" -name __pycache__ -prune -o ! -type d -printf '%P\\n' | cut -d / -f 1 | sort -u | head -n 5`;
 
 async function changedNames(changes: string): Promise<string[]> {

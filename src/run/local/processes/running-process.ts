@@ -252,8 +252,8 @@ class RunOutput {
   /**
    * Returns the last lines of output, with secrets masked. If these lines are only details of an error, the first line
    * of the error comes before them. Lines are masked only when this function is called, because most output is never
-   * shown in a push. To mask long lines takes time, and health checks call this function often, so the time counts as
-   * time for output of the tool.
+   * shown in a push. To mask long lines takes time, and health checks call this function often. So the time is charged
+   * to the tool's share of the time that the server spends on output (`outputTime`).
    */
   async lastLines(): Promise<string[]> {
     const mask = await this.#masking();

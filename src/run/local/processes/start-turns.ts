@@ -3,8 +3,9 @@ import { ConcurrencyLimit, KeyedConcurrencyLimit } from '../../../core/concurren
 import type { ToolName } from '../../../core/names.ts';
 
 /**
- * The start of a process ends its turn after at most this many milliseconds, and the rest after the start follows. So a
- * start that hangs does not hold up others.
+ * While a tool has its turn to start a process, the server waits at most this many milliseconds for the start. Then the
+ * pause at the end of the turn begins, even if the start has not ended. So a start that hangs does not hold up other
+ * tools.
  */
 const MOST_MS = 500;
 const NEVER = new AbortController().signal;
@@ -19,11 +20,15 @@ const NEVER = new AbortController().signal;
  */
 export class StartTurns {
   /**
-   * How scheduled runs and the commands of `run` and `exec` take turns to start. Many of them can begin at the same
-   * moment, and a wait does little harm.
+   * How many scheduled runs and commands of `run` and `exec` may start at the same time, and how long the pauses
+   * between them are. These limits are strict, because many runs can be due at the same moment, and it does little harm
+   * if one waits.
    */
   static readonly RUNS = { atOnce: 1, rest: 3 };
-  /** How the processes of a rollout, and processes that are restarted, take turns to start. Visitors wait for these. */
+  /**
+   * How many processes of rollouts, and processes that are restarted, may start at the same time, and how long the
+   * pauses between them are. These limits are mild, because visitors wait for such processes.
+   */
   static readonly ROLLOUTS = { atOnce: 4, rest: 0.5 };
 
   readonly #ofTool = new KeyedConcurrencyLimit(1);

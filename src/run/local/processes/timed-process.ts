@@ -231,7 +231,10 @@ export class TimedProcess {
     }
   }
 
-  /** Starts the process when it is the turn of the tool. Returns null if the end of the run was requested before. */
+  /**
+   * Starts the process when it is the turn of the tool. Returns null if, before this turn came, the end of the run was
+   * requested.
+   */
   async #started(): Promise<Running | null> {
     const start = async () => (this.#ending.signal.aborted ? null : await startRun(this.#start, this.#parts));
     return await this.#parts.runTurns.run(this.#start.release.tool, start);

@@ -88,7 +88,7 @@ export class Router {
   #forward(forwarding: Forwarding, route: WayIn): void {
     const { tool, request, response } = forwarding;
     const { port, traffic } = route;
-    // Count the request before anything waits, so that draining waits for this request.
+    // Count the request before this function waits for anything, so that draining waits for the end of this request.
     const leave = traffic.enter();
     response.once('close', leave);
     const proxy = proxyTo(port, this.#agent);
@@ -151,8 +151,8 @@ export class Router {
       return;
     }
     const again = () => {
-      // Do not retry if the client is getting an answer: the connection failed after the tool's whole answer had
-      // arrived.
+      // Do not retry if the client has left. Do not retry either if the client is getting the tool's answer: the
+      // connection to the tool can fail after the whole answer has arrived.
       if (response.destroyed || response.headersSent) return;
       const fate = lostBy?.fate() ?? 'leaving';
       const route = lostBy !== null && fate === 'up' ? lostBy : this.#options.routeOf(tool);
@@ -217,9 +217,11 @@ export class Router {
     proxy.on('open', (toolSocket) => {
       isOpen = true;
       route.traffic.hold(socket);
-      // An open WebSocket does not count as a request, because draining would wait for its end.
+      // From here on, do not count the WebSocket as a request. Otherwise draining would wait until the WebSocket
+      // closes.
       leave();
-      // Close the connection only when a slow client has received the tool's last data.
+      // When the tool has closed the WebSocket, close the client's connection too, but only after a slow client has
+      // received the tool's last data.
       toolSocket.once('close', () => request.socket.destroySoon());
       // If the client's connection was cut off, cut off the tool's connection too. Otherwise the kernel would keep what
       // the client has sent until the tool reads it.
@@ -232,7 +234,7 @@ export class Router {
       this.#options.log.debug({ tool, error: error.message }, 'tool upgrade failed');
       const obstacle = error instanceof NoAnswer ? this.#about(error) : this.#reason(tool);
       if (isOpen || socket.destroyed || !socket.writable) socket.destroy();
-      // A part of the answer has been sent, so a page would look like a second answer.
+      // The client has got a part of the tool's answer. So send no error page, which would look like a second answer.
       else if (hasAnswer) request.socket.destroySoon();
       else refuseUpgrade(this.#page(tool, obstacle), socket);
     });
