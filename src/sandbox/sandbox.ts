@@ -78,7 +78,10 @@ export interface Exit {
    * reached their memory limit, or because the machine ran out of memory.
    */
   readonly isOutOfMemory: boolean;
-  /** True if it is known that all processes of the tool together reached their limit, but this process not its own. */
+  /**
+   * True if it is known that all processes of the tool together reached their memory limit, while this process alone
+   * did not reach its own.
+   */
   readonly isToolOutOfMemory?: boolean;
   /**
    * True if the server ended the process because it, or all processes of its tool together, had too many locks of
@@ -126,8 +129,8 @@ export interface SandboxProcess {
    */
   signalMarked(variable: string, value: string, name: NodeJS.Signals): Promise<void>;
   /**
-   * Returns the TCP ports that processes in the sandbox listen on. Messages name these ports if a process does not
-   * listen on PORT.
+   * Returns the TCP ports on which processes in the sandbox listen. If a process does not listen on PORT, the message
+   * for the maintainer names these ports.
    */
   listeningPorts(): Promise<number[]>;
   /** The memory that the command and everything it started use now, in bytes. Null if this is unknown. */

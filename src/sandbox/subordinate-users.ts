@@ -69,7 +69,9 @@ export function rangeIn(text: string, user: string): Range | null {
   );
 }
 
-/** True if a user in the namespace can have namespaces of its own, as a tool needs. */
+/**
+ * Tests whether a user in the namespace can create namespaces, as the sandbox of a tool needs. @returns true if it can.
+ */
 async function works(wrapper: readonly string[], uid: number): Promise<boolean> {
   const asTool = ['setpriv', '--reuid', `${uid}`, '--regid', `${uid}`, '--clear-groups', '--'];
   const [program = '', ...words] = [

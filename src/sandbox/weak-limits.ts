@@ -3,8 +3,8 @@ import { readFile, statfs } from 'node:fs/promises';
 /** The type of Btrfs in statfs(2). */
 const BTRFS = 0x9123683e;
 /**
- * If each user may have this many watches of epoll (fs.epoll.max_user_watches), a tool reaches its memory limit before
- * it uses up the watches of its user.
+ * If fs.epoll.max_user_watches allows each user this many watches of epoll, a tool reaches its memory limit before it
+ * has used up the watches of its user.
  */
 const ENOUGH_WATCHES = 2 ** 31 - 1;
 

@@ -100,7 +100,7 @@ export class LowDisk implements Disposable {
     const look = async () => {
       if ((await room.space()).low !== null) this.#low.abort();
     };
-    // Ignore an error: the next look at the disk may succeed.
+    // Ignore an error of `look`, which reads the free space. The next reading, a moment later, may succeed.
     this.#timer = setInterval(() => void look().catch(() => {}), TICK_MS).unref();
   }
 

@@ -30,7 +30,8 @@ const ENTRIES = `find "$@" -xdev -depth -printf '%d %H\\n' | awk '
  * folder only, each is measured alone, for at most `ALONE_SECONDS`. Without these limits, one tool could hold up the
  * measurement for all tools: a program that looks for a name in a folder must wait while another program renames files
  * there. A tool can hold the lock of a folder for minutes, so each measurement lasts at most `LOW_SECONDS` once the
- * disk is nearly full. `AT_ONCE` measurements of single folders begin at once, and the next ones a moment later.
+ * disk is nearly full. If folders are measured alone, the server starts `AT_ONCE` measurements at the same time, then
+ * as many more after a moment, and so on.
  */
 const [TOGETHER_SECONDS, ALONE_SECONDS, LOW_SECONDS, AT_ONCE] = [10, 20, 2, 16];
 const TOGETHER = `seconds=$1 measure=$2; shift 2

@@ -22,7 +22,7 @@ const SEARCH_SECONDS = 2;
  * without using processor time. A sandbox whose search is cut two times in a row must end.
  */
 const WAIT_SECONDS = 5;
-/** In how many sandboxes the server searches for deleted files at the same time. */
+/** The most sandboxes in which the server searches for deleted files at the same time. */
 const AT_ONCE = 16;
 const NOTHING: DiskUse = { bytes: 0, entries: 0 };
 
@@ -260,7 +260,8 @@ export class HiddenUse {
   }
 
   /**
-   * True if the sandbox has so many open or mapped files that its disk use cannot be measured. The sandbox must end.
+   * True if the disk use of the sandbox cannot be measured, because the sandbox has too many open or mapped files, or
+   * because two searches in a row were cut after `WAIT_SECONDS`. The caller must then end the sandbox.
    */
   isCrowded(folder: string): boolean {
     return this.#crowded.has(folder);

@@ -12,9 +12,7 @@ export class Covers {
   /** The paths of the hidden files, folders and links, as `placesOf` returns them. */
   readonly #places: readonly string[];
 
-  /**
-   * @param hidden - The paths to hide. Paths that do not exist are ignored.
-   */
+  /** @param hidden - The paths of the files and folders to hide from sandboxes. Paths that do not exist are ignored. */
   constructor(hidden: readonly string[]) {
     const all = new Set(hidden.filter((path) => existsSync(path)).flatMap(placesOf));
     this.#places = [...all].filter((place) => ![...all].some((other) => place.startsWith(`${other}/`)));

@@ -196,7 +196,8 @@ export class IsolatedSandbox implements Sandbox {
         if (child.pid === undefined || hasEnded) return;
         await signalMarkedAmong(descendantsOf(child.pid), [variable, value], name);
       },
-      // A tool can have thousands of sockets, so reading their list counts as time for output of the tool.
+      // A tool can have thousands of sockets, so to read their list takes time. This time is charged to the tool's
+      // share of the time that the server spends on output (`outputTime`).
       listeningPorts: async () =>
         await outputTime.run(String(shareNumber), () => {
           const inside = hasEnded ? null : commandOf(outerBwraps());
@@ -320,7 +321,7 @@ function closeInherited(): void {
       const [, flags = ''] = /^flags:\s*(\d+)/m.exec(readFileSync(`/proc/self/fdinfo/${fd}`, 'utf8')) ?? [];
       if (fd > 2 && (Number.parseInt(flags, 8) & O_CLOEXEC) === 0) closeSync(fd);
     } catch {
-      // `readdirSync` opened this descriptor to read the folder, and has already closed it.
+      // Ignore this error. The descriptor is the one by which `readdirSync` read the folder, and is already closed.
     }
   }
 }

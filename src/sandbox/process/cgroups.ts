@@ -32,11 +32,14 @@ export interface CgroupsOptions {
 const WRAPPERS = 8;
 
 /**
- * All processes of one tool together may have this part of the process ids of the machine. Without free ids, nothing
- * can start a program.
+ * All processes of one tool together may have at most this part of the process ids of the machine. If one tool could
+ * take all ids, nobody could start a program.
  */
 const PART_OF_IDS = 1 / 8;
-/** A tool may have this many process ids even if `PART_OF_IDS` gives it fewer, but at most half of all ids. */
+/**
+ * A tool may always have this many process ids, even if `PART_OF_IDS` gives it fewer. But no tool may have more than
+ * half of all ids.
+ */
 const LEAST_IDS = 512;
 /**
  * All commands of one tool together may have this part of the memory, or as much as one of them may have alone if that
@@ -137,7 +140,11 @@ export class Cgroup {
     return counts.some((text) => Number(/^oom_kill (\d+)$/m.exec(text)?.[1] ?? 0) > 0);
   }
 
-  /** True if version 2 of control groups says that the group of the tool, and not this group, had no memory left. */
+  /**
+   * True if the kernel killed a process of this group because all processes of the tool together had reached their
+   * memory limit, while this group had not reached its own. Only version 2 of control groups can tell this, so always
+   * false with version 1.
+   */
   isToolOutOfMemory(): boolean {
     // `oom` counts how often a group itself had no memory left: "memory.events.local" in the kernel's documentation.
     const reached = (folder: string) => /^oom [1-9]/m.test(read(join(folder, 'memory.events.local')));

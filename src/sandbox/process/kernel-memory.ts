@@ -4,38 +4,45 @@ import { ConcurrencyLimit } from '../../core/concurrency/concurrency-limit.ts';
 import { lastOfLarge } from './last-of-large.ts';
 import { outputOfShell } from './shell.ts';
 
-/** The interval at which memory, locks and watches of the kernel are read. Reading them costs almost nothing. */
+/**
+ * The interval, in milliseconds, at which the server reads how much memory, file locks and watches of epoll the kernel
+ * has in use. Reading these numbers costs almost nothing.
+ */
 const TICK_MS = 250;
 /**
- * The next look at the sandboxes comes when the kernel uses this many bytes of memory more than its least use since the
- * last look.
+ * The server searches all sandboxes again when the kernel uses this many bytes more than the least that it has used
+ * since the last search.
  */
 const GROWN_BYTES = 32 * 1024 * 1024;
-/** The next look also comes when the machine has this many locks or watches more than the least since the last look. */
+/**
+ * The server also searches all sandboxes again when the machine has this many file locks, or watches of epoll, more
+ * than the least number since the last search.
+ */
 const [GROWN_LOCKS, GROWN_WATCHES] = [500, 25_000];
-/** The pause after a look at the sandboxes is at least this many times as long as the look. */
+/** The pause after a search of all sandboxes is at least this many times as long as the search. */
 const REST = 1;
 /**
- * If the server cannot read how many locks and watches there are, it looks at the sandboxes from time to time. The
- * pause after a look is `PAUSE_MS`, or `PAUSE_LOOKS` times as long as the look if that is longer.
+ * If the server cannot read how many file locks and watches of epoll the kernel has, it searches all sandboxes from
+ * time to time. The pause after a search is `PAUSE_MS` milliseconds, or `PAUSE_LOOKS` times as long as the search if
+ * that is longer.
  */
 const [PAUSE_MS, PAUSE_LOOKS] = [5000, 20];
 /**
- * How many bytes of memory a sandbox, or a tool, may have for messages of netlink sockets. Honest programs have a few
- * kilobytes.
+ * How many bytes of memory a sandbox, or all sandboxes of a tool together, may have for messages of netlink sockets.
+ * Honest programs have a few kilobytes.
  */
 const MOST_BYTES = 32 * 1024 * 1024;
-/** About what the kernel needs for one netlink socket. */
+/** About how many bytes of memory the kernel needs for one netlink socket. */
 const SOCKET_BYTES = 1024;
 /**
- * How many locks of files a sandbox, or a tool, may have. Honest programs have a few. The kernel walks all locks of a
- * file when any program closes the file. Some files, such as /dev/null, are the same in all sandboxes and for the
- * server.
+ * How many locks of files a sandbox, or all sandboxes of a tool together, may have. Honest programs have a few. The
+ * kernel walks all locks of a file when any program closes the file. Some files, such as /dev/null, are the same in all
+ * sandboxes and for the server.
  */
 const MOST_LOCKS = 2000;
 /**
- * How many watches of epoll a sandbox, or a tool, may have. Honest programs have one for each connection. When somebody
- * writes to a file, the kernel walks all watches of the file with interrupts off.
+ * How many watches of epoll a sandbox, or all sandboxes of a tool together, may have. Honest programs have one for each
+ * connection. When somebody writes to a file, the kernel walks all watches of the file with interrupts off.
  */
 const MOST_WATCHES = 50_000;
 const MOST: Counts = { bytes: MOST_BYTES, locks: MOST_LOCKS, watches: MOST_WATCHES };
@@ -43,12 +50,14 @@ const KINDS = ['bytes', 'locks', 'watches'] as const;
 /** The kernel's names of locks of files and of watches of epoll, as `objectsOfKernel` takes them. */
 const [LOCKS, WATCHES] = ['file_lock_cache', 'eventpoll_epi'];
 /**
- * How many seconds of processor time each search of `COUNT` may take in one sandbox. Honest programs need a moment.
+ * How many seconds of processor time each `grep` of the script `COUNT` may take in one sandbox. A sandbox that needs
+ * more must end. Honest programs need only a moment.
  */
 const SEARCH_SECONDS = 5;
 /**
- * How many milliseconds the server waits until `COUNT` has counted in one sandbox. A tool can make reading slow,
- * because some files of /proc wait for locks of the process. A sandbox with two slow searches in a row must end.
+ * How many milliseconds the server waits until the script `COUNT` has counted in one sandbox. A tool can make this
+ * slow, because some files of /proc can be read only when the process gives up a lock. A sandbox with two slow searches
+ * in a row must end.
  */
 const WAIT_MS = 5000;
 /**
@@ -71,10 +80,12 @@ interface Watched {
   readonly toolNumber: number;
   readonly onOver: () => void;
   readonly startedAt: number;
-  /** The search that runs in this sandbox, if one does. Its result is null if the search failed. */
+  /**
+   * The search that counts in this sandbox now. Null if none is running. The result of the search is null if it failed.
+   */
   search: Promise<Counts | null> | null;
   slowInARow: number;
-  /** The result of the last search. */
+  /** What the last successful search found. Zeros before that. */
   counts: Counts;
 }
 
@@ -89,9 +100,10 @@ export class KernelMemoryWatch {
   #isLooking = false;
 
   /**
-   * Calls `onOver` once if the descendants of a process together have more than `MOST` of one kind. Also calls it if
-   * all watched processes of the tool have more than that, and `lastOfLarge` chooses these descendants to end.
-   * Disposing the result ends the watch.
+   * Calls `onOver` once if the descendants of a process together have more netlink messages, file locks or watches of
+   * epoll than `MOST` allows. If the descendants of all watched processes of the tool together have more, calls it if
+   * `lastOfLarge` chooses these descendants to end. Also calls it if two searches in a row were too slow. Disposing the
+   * result ends the watch.
    */
   watch(pid: number, toolNumber: number, onOver: () => void): Disposable {
     this.#watched.set(pid, {
@@ -109,8 +121,8 @@ export class KernelMemoryWatch {
 
   async #look(): Promise<void> {
     this.#isLooking = true;
-    // Begin at 0, so that the first look at the sandboxes comes at once: the first sandbox may already have taken much
-    // before this loop reads the memory of the kernel for the first time.
+    // Begin at 0, so that the server searches the sandboxes soon: the first sandbox may already have taken much before
+    // this loop reads the memory of the kernel for the first time.
     let [leastBytes, leastLocks, leastWatches] = [0, 0, 0];
     let [tookMs, endedAt] = [0, performance.now()];
     while (this.#watched.size > 0) {
@@ -234,12 +246,12 @@ async function familiesOf(pids: readonly number[]): Promise<Map<number, string[]
 
 // A script that counts the bytes of netlink messages, the locks of files and the watches of epoll of one sandbox, up to
 // the first count that is over its limit. If a search takes more than `SEARCH_SECONDS`, the first count is infinite.
-// `fdinfo` in /proc lists the locks of
-// a process once for each descriptor of the same file, but they count once. A lock by flock(2) counts for each
-// descriptor, because many descriptors of one file can have one each. Such locks stay while files wait in the queue of
-// a socket (SCM_RIGHTS, unix(7)), so each of these files counts as a lock. All netlink sockets of the network namespace
-// count, and also messages to the kernel, which it keeps while it answers. `fdinfo` has one line (`tfd`) for each watch
-// of epoll. Watches that several processes share, because one has started the others, count for each of them.
+// `fdinfo` in /proc lists the locks of a process once for each descriptor of the same file, but they count once. A lock
+// by flock(2) counts for each descriptor, because many descriptors of one file can have one each. Such locks stay while
+// files wait in the queue of a socket (SCM_RIGHTS, unix(7)), so each of these files counts as a lock. All netlink
+// sockets of the network namespace count, and also messages to the kernel, which it keeps while it answers. `fdinfo`
+// has one line (`tfd`) for each watch of epoll. Watches that several processes share, because one has started the
+// others, count for each of them.
 const COUNT = `own=$(readlink /proc/self/ns/net)
 for one; do
   net=$(readlink "/proc/$one/ns/net")

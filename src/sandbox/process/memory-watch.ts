@@ -7,7 +7,10 @@ import { watchPauseMs } from './watch-pause.ts';
 
 /** The interval at which the free memory of the machine is read. Reading it costs almost nothing. */
 const TICK_MS = 100;
-/** If the free memory fell by more than this since the last look at the processes, the next look comes earlier. */
+/**
+ * If the free memory fell by more than this, or by more than a quarter, since the last look at the processes, the next
+ * look comes earlier.
+ */
 const FAST_BYTES = 256 * 1024 * 1024;
 /**
  * The pause after a look at the processes is at least `REST` times as long as that look, or `SHORT_REST` times if the
@@ -99,8 +102,8 @@ export class MemoryWatch {
   }
 
   /**
-   * The memory of the descendants of a watched process at the last look, usually at most ten seconds ago, in bytes.
-   * Memory that they share does not count. Null before the first look.
+   * How many bytes of memory the descendants of a watched process had at the last look, usually at most ten seconds
+   * ago. Memory that several processes share does not count. Null before the first look.
    */
   bytesOf(pid: number): number | null {
     return this.#watched.get(pid)?.bytes ?? null;
@@ -147,7 +150,8 @@ export class MemoryWatch {
       // be too high, but never too low. `exactUse` would find the right sum, but takes longer.
       const isLarge = bytesOfTool + machine.sharedBytes > most;
       for (const { pid, watched, family, bytes } of ofTool) {
-        // An old result of `exactUse` must not count later, when the tool uses more memory again.
+        // All processes of the tool together are surely below their limit, so forget the last result of `exactUse`.
+        // Otherwise this old result would count again later, when the tool uses more memory.
         if (!isLarge) watched.exactBytes = 0;
         const isOwnSmall = bytes + machine.sharedBytes <= watched.limitBytes;
         if ((isOwnSmall && !isLarge) || watched.isBeingSummed) continue;
@@ -243,7 +247,7 @@ printf '%s\\0' /proc/[0-9]*/status $leaderless | xargs -0 grep -hsE '^(Pid|PPid|
   /kB$/ { bytes += 1024 * $2 }
   END { print pid, parent, bytes }'`;
 
-/** Lists all processes of this machine. Null if the shell that reads /proc cannot be started, or is killed. */
+/** Lists all processes of this machine. Null if the shell that reads /proc cannot be started, or was killed. */
 async function processes(): Promise<ProcessMemory[] | null> {
   const output = await outputOfShell(PROCESSES, []);
   if (output === null) return null;

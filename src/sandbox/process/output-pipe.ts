@@ -68,7 +68,7 @@ function startCat(input: number) {
   const { pid, stdout } = cat;
   if (pid === undefined || stdout === null)
     throw new Error('The program that reads a pipe for output could not be started.');
-  // Only the output of `cat` keeps this server running.
+  // The server keeps running while the output of `cat` is open. The process `cat` itself need not keep it running.
   cat.unref();
   return { pid, stdout };
 }

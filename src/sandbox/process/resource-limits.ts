@@ -37,8 +37,8 @@ export function resourceLimits({ memoryBytes, fileBytes }: Limits): string[] {
 }
 
 /**
- * Returns the smaller of `most` and the server's own hard limit in proc_pid_limits(5). Tools inherit this limit, and
- * prlimit has no right to raise it.
+ * Returns the smaller of `most` and the server's own hard limit in proc_pid_limits(5). Tools inherit the server's
+ * limit, and prlimit(1), which sets limits for them, has no right to raise it.
  */
 function ownLimit(name: string, most: number): number {
   try {

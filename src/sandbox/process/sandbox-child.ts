@@ -12,7 +12,10 @@ import { type OutputPipe, openPipe } from './output-pipe.ts';
  * first if memory is short.
  */
 const [SCORE, FIRST_SCORE] = [500, 900];
-/** How many times `settle` looks for processes that it has not changed yet. A process may fork meanwhile. */
+/**
+ * How many times `settle` looks for processes whose score it has not changed yet. It looks several times, because a
+ * process may fork meanwhile.
+ */
 const MAX_LOOKS = 5;
 
 /**
@@ -30,7 +33,7 @@ export function settle(pids: () => readonly number[]): void {
         writeFileSync(`/proc/${pid}/oom_score_adj`, String(SCORE));
       } catch {
         // Ignore the error: the process has ended, or this server may not change the score. In the second case, the
-        // kernel still ends the process first.
+        // process keeps its high score: if memory is short, the kernel still ends it before live processes.
       }
     }
   }
@@ -44,7 +47,8 @@ export function settle(pids: () => readonly number[]): void {
  * throws, it releases the output pipe and the control group.
  */
 export function startInCgroup(cgroup: Cgroup, argv: readonly string[], options: StartOptions): StartedChild {
-  // If memory is short, the kernel ends a tool before it ends the server, and a build before what is live.
+  // If memory is short, the kernel ends processes with a high score first. So it ends a tool before it ends the server,
+  // and a build before it ends a live process.
   const score = options.endsFirst === true ? FIRST_SCORE : SCORE;
   const script = `{ echo ${score} >/proc/self/oom_score_adj; } 2>/dev/null; while [ "$1" != -- ]; do echo $$ >"$1" || exit 125; shift; done; shift; exec "$@"`;
   let pipe: OutputPipe | null = null;
