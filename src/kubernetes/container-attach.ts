@@ -9,7 +9,10 @@ const CHANNEL = { input: 0, output: 1, errors: 2, status: 3, resize: 4, close: 2
 /** The first version of the attach protocol that can close a single channel. */
 const WITH_CLOSE = 'v5.channel.k8s.io';
 
-/** When this many bytes of output wait for a reader, the container's process must wait. */
+/**
+ * While at least this many bytes of output wait for their reader, this server reads no more from the cluster. The
+ * container's process then blocks when it prints.
+ */
 const MAX_WAITING_BYTES = 256 * 1024;
 const PIECE_BYTES = 32 * 1024;
 // The pause between two pings, which keep proxies from cutting a silent connection.
@@ -22,8 +25,8 @@ export interface Attaching {
   /** Ends the attempt to connect. Has no effect on an open connection. */
   readonly signal: AbortSignal;
   /**
-   * The program with its arguments that the container is to run beside its process. If not set, attaches to the process
-   * of the container.
+   * The program to run in the container beside the container's process, with its arguments. If not set, the connection
+   * is to the container's process itself.
    */
   readonly command?: readonly string[];
 }

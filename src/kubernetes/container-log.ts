@@ -228,7 +228,7 @@ export async function lastLines(
     ...{ namespace, name: pod, container, previous: run === 'previous' },
     ...{ tailLines: most, limitBytes: MAX_LAST_BYTES },
   };
-  // If the node has deleted the log or has disappeared, there is nothing to show.
+  // If the log cannot be read, for example because the node has deleted it or has disappeared, return no lines.
   const text = await cluster.core.readNamespacedPodLog(options).catch(() => '');
   return text
     .split('\n')

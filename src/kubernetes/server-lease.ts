@@ -184,8 +184,8 @@ export class ServerLease {
 }
 
 /**
- * Runs a call on the Lease, with retries. @returns null if the API answers with a status in `codes`. @throws all other
- * errors, and the error of a missing namespace.
+ * Runs a call on the Lease, with retries, and returns the Lease that the API answers with. @returns null if the API
+ * answers with a status in `codes`. @throws all other errors, and the error of a missing namespace.
  */
 async function unless(
   codes: readonly number[],

@@ -96,7 +96,7 @@ async function list<Kind extends Watched>(
     items: Kind[] | null;
     metadata: { resourceVersion: string };
   };
-  // Take null for no objects, because `items` can be null in an empty PartialObjectMetadataList.
+  // Treat null as an empty list, because `items` can be null in a PartialObjectMetadataList without objects.
   const items = listed ?? [];
   const there = new Set(items.map((item) => item.metadata?.uid ?? ''));
   for (const [uid, object] of [...known]) if (!there.has(uid)) forget(uid, object, watching, known);

@@ -96,7 +96,8 @@ export class DetachedOneOffs {
       if (this.#running.get(key(tool, name)) === ending) this.#running.delete(key(tool, name));
     });
     this.#ends.add(all);
-    // If the command is refused before it has a name, `all` rejects. A later failure is only in the tool's log.
+    // If the command is refused before it has a name, `all` rejects, and so does this call. Only the tool's log reports
+    // a later failure.
     return await Promise.race([begun.promise, all.then(() => name)]);
   }
 

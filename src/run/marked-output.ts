@@ -16,7 +16,10 @@ export class MarkedOutput {
   /** The newest bytes of the stream, if they may be the beginning of `#mark`. Otherwise empty. */
   #held: Buffer = Buffer.alloc(0);
 
-  /** @param isOpen - True if the output of the command begins at once, without a first mark. */
+  /**
+   * @param isOpen - True if the output of the command begins with the first byte of the stream, without a mark before
+   * it.
+   */
   constructor(mark: Uint8Array, isOpen: boolean) {
     this.#mark = Buffer.from(mark);
     this.#state = isOpen ? 'between' : 'before';

@@ -60,10 +60,10 @@ export function onPipes(folder: string, command: readonly string[]): string[] {
 export const SCRIPT = '/usr/bin/script';
 
 /**
- * A shell script that runs a command in a terminal. A loop beside the command reads sizes from a pipe, and gives them
- * to the terminal; the kernel then sends SIGWINCH to the command. When the pipe ends, the client has disconnected, and
- * the loop sends SIGHUP to the command. If stty fails, the loop sends no SIGHUP: the command has ended, and another
- * process may have got its process id.
+ * A shell script that runs a command in a terminal. Beside the command runs a loop, which reads the sizes of the
+ * client's terminal from a pipe. The loop sets each size on the command's terminal, and the kernel then sends SIGWINCH
+ * to the command. When the pipe ends, the client has disconnected, and the loop sends SIGHUP to the command. If `stty`
+ * fails then, the loop sends no SIGHUP: the command has ended, and another process may have got its process id.
  */
 const IN_TERMINAL = `folder=$1 leader=$$
 stty rows "$2" cols "$3"

@@ -106,7 +106,8 @@ export interface ScheduledRun {
   /** When the run ended. Null while it lasts. Equals `startedAt` if the time of the end is unknown. */
   readonly endedAt: number | null;
   /**
-   * The exit code of the run. Null while the run lasts, if the run was ended, or if its result is unknown.
+   * The exit code of the run. Null while the run lasts, if the run did not end by itself, for example because it took
+   * too long, or if its result is unknown.
    */
   readonly exitCode: number | null;
   /** Says how the run ended, for example `exited with code 1`. Null while it runs. */
@@ -275,9 +276,9 @@ export interface Runtime {
    */
   runReleasePhase(phase: ReleasePhase): Promise<void>;
   /**
-   * Starts the processes of a release, waits until they are healthy, moves the requests, and drains and stops the old
-   * processes. Returns when the requests have moved, before draining ends. If a cluster does not move them at once,
-   * warns `progress`, returns, and keeps trying.
+   * Starts the processes of a release, waits until they are healthy, moves the requests to them, and drains and stops
+   * the old processes. Returns when the requests have moved, before draining ends. If a cluster does not move the
+   * requests at the first attempt, warns `progress`, returns, and keeps trying.
    *
    * @throws DeployError `ROLLOUT_CRASHED` if a process ended; `ROLLOUT_TIMED_OUT` if a process did not become healthy
    * in time; the reason why the cluster cannot start a process; the error of `beforeSwitch`; the signal's reason when
@@ -413,7 +414,8 @@ export interface Runtime {
    * has begun, or in a cluster when its Job exists.
    *
    * @throws DeployError `NO_SCHEDULE` if the live release has no scheduled process of this type that can run;
-   * `RUN_UNDER_WAY` if its last run has not ended, or if the tool may have no further run now; the cluster's refusal.
+   * `RUN_UNDER_WAY` if its last run has not ended, or if the tool already has the largest allowed number
+   * of runs; the cluster's refusal.
    */
   startScheduledRun(tool: ToolName, type: string): Promise<void>;
   /**

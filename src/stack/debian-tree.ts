@@ -82,8 +82,9 @@ async function run(
   archive: NodeJS.WritableStream | null = null,
 ): Promise<void> {
   // If this server is root, `unshare` gives mmdebstrap namespaces of its own. If mmdebstrap is then killed, the
-  // namespaces end, and with them its mounts and processes. For a plain user, mmdebstrap makes its own namespaces. It
-  // then needs a temporary folder on a disk that all users may enter, and /tmp is often in memory.
+  // namespaces end, and with them its mounts and processes. For a plain user, mmdebstrap makes its own namespaces, and
+  // needs a temporary folder that all users may enter. Let this be /var/tmp by default, because /tmp is often in
+  // memory.
   const wrapper =
     process.getuid?.() === 0
       ? ['unshare', '--mount', '--pid', '--mount-proc', '--fork', '--kill-child', '--']
@@ -138,7 +139,7 @@ async function finish(tree: string): Promise<void> {
   for (const folder of EMPTY)
     for (const name of await readdir(join(tree, folder)).catch(() => []))
       await removeTree(join(tree, folder, name));
-  // Clear the setuid and setgid bits. In a sandbox they have no effect, because a program cannot get other rights than
+  // Clear the setuid and setgid bits, which have no effect in a sandbox: a program there cannot get other rights than
   // its caller's.
   await execa(
     'find',

@@ -23,8 +23,8 @@ export interface MakeOptions {
 }
 
 /**
- * If making a stack is interrupted, its finished trees can be used again until this long after it began. Older trees
- * may lack security updates.
+ * How many milliseconds after the start of an interrupted attempt to make a stack its finished trees may still be used.
+ * Older trees may lack security updates.
  */
 const FRESH_MS = 24 * 60 * 60 * 1000;
 // `run` is made first. So if an interrupted attempt has finished `build`, both trees exist.

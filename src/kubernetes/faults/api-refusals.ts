@@ -159,7 +159,7 @@ export function mayNot(action: string, namespace: string | null, cause?: unknown
     `this server may not ${action}${namespace === null ? '' : ` in the namespace ${namespace}`}`,
     namespace === null
       ? 'Tell the operator: the role of the server’s service account (RBAC) lacks the right for this request.'
-      : // Without rights in a namespace, the API does not tell whether the namespace exists.
+      : // Without rights in a namespace, the API does not tell whether the namespace exists. So name both reasons.
         'Tell the operator: the server’s service account lacks the right for this request in the namespace (RBAC), or the namespace does not exist.',
     cause === undefined ? {} : { cause },
   );

@@ -19,8 +19,8 @@ export class PatientQuestion<Answer> {
   #first: Promise<Answer> | null = null;
 
   /**
-   * @param ask - Sends one question to the process, and resolves with the answer. Rejects when its signal fires.
-   * @param signal - Ends all open questions.
+   * @param ask - Sends one request to the process, and resolves with the answer. Rejects when its signal fires.
+   * @param signal - Ends all requests that are still unanswered.
    */
   constructor(
     ask: (signal: AbortSignal) => Promise<Answer>,

@@ -109,7 +109,8 @@ async function untilMarked(mark: string, timeoutMs: number, over: AbortSignal): 
       cancelSignal: over,
     });
     if (exitCode === 0) return { kind: 'healthy', remark: null };
-    // Try again, because this machine may have had no free process or memory for the program.
+    // Try again. The program that looks for the file `mark` has failed, perhaps because this machine had no free
+    // process or memory for it.
     await wait(LOOK_MS, null, { signal: over });
   }
 }

@@ -483,7 +483,7 @@ export class KubernetesRuntime implements Runtime, Gateway {
   }
 }
 
-/** True if a command can run in the pod beside its process. */
+/** True if `exec` can run a command in the pod, beside the pod's process. */
 function isEnterable({ isTerminating, isOver }: ToolPod): boolean {
   return !isTerminating && !isOver;
 }

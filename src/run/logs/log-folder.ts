@@ -30,8 +30,8 @@ export class ToolLogs {
   }
 
   /**
-   * Stops writing to the log of a tool that gets another name. If processes of the tool that have ended still add
-   * lines, drops these lines.
+   * Stops writing to the log of a tool that gets another name. Lines that arrive later are dropped: the last output of
+   * a process may arrive after the process has ended.
    */
   async letGo(tool: string): Promise<void> {
     const log = this.of(tool);
@@ -39,7 +39,10 @@ export class ToolLogs {
     await log.end();
   }
 
-  /** Deletes the log of a tool. If processes of the tool that have ended still add lines, drops these lines. */
+  /**
+   * Deletes the log of a tool. Lines that arrive later are dropped: the last output of a process may arrive after the
+   * process has ended.
+   */
   async remove(tool: string): Promise<void> {
     const log = this.of(tool);
     this.#logs.delete(tool);

@@ -79,8 +79,8 @@ export class LogFollower implements Disposable {
   }
 
   /**
-   * Reserves memory for old lines until `begin` is called. Call this before the old lines are read: many readers may
-   * read old lines at once.
+   * Reserves memory for old lines until `begin` is called. Call this before the old lines are read, because many
+   * readers may read old lines at the same time.
    *
    * @param most - The most characters to reserve.
    * @returns how many characters the old lines may have together, as `charactersOf` counts them.

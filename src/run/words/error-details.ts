@@ -1,8 +1,8 @@
-/** How many lines above an error are searched for the place in the tool's files. */
+/** How many lines above a syntax error are searched for the file and line of the tool that have the error. */
 const MOST_ABOVE = 10;
 /** How many lines below an error are searched for its details. */
 const MOST_BELOW = 200;
-/** A text names at most this many settings. */
+/** The text of an error names at most this many settings. */
 const MAX_NAMED = 5;
 const SYNTAX = /^(?:SyntaxError|IndentationError|TabError): /;
 /** Matches the line in which Python or Node.js names a place in a file of the tool. */
@@ -31,7 +31,9 @@ export function errorDetails(lines: readonly string[], index: number): string {
   return text.endsWith(':') && next !== '' && !/^at /.test(next) ? `${text} ${next}` : text;
 }
 
-/** The last place in these lines: `app.py line 5: `. Empty if no line names a place. */
+/**
+ * Returns the last place in the tool's files that these lines name: `app.py line 5: `. Empty if no line names a place.
+ */
 function placeAbove(lines: readonly string[]): string {
   const [, python, pythonLine, node, nodeLine] =
     PLACE.exec(lines.findLast((line) => PLACE.test(line)) ?? '') ?? [];
@@ -39,14 +41,20 @@ function placeAbove(lines: readonly string[]): string {
   return file === undefined ? '' : `${file} line ${pythonLine ?? nodeLine}: `;
 }
 
-/** The settings that Zod complains about, and the first complaint, from the JSON or the properties below a ZodError. */
+/**
+ * Returns the names of the settings that Zod complains about, and the first complaint. `json` is the output below a
+ * ZodError: JSON, or properties as Node.js prints them.
+ */
 function zodIssues(json: string): string {
   const names = [...json.matchAll(/\bpath"?: \[\s*["'](\w{1,100})["']/g)].map((match) => match[1] ?? '');
   const message = /\bmessage"?: ["']([^"'\n]+)["']/.exec(json)?.[1];
   return [listed(names), message].filter((part) => part !== undefined && part !== '').join(': ');
 }
 
-/** The fields that Pydantic complains about, and the first complaint, from the lines below a ValidationError. */
+/**
+ * Returns the fields that Pydantic complains about, and the first complaint. `below` has the lines below a
+ * ValidationError.
+ */
 function pydanticErrors(below: readonly string[]): string {
   const end = below.findIndex((line) => !/^\s|^[A-Za-z_][\w.]*$/.test(line));
   const lines = end < 0 ? below : below.slice(0, end);

@@ -42,13 +42,14 @@ const NO_VALUE_GIVEN =
 /** Matches code that reads a variable of the environment, and captures its name. */
 const READS_VARIABLE =
   /(?:environ(?:\.get)?|getenv|env::var|ENV(?:\.fetch)?)\s*[([]\s*['"](\w+)['"]|process\.env(?:\.(\w+)|\[['"](\w+)['"]\])/;
-/** How many lines above the end of the output may show the code that reads a variable. */
+/** How many of the last lines of the output are searched for code that reads a variable. */
 const MOST_ABOVE = 20;
 /** Matches errors about a shared library that is missing, and captures its name. */
 const NO_LIBRARY =
   /loading shared libraries: (\S+):|\b(lib[\w.+-]+\.so[\w.]*): cannot open shared object file|cannot load library '(lib[^']+)'/;
 /**
- * Debian packages of shared libraries that packages of Python and Node.js often load, by the beginning of their names.
+ * Shared libraries that packages of Python and Node.js often load. Each entry has the beginning of the library's name,
+ * and the Debian packages that contain the library.
  */
 const LIBRARIES: readonly (readonly [library: string, packages: string])[] = [
   ['libGL.so', 'libgl1 and libglib2.0-0t64'],
@@ -312,8 +313,8 @@ function moduleHint(module: string): string {
 }
 
 /**
- * Finds the last of these lines that reads a variable of the environment, and returns this variable. Undefined if no
- * line reads one.
+ * Searches the last `MOST_ABOVE` of these lines for code that reads an environment variable. Returns the name of the
+ * variable that is read last. Undefined if no line reads one.
  */
 function variableIn(lines: readonly string[]): string | undefined {
   return lines

@@ -123,7 +123,7 @@ export class Drift implements PodListener {
   }
 
   /**
-   * Returns the remarks that people see about a tool's processes: that their namespace is lost, or which of their
+   * Returns the remarks that people see about a tool's processes: that their namespace was deleted, or which of their
    * objects were deleted. A remark about a deleted object is returned for an hour.
    */
   notes(tool: string): readonly ProcessNote[] {
@@ -177,8 +177,8 @@ export class Drift implements PodListener {
     const gaps = await Gaps.of({ ...parts, present: this.#present }, options, call);
     const { missing } = gaps;
     if (missing.some(({ kind }) => kind === 'NetworkPolicy')) {
-      // The NetworkPolicy may be missing because the whole namespace was deleted. Then restore nothing, because this
-      // would create the namespace again.
+      // The NetworkPolicy may be missing because the whole namespace was deleted. In that case restore nothing, because
+      // restoring the NetworkPolicy would create the namespace again.
       const state = await lost.look(tool);
       if (state === 'gone' || state === 'leaving') return;
     }
@@ -266,9 +266,7 @@ function note({ kind, type }: Missing, text: string): ToolDrift['notes'][number]
   return { type, text: `its ${kind} was deleted outside of this server, and ${text}`, at: Date.now() };
 }
 
-/**
- * Returns a remark for each process type of the rollout that should run or has a schedule: why it does not run.
- */
+/** Returns one remark, with the words `text`, for each process type of the rollout that has processes or a schedule. */
 function lostNotes(rollout: Rollout, text: string): ProcessNote[] {
   const staying = scalable(rollout.release).filter(({ type }) => replicaCount(rollout, type) > 0);
   return [...staying, ...scheduledIn(rollout.release)].map(({ type }) => ({ type: labelValue(type), text }));

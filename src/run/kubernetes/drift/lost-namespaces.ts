@@ -12,7 +12,10 @@ const LOOK_MS = 10_000;
 export class LostNamespaces {
   readonly #live: LiveRollouts;
   readonly #namespaceOf: (tool: string) => string;
-  /** The lost namespaces. The keys are the tools that have lost them. */
+  /**
+   * The namespaces that others have deleted although a live release ran in them. The keys are the tools of the
+   * releases.
+   */
   readonly #lost = new Map<string, LostNamespace & { readonly rolloutId: string }>();
 
   /** @param namespaceOf - Returns the name of the namespace that has the objects of a tool. */
@@ -22,15 +25,15 @@ export class LostNamespaces {
   }
 
   /**
-   * Returns the namespace that the tool's live release has lost. Null if the release has lost none, or if all its
-   * objects exist again.
+   * Returns the namespace of the tool's live release if others have deleted it. Null if nobody has deleted it, or if
+   * all objects of the release exist again.
    */
   of(tool: string): LostNamespace | null {
     const lost = this.#lost.get(tool);
     return lost === undefined || lost.rolloutId !== this.#live.of(tool)?.id ? null : lost;
   }
 
-  /** Lists the tools that have lost their namespace. */
+  /** Lists the tools whose live release does not run because others have deleted its namespace. */
   tools(): string[] {
     return this.#live.tools().filter((tool) => this.of(tool) !== null);
   }

@@ -28,8 +28,8 @@ interface Place {
 
 const LOOK_MS = 200;
 /**
- * How many milliseconds the server waits for a fault of the pod that shows the page about maintenance. The fault may
- * pass by itself: for example, the nodes may have no room for a moment.
+ * If the pod that shows the page about maintenance has had a fault for this many milliseconds, the server gives up.
+ * Before that, the fault may pass by itself: for example, the nodes may have no room for a moment.
  */
 const FAULT_MS = 20_000;
 const FOLLOW_MS = 30_000;

@@ -30,7 +30,10 @@ export interface ReleaseOptions {
 
 /** The Secret and the Deployments of one rollout. */
 export interface RolloutObjects {
-  /** The Secret. Null if nothing would use it, because the rollout has neither Deployments nor schedules. */
+  /**
+   * The Secret with the config vars. Null if nothing would use it, because the rollout has neither Deployments nor
+   * schedules.
+   */
   readonly config: Applied<V1Secret> | null;
   readonly deployments: readonly Applied<V1Deployment>[];
 }

@@ -194,6 +194,7 @@ async function sendSignal(
     for await (const _ of helper.chunks());
     clearTimeout(limit);
   } catch {
-    // Ignore the error: the container has ended, or the cluster does not answer.
+    // Ignore that the signal could not be sent, for example because the container has ended or the cluster does not
+    // answer.
   }
 }

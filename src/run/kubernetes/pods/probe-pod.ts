@@ -43,7 +43,7 @@ export class PodProbe {
   readonly #question: PatientQuestion<PodAnswer>;
   readonly #end: AbortSignal;
   #pod: ToolPod | null = null;
-  /** True if the API server has once connected to the pod, or if the pod has refused a connection. */
+  /** True if the API server has reached the pod before: the pod has answered a request, or refused a connection. */
   #wasReached = false;
   #tookMs = 0;
   #lines: readonly string[] = [];

@@ -217,7 +217,7 @@ export class ToolPods {
     const isWhole = namespace === `${this.#prefix}${whole}`;
     if (!isOwn && !isWhole) return false;
     const previewOf = this.#knownPreviewOf(tool as ToolName);
-    // Before the store is open, the tool may or may not be a preview, so both namespaces count.
+    // Before the store is open, this server does not know whether the tool is a preview, so both namespaces count.
     return previewOf === undefined || (previewOf === null ? isOwn : isWhole);
   }
 

@@ -62,8 +62,8 @@ async function removeAll(live: LiveRollouts, tool: string, namespace: string): P
 }
 
 /**
- * Returns, and logs, the ids of a tool's rollouts in the cluster that were live once, except those that this server
- * knows. Call this only if the store has no live release of the tool.
+ * Returns, and logs, the ids of the tool's rollouts in the cluster that have been live at some time. Leaves out the
+ * rollouts that this server knows. Call this only if the store has no live release of the tool.
  */
 async function wentLive(
   live: LiveRollouts,

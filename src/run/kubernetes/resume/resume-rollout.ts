@@ -50,7 +50,8 @@ export async function resumeRollout(
     await makeRollout(parts, { rollout, toolNumber, config }, signal);
   } else await restoreReplicas(parts, rollout, signal);
   const hasWeb = scalable(release).some(({ type }) => type === 'web');
-  // An older version of the server may have created an Ingress for the server's own host. So remove it.
+  // If the tool's host is the server's own host, the tool gets no address. An older version of the server may have
+  // created an Ingress for this host all the same, so remove it.
   if (hasWeb && !hasAddress(tool, config)) await removeIngress(parts, tool, namespace, signal);
   const isInMaintenance = parts.isInMaintenance?.(tool) === true;
   const isSelected =
@@ -68,7 +69,7 @@ export async function resumeRollout(
 export class Resuming {
   readonly #byTool = new Map<ToolName, Promise<void>>();
 
-  /** Runs `work`, which resumes a tool. Until `work` has ended, `ended` waits. @throws the error of `work`. */
+  /** Runs `work`, which resumes a tool. Calls of `ended` wait until `work` has ended. @throws the error of `work`. */
   async run(tool: ToolName, work: () => Promise<void>): Promise<void> {
     const resuming = work();
     this.#byTool.set(

@@ -71,7 +71,7 @@ export async function applyScale(
     await beforeSwitch();
   });
   live.resume(rollout, toolNumber);
-  // Once the new numbers of processes have been recorded, nothing here may throw.
+  // The new numbers of processes have been recorded, so the change counts as done, and nothing from here on may throw.
   await shrink(parts, rollout, parts.closing).catch((error: unknown) => {
     const facts = { tool: rollout.release.tool };
     logFailure(log, { error, message: 'cannot end surplus processes', facts });

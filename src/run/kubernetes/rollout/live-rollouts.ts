@@ -31,8 +31,8 @@ export class LiveRollouts {
   readonly #retirement: RolloutRetirement;
   readonly #live = new Map<string, ReleaseOptions>();
   /**
-   * For each tool, only one of these runs at a time: moving its requests, or restoring its deleted objects. The keys
-   * are tools.
+   * Makes sure that, for each tool, moving or stopping its requests and restoring its deleted objects never happen at
+   * the same time. The keys are tools.
    */
   readonly #turns = new Map<string, ConcurrencyLimit>();
   /** The releases of rollouts that are starting, live or draining. The keys are the ids of the rollouts. */
@@ -51,7 +51,7 @@ export class LiveRollouts {
     return this.#live.get(tool)?.rollout ?? null;
   }
 
-  /** Returns the live rollout of a tool with the settings of its manifests. Null if the tool has no live rollout. */
+  /** Returns the live rollout of a tool, with all that is needed to make its manifests. Null if no rollout is live. */
   optionsOf(tool: string): ReleaseOptions | null {
     return this.#live.get(tool) ?? null;
   }
@@ -221,8 +221,8 @@ export class LiveRollouts {
   }
 
   /**
-   * Forgets the releases of older rollouts that have no Deployment and no CronJob. The server does not end such
-   * rollouts. It forgets the release of any other rollout when it has ended that rollout.
+   * Forgets the releases of older rollouts that have no Deployment and no CronJob: nothing of them is left to end. The
+   * release of any other old rollout is forgotten when the server has ended that rollout.
    */
   #forgetEmpty({ id, release: { tool } }: Rollout): void {
     for (const [other, release] of this.#releases) {

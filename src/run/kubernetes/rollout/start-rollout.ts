@@ -119,7 +119,7 @@ function instancesOf(rollout: Rollout): WantedInstance[] {
 }
 
 /**
- * Watches the events of the rollout's namespace, and shows the push those about the pods of the processes in `names`.
+ * Watches the events of the rollout's namespace. Shows the push the events about the pods of the processes in `names`.
  */
 function watchEvents(
   { cluster, pods }: ObjectParts,
