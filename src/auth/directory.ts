@@ -28,7 +28,7 @@ export interface FindOptions {
   readonly isFresh?: boolean;
   /**
    * The person on whose behalf the caller asks. With LDAP, only `MAX_AT_ONCE_OF_PERSON` questions for one person run at
-   * once.
+   * the same time.
    */
   readonly by?: string | undefined;
   /**

@@ -4,8 +4,8 @@ import { RecentMap } from './recent-map.ts';
 import { normalise } from './user-name.ts';
 
 /**
- * How many passwords or offered keys are checked at once. Two places are reserved for known logins, and two for the
- * others. So neither group can keep the other out.
+ * How many passwords or offered keys are checked at the same time. Two places are reserved for known logins, and two
+ * for the others. So neither group can keep the other out.
  */
 const MAX_AT_ONCE = 8;
 const MAX_AT_ONCE_KNOWN = 6;

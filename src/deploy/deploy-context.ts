@@ -36,7 +36,10 @@ export interface DeployPlan {
    * same name, the value from outside is used.
    */
   readonly outside: OutsideVars;
-  /** The artifact of an earlier build to run again. Null if the deployment must build or copy one. */
+  /**
+   * The artifact of an earlier build, which this deployment runs. Null if the deployment must build or copy an
+   * artifact.
+   */
   readonly artifact: Artifact | null;
   /**
    * For a promotion: the live release of the other tool. The new release gets a copy of its artifact. Null for all

@@ -230,8 +230,8 @@ async function rollOut(
   warnOfTooMany(context, release, progress);
   if (MAY_CHANGE_TYPES.has(plan.deployment.kind)) sayNamedCommands(context, release, progress);
   let ref = plan.branchRef;
-  // Makes the commands for git, which contain the branch's old commit. `RefTransaction` calls this function when no
-  // other update of the refs can come in between (`takeRefs`). An earlier call could return an outdated commit: if the
+  // Makes the commands for git, which contain the branch's old commit. `RefTransaction` calls this function while it
+  // keeps all other updates of the refs waiting (`takeRefs`). An earlier call could return an outdated commit: if the
   // branch is behind the live release, `BranchFollowers` may move it while the processes start.
   const lines = async (): Promise<string[]> => {
     const branch = await readDeployBranch(repositories, tool);
@@ -242,8 +242,8 @@ async function rollOut(
   const beforeSwitch = async (): Promise<void> => {
     signal.throwIfAborted();
     const at = Date.now();
-    // Wait for the refs and for the copy of the release, even if one of them fails. After a failure, the server deletes
-    // the copy. If the copy were still being written then, it would stay.
+    // Wait for the refs and for the file that gets a copy of the release, even if one of the two fails. After a
+    // failure, the server deletes this file. If the copy were still being written then, the file would stay.
     const [refs, copied] = await Promise.allSettled([
       prepareRefs(context, plan, lines),
       store.copyRelease(tool, release.version, at),

@@ -45,8 +45,9 @@ const HOUR_MS = 60 * 60 * 1000;
 /** If the server fails to end a preview, it tries again after this many milliseconds. */
 const AGAIN_MS = 60_000;
 /**
- * How many commits are copied into repositories of previews at the same time. Each copy can be gigabytes. Two of three
- * places let a person go on while a deploy token of theirs copies. The last place is kept for others.
+ * How many commits are copied into repositories of previews at the same time. Each copy can be gigabytes. Two places
+ * let a person go on while a deploy token of theirs copies. The last free place goes only to a person for whom no copy
+ * runs.
  */
 const COPIES_AT_ONCE = 3;
 /** The most time that the copy of one commit into the repository of a preview may take. */
@@ -59,7 +60,7 @@ const COPY_MS = 5 * 60_000;
  */
 export class ToolPreviews implements Previews, AsyncDisposable {
   readonly #options: ToolPreviewsOptions;
-  /** Makes the pushes to a preview and its end wait for each other. */
+  /** For each preview, lets only one push, or the end of the preview, run at a time. */
   readonly #turns = new PerToolQueue();
   /** For each preview: the clean-up that runs after its deployments. */
   readonly #cleanUps = new Map<ToolName, Promise<unknown>>();
@@ -416,10 +417,10 @@ export class ToolPreviews implements Previews, AsyncDisposable {
 }
 
 /**
- * Returns for whom the copy of a push's commit runs. Each person and each tool has one copy at a time, so that nobody
- * waits behind all previews of another tool. A tool's account or a deploy token has a copy of its own, so that it does
- * not delay previews of other tools. For the last place, a deploy token counts as its maker. The accounts of tools do
- * not get the last place, because one person may have many of them.
+ * Returns the names by which `RotatingLimit` decides when the copy of a push's commit may run. Each tool and each login
+ * has one copy at a time, so that nobody waits behind all previews of another tool. A deploy token or a tool's account
+ * counts as a login of its own, so that it does not delay previews of other tools. For the last place, a deploy token
+ * counts as its maker. The accounts of tools do not get the last place, because one person may have many of them.
  */
 function beneficiaryOf({ tool, principal }: ParkedPush): Beneficiary {
   const ofTool = `tool ${tool}`;

@@ -103,7 +103,7 @@ export async function copyCommit(
     readonly tool: ToolName;
     readonly id: string;
     readonly signal: AbortSignal;
-    /** Runs the copy when it may begin. `longestMs` counts from then on. By default, the copy begins at once. */
+    /** Runs the copy when it may begin. `longestMs` counts from then on. By default, the copy begins immediately. */
     readonly inTurn?: (copy: () => Promise<void>) => Promise<void>;
     readonly longestMs?: number;
   },

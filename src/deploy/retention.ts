@@ -164,8 +164,8 @@ async function mayNeedGc(repository: string): Promise<boolean> {
 
 /**
  * Removes old artifacts. Keeps those of the live release, of unfinished deployments, of processes that still run, and
- * of the newest released builds, up to `keepArtifacts` and `mostBytes`. Keeps the two newest too, because another push
- * may use them.
+ * of the newest released builds, up to `keepArtifacts` and `mostBytes`. Keeps the two newest artifacts too, because
+ * another push may use them.
  */
 async function removeArtifacts(
   { store, builder, runtime, keepArtifacts, mostBytes, log }: RetentionOptions,

@@ -20,7 +20,7 @@ const baseSettings: GitSettings = [
   ['core.protectNTFS', 'true'],
   ['core.bigFileThreshold', '32m'],
   ['pack.threads', '2'],
-  // Run the program that makes the pack for a clone with low priority, because it can take minutes of processor time.
+  // For a clone, run with low priority the program that makes the pack, because it can take minutes of processor time.
   PACK_FOR_CLIENTS,
   // Limit the memory for deltas, because each thread of git otherwise keeps up to ten files and their indexes in
   // memory.

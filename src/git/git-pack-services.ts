@@ -30,7 +30,7 @@ const MAX_UNPACKING = { ofPerson: 4, ofToken: 2 };
 /** How many tags a tool may have. Each push reads the names of all refs, which blocks this process. */
 const MAX_TAGS = 10_000;
 /**
- * A tool may have this many tags of atomic pushes that wait for deployments. At this number, atomic pushes with more
+ * A tool may have this many tags of atomic pushes that wait for deployments. At this number, further atomic pushes with
  * tags are refused. Otherwise, a person could add any number of tags by pushing a commit again and again while its
  * deployment runs.
  */
@@ -41,8 +41,8 @@ const MAX_PARKED = 2000;
  */
 const MANY_PACKS = 100;
 /**
- * The maximum number of commits at which shallow histories end, in one push and in a tool's whole repository. Each push
- * and each clone reads the whole list of these commits.
+ * The maximum number of commits at which shallow histories end: this number in one push, and `MAX_SHALLOW` in a tool's
+ * whole repository. Each push and each clone reads the whole list of these commits.
  */
 const MAX_SHALLOW_OF_PUSH = 1000;
 const MAX_SHALLOW = 10_000;
@@ -89,8 +89,8 @@ export interface GitPackServicesOptions {
   /** Checks that the tool still has this name. @throws DeployError `TOOL_RENAMED` if it has another name now. */
   readonly assertNamed: (tool: ToolName) => void;
   /**
-   * Checks again and again whether the person may still push or read, until the returned watch is disposed. If the
-   * right is gone, `lost` fires with a DeployError.
+   * Checks again and again whether the person may still push or read, until the returned object is disposed. If the
+   * right is gone, its signal `lost` fires with a DeployError.
    */
   readonly watchRight: (wish: {
     readonly principal: Principal;
@@ -326,7 +326,7 @@ export class GitPackServices implements PackServices {
 
   /**
    * Merges the packs of the tool's repository as soon as no push is running, and no packs of another repository are
-   * being merged. Returns at once. Does nothing if a merge is already waiting or running.
+   * being merged. Returns before the merge. Does nothing if a merge is already waiting or running.
    */
   #mergePacks(tool: ToolName): void {
     if (this.#merging.has(tool)) return;
@@ -340,8 +340,8 @@ export class GitPackServices implements PackServices {
 
   async #mergeInTurn(tool: ToolName): Promise<void> {
     const { turns } = this.#options.repositories;
-    // Wait for merges of other repositories outside `whileIdle`, because pushes to the tool wait for the work there. If
-    // another merge begins before that work, wait again. Merges that wait longer go first.
+    // Wait for merges of other repositories before `whileIdle`, not in it, because pushes to the tool wait for work in
+    // `whileIdle`. If another merge begins before this work, wait again. Merges that have waited longer go first.
     for (let isOver = false; !isOver; ) {
       await turns.merge;
       await this.whileIdle(tool, async () => {

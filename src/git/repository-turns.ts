@@ -3,8 +3,8 @@ import { DeployError } from '../core/errors.ts';
 import type { ToolName } from '../core/names.ts';
 
 /**
- * How many pushes of one person, and to one tool, may run at the same time. Each push keeps git processes running, even
- * while it waits for its deployment.
+ * How many pushes of one person may run at the same time. `MAX_PUSHES_OF_TOOL` is the number for one tool. Each push
+ * keeps git processes running, even while it waits for its deployment.
  */
 const MAX_PUSHES_OF_PERSON = 40;
 const MAX_PUSHES_OF_TOOL = 30;
@@ -110,8 +110,8 @@ export class RepositoryTurns {
   }
 
   /**
-   * Runs `merge`, which merges the packs of one repository, unless packs of another repository are being merged. Does
-   * not wait for the other merge, because pushes to the tool, and backups, would wait too.
+   * Runs `merge`, which merges the packs of one repository. Does nothing if packs of another repository are being
+   * merged: if this method waited for the other merge, pushes to the tool, and backups, would wait too.
    */
   async mergeAlone(merge: () => Promise<void>): Promise<void> {
     if (this.#merge !== null) return;

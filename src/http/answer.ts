@@ -126,8 +126,8 @@ function owesBody({ complete, headers }: IncomingMessage): boolean {
 
 /**
  * Reads at most `LINGER_BYTES` of the remaining body, for at most `lingerMs`, and then calls `done`. If the server
- * closed the connection at once, the connection would be reset, and the client might not see its answer (RFC 9112
- * section 9.6).
+ * closed the connection without reading on, the connection would be reset, and the client might not see its answer (RFC
+ * 9112 section 9.6).
  */
 function linger({ request, response, lingerMs }: Exchange, done: () => void): void {
   if (!owesBody(request) || request.destroyed || isHoldingBack(response)) {

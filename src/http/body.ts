@@ -72,7 +72,7 @@ export async function sendBody(
 }
 
 /**
- * A compressed body may expand to this many bytes, and in addition to this many times the bytes that have arrived. git
+ * A compressed body may expand to this many bytes plus `MAX_EXPANSION` times the bytes that have arrived. git
  * compresses only short lists, mostly of commit ids, which hardly shrink. A body of zeros shrinks to a thousandth, but
  * costs the server as much time as all its zeros.
  */

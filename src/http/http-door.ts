@@ -185,7 +185,8 @@ export function createHttpDoor(options: HttpDoorOptions): HttpDoor {
 const FREE: Admitted = { kind: 'admitted', leave: () => {} };
 
 /**
- * True for a health check or a page of this server. Such a request needs no place, because the answer takes no work.
+ * True for a health check or a page of this server. Such a request needs no place in `RequestShares`, because the
+ * answer takes no work.
  */
 function isPage({ kind }: Route): boolean {
   return ['live', 'ready', 'health', 'landing', 'style'].includes(kind);

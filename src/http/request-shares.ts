@@ -63,8 +63,8 @@ export class RequestShares {
   }
 
   /**
-   * Takes a place of git and commands for a person, who may come from many addresses. Call this only after the login,
-   * so that the logins of strangers, who can begin thousands, take no places.
+   * Takes one of the places for git and commands for a person, who may come from many addresses. Call this only after
+   * the login, so that the logins of strangers, who can begin thousands, take no places.
    */
   enterAs(sharer: Sharer, address: string): Admitted {
     const person = `person ${sharer.uid}`;

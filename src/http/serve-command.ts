@@ -125,8 +125,8 @@ class CommandOutput {
   }
 
   /**
-   * Writes error output. Sends bytes at once, because they come from a process. Keeps texts of this server back until
-   * the first output.
+   * Writes error output. Sends bytes immediately, because they come from a process. Keeps texts of this server back
+   * until the first output.
    */
   async complain(text: Output): Promise<void> {
     if (typeof text !== 'string' || this.#exchange.response.headersSent) return this.say(text);

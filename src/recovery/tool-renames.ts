@@ -220,7 +220,7 @@ export class ToolRenames {
 
 /**
  * Checks that each file that the operator's folders have for the old name exists for the new name too. The tool starts
- * under its new name at once, and would start without these files.
+ * under its new name right after the renaming, and would start without these files.
  *
  * @throws DeployError `OUTSIDE_CONFIG` if such a file is missing.
  */

@@ -16,7 +16,10 @@ const WRITE_PAUSE_MS = 5000;
 const READ_PAUSE_MS = 60_000;
 /** The check that reads the whole store may take at most this part of one processor's time. */
 const READ_PART = 0.001;
-/** How long a question waits for the check that reads the whole store. After that, the last result counts. */
+/**
+ * How long `complaint` waits for the check that reads the whole store. After this time, it uses the result of the last
+ * check that has ended.
+ */
 const WAIT_MS = 500;
 
 /** Tests whether the store works. Its checks cost little, however often somebody asks. */

@@ -71,9 +71,9 @@ export class DirectoryFile {
   #tookMs = 0;
 
   /**
-   * @param begin - Called by `addUser`. Makes the folder of the file if no server has started there yet, and returns
-   * true. Otherwise returns false: `addUser` then makes no file, because a new file would hide that the old file was
-   * lost.
+   * @param begin - Called by `addUser`. Makes the folder of the file if no server has ever started with that folder,
+   * and returns true. Otherwise returns false: `addUser` then makes no file, because a new file would hide that the old
+   * file was lost.
    */
   constructor(path: string, begin: () => Promise<boolean> = async () => false) {
     this.#path = path;
@@ -92,7 +92,7 @@ export class DirectoryFile {
 
   /**
    * Adds the user, or gives an existing user more keys or another password. If directory.yaml is missing and no server
-   * has started yet, makes the file.
+   * has ever started with its folder, makes the file.
    */
   async addUser(change: UserChange): Promise<UserChanged> {
     const uid = checkedUser(change.name);

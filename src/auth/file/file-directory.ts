@@ -61,7 +61,7 @@ export class FileDirectory implements Directory {
     const { users, tools } = await this.#read(signal);
     const tool = tools.get(name);
     if (tool === undefined) return null;
-    // Leave out removed and disabled people, so that they lose their tools at once, even on an open connection.
+    // Leave out removed and disabled people, so that they lose their tools immediately, even on an open connection.
     const maintainers = [...tool.maintainers].filter((uid) => isActive(users.get(uid)));
     return { name, maintainers: new Set(maintainers), isDisabled: tool.isDisabled };
   }

@@ -5,8 +5,8 @@ import { tooManyLogins } from '../directory-timeout.ts';
 import { RecentMap } from '../recent-map.ts';
 import { decoy, isPassword, type PasswordHash } from './password-hash.ts';
 
-// At most two checks run at once, because each needs 32 MiB and a processor for 0.1 s. So two of libuv's four threads
-// stay free, and one processor if there are several.
+// At most two checks run at the same time, because each needs 32 MiB and a processor for 0.1 s. So two of libuv's four
+// threads stay free, and one processor if there are several.
 const MAX_AT_ONCE = Math.max(1, Math.min(2, availableParallelism() - 1));
 const MAX_WAITING = 64;
 const REMEMBERED = 1000;

@@ -11,7 +11,8 @@ import { countValues } from './values-read.ts';
 
 const MAX_REMEMBERED = 10_000;
 /**
- * At most this many questions about tools run at once for one person, so that one person cannot fill the queue of all.
+ * At most this many questions about tools run at the same time for one person, so that one person cannot fill the queue
+ * of all.
  */
 const MAX_AT_ONCE_OF_PERSON = 4;
 const MAX_WAITING_OF_PERSON = 100;
@@ -148,8 +149,8 @@ export class CachedDirectory implements Directory {
   }
 
   /**
-   * Calls `ask` when the person `by` has a free place. Returns the answer at once, although the place stays taken for a
-   * while afterwards (`REST`).
+   * Calls `ask` when the person `by` has a free place. Returns the answer as soon as it comes, although the place stays
+   * taken for a while afterwards (`REST`).
    */
   #inTurn<T>(by: string, ask: () => Promise<T>, limit: AbortSignal): Promise<T> {
     return new Promise((resolve, reject) => {

@@ -12,7 +12,7 @@ import { type LdapServer, type LdapSettings, readAccountPassword, readAuthoritie
 import { openSocket } from './ldap-socket.ts';
 
 const SEARCHES = { atOnce: 32, waiting: 256 } as const;
-/** How many password checks run at once, and how many may wait. Each check uses a connection of its own. */
+/** How many password checks run at the same time, and how many may wait. Each check uses a connection of its own. */
 const BINDS = { atOnce: 8, waiting: 64 } as const;
 /** A connection that was idle for longer is not used again, because a firewall may have cut it without notice. */
 const MAX_IDLE_MS = 60_000;

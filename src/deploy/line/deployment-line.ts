@@ -84,8 +84,8 @@ export class DeploymentLine implements Deployments {
   readonly #outcomes: DeploymentOutcomes;
   readonly #followers: BranchFollowers;
   /**
-   * Queues the pushes of one tool one at a time. The server asks git whether a push joins or supersedes others in the
-   * queue. Two such decisions at the same time could contradict each other.
+   * Adds the pushes of one tool to the queue one at a time, because the server first asks git whether a push joins or
+   * supersedes others in the queue. Two such decisions at the same time could contradict each other.
    */
   readonly #submitting = new PerToolQueue();
   /** Makes the changes of a tool's maintenance mode wait for each other. */
@@ -96,8 +96,8 @@ export class DeploymentLine implements Deployments {
    */
   readonly #endedBefore = new WeakMap<Entry, { readonly id: string; readonly at: number }>();
   /**
-   * Dry runs do not wait in the queue of deployments, so this limits them: each person has one dry run at a time, and
-   * at most two more wait.
+   * Dry runs do not wait in the queue of deployments, so this limits them: one dry run of each person runs at a time,
+   * and two more of the same person may wait. The same numbers apply to each deploy token.
    */
   readonly #tryingOfPerson = new PersonLimit(
     { ofPerson: 1, ofToken: 1 },
@@ -207,8 +207,8 @@ export class DeploymentLine implements Deployments {
     const { store } = this.#options;
     const vars = changeConfigVars(store.configVars(tool), changes);
     const isIdle = this.#turns.running(tool) === null && this.#turns.waiting(tool).length === 0;
-    // Refuse the change during a deployment. That deployment has its config vars already, and they would replace the
-    // stored ones when it goes live.
+    // Refuse to store config vars while a deployment of the tool runs or waits. When the deployment goes live, its own
+    // config vars would replace the stored ones.
     if (isStoredOnly && !isIdle) throw deploymentRunning(tool);
     if (isIdle && (isStoredOnly || store.tool(tool).liveVersion === null)) {
       assertNotFrozen(store, tool, 'config');

@@ -25,8 +25,9 @@ export async function joinable(
         // Return null if this entry moves another branch, because a push cannot join such a deployment.
         const isSameBranch = request.push.branchRef === push.branchRef;
         if (commit === push.commit) return isSameBranch && !cancelling.signal.aborted ? entry : null;
-        // If the history of the entry's commit lacks the pushed commit, the entry would replace the pushed commit, so
-        // the push cannot join an earlier entry. Otherwise, it still may.
+        // If the history of this entry's commit lacks the pushed commit, this entry replaces the pushed commit, so the
+        // push must not join an entry before it. If the history has the pushed commit, look at the entry before this
+        // one.
         if (!isSameBranch || !(await isAncestor(repositories, push.tool, push.commit, commit))) return null;
         break;
       }

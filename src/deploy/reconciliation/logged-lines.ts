@@ -7,7 +7,7 @@ import { StringDecoder } from 'node:string_decoder';
  */
 const MAX_LINES = 4_000_000;
 /**
- * How many hashes the searches in one log that find nothing may compare in total. So many comparisons take about a
+ * The searches in one log that find nothing may compare this many hashes in total. So many comparisons take about a
  * second.
  */
 const MAX_LOOKED_AT = 1_000_000_000;

@@ -5,8 +5,8 @@ import { changeConfigVars } from '../../core/variables/config-changes.ts';
 import type { Store } from '../../store/store.ts';
 
 /**
- * How many of a tool's newest releases are searched for earlier secrets. `PIECE` releases are read at once, because
- * each can have 500 kB.
+ * How many of a tool's newest releases are searched for earlier secrets. The search reads `PIECE` releases at a time,
+ * because each release can have 500 kB.
  */
 const MAX_SEARCHED = 100;
 const PIECE = 5;
@@ -36,8 +36,8 @@ export function withSecrets(
   if (missing.length === 0) return { vars, made: [] };
   const { liveVersion } = store.tool(tool);
   const live = liveVersion === null ? {} : (store.release(tool, liveVersion)?.configVars ?? {});
-  // A config var of the live release that is not stored was unset by `config unset --no-restart`, so its old value must
-  // not come back.
+  // If the live release has a config var that is not stored, `config unset --no-restart` has unset it. So leave out
+  // such config vars here: their old values must not come back.
   const searched = earlierSecrets(
     store,
     tool,

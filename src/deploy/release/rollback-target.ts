@@ -49,8 +49,8 @@ export async function rollbackTarget(
 
 /**
  * Returns the newest older release with another artifact or other config vars than the live release. After a rollback,
- * older releases can have the same ones. To read a release takes milliseconds, and there can be a thousand, so
- * `outputTime` spreads the search over time.
+ * some older releases can have the same artifact and config vars as the live release. To read a release takes
+ * milliseconds, and there can be a thousand, so `outputTime` spreads the search over time.
  */
 async function newestOther(
   store: Store,

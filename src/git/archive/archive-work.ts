@@ -1,7 +1,10 @@
 import { setImmediate } from 'node:timers/promises';
 import { archiveTime } from '../../core/fair-share/time-shares.ts';
 
-/** When reading the headers of an archive has taken this much processor time, the archive waits for its tool's turn. */
+/**
+ * When reading the headers of an archive has taken this much processor time, the reading pauses until the next turn of
+ * the archive's tool (`archiveTime`).
+ */
 const WORK_MS = 3;
 /** After this time by the clock, this process does other work, even if the archive has needed little processor time. */
 const READ_MS = 10;

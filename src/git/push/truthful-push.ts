@@ -90,8 +90,8 @@ export interface PushContext {
   readonly audit: Audit;
   readonly log: Log;
   /**
-   * Waits until git may read the pack: git unpacks only a few packs of one person at once. This push counts as one of
-   * them until `received` resolves.
+   * Waits until git may read the pack, because git unpacks only a few packs of one person at the same time. This push
+   * counts as one of them until `received` resolves.
    *
    * @throws the signal's reason, if the signal fires during this wait.
    */

@@ -9,7 +9,7 @@ import type { Repositories } from '../repositories.ts';
 // Starting git takes 5 to 10 ms and blocks this process for half of them. That is too long for each push, and for each
 // tool at every start. So this file reads refs as git's files backend stores them (gitrepository-layout(5)).
 
-/** How many refs are read at once. A tool can have more refs than a process may open files. */
+/** How many refs are read at the same time. A tool can have more refs than a process may open files. */
 const FILES_AT_ONCE = 64;
 
 /** Returns for each of these refs the commit that the ref points to. Leaves out refs that do not exist. */

@@ -32,8 +32,8 @@ const MAX_ADVERTISEMENTS = 4;
 const MAX_ADVERTISEMENTS_WAITING = 40;
 
 /**
- * The most simultaneous answers to `info/refs` for one person, who may have many tokens, and how many more requests of
- * that person may wait.
+ * The most simultaneous answers to `info/refs` for one person, who may have many tokens. Of further requests of that
+ * person, `MAX_ADVERTISEMENTS_WAITING_OF_PERSON` may wait.
  */
 const MAX_ADVERTISEMENTS_OF_PERSON = 16;
 const MAX_ADVERTISEMENTS_WAITING_OF_PERSON = 160;

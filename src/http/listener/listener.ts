@@ -177,7 +177,10 @@ export function createListener(options: ListenerOptions): Listener {
   };
 }
 
-/** A request that takes a turn, even if Node.js answers it without an event, for example because it has no Host. */
+/**
+ * A request that `PacedReading` counts, even if Node.js answers it without an event, for example because it has no
+ * Host.
+ */
 class CountedRequest extends IncomingMessage {
   constructor(socket: Socket) {
     super(socket);

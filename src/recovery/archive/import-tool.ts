@@ -15,13 +15,13 @@ import { noteTags } from './imported-tags.ts';
 import { badExport, MAX_OTHER_BYTES, openExport } from './read-export.ts';
 import type { ToolManifest } from './tool-manifest.ts';
 
-/** After this many bytes of a file, the server checks the free space of its disk again. */
+/** Each time that the server has received this many bytes of a file, it checks the free space of its disk. */
 const LOOK_BYTES = 16 * 2 ** 20;
 const SEND_AGAIN =
   'Nothing has changed. Import the file again, over a faster connection if it took too long: npx toolforge-push tool import FILE';
 /**
- * Files of up to this size are received even if the setting `repository_size` is less, because the tool may have a
- * higher limit.
+ * The server receives exported files of up to this size even if the setting `repository_size` is less, because the tool
+ * may have a higher limit.
  */
 const MIN_REPOSITORY_BYTES = 8 * 2 ** 30;
 

@@ -18,7 +18,10 @@ export const MAX_RELEASES = 1000;
  */
 export const MAX_MANIFEST_BYTES = 16 * 2 ** 20;
 const MAX_REFS = 10_000;
-/** The most commas, brackets and braces of a manifest. The longest lists together need half as many. */
+/**
+ * The most commas, brackets and braces of a manifest. A manifest with the longest lists that are allowed has half as
+ * many.
+ */
 const MAX_PARTS = 150_000;
 /** The most process types that can have a number in `replicas`, a size or a pause. */
 const MAX_TYPES = 1000;

@@ -27,7 +27,7 @@ export interface NewName {
 export interface NamesPlan {
   readonly names: readonly NewName[];
   /**
-   * The tools and previews of the older store that have ended since the store was copied: another tool has their name
+   * The tools and previews in this older store that have ended since the store was copied: another tool has their name
    * now, or the preview was of a tool that was renamed.
    */
   readonly ended: readonly ToolName[];
