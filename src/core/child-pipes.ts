@@ -7,7 +7,8 @@ import type { ChildProcess } from 'node:child_process';
  * @throws Error if a pipe is missing.
  */
 export function withPipes<Child extends ChildProcess>(child: Child): Child {
-  // If the pipes could not be made, all of them are undefined. A pipe that was not requested is null.
+  // If the pipes could not be made, `stderr` and the other pipes of the child are undefined. A pipe that was not
+  // requested is null, so it passes this check.
   if (child.stderr !== undefined) return child;
   child.on('error', () => undefined);
   throw new Error('no file descriptors are left for the pipes of a process');

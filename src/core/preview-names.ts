@@ -58,8 +58,8 @@ export function previewRefusal(tool: ToolName, name: string): string | null {
     return `${tool} can have no previews, because NAME--${tool} would be too long for a host name`;
   if (!NAME.test(name))
     return 'the name of a preview consists of lower-case letters, digits and single hyphens, and begins with a letter: git push toolforge HEAD:preview/fix-login';
-  // Refuse a name of two characters, because host names with hyphens in the third and fourth place are reserved, such
-  // as `xn--` for other scripts: RFC 5890 section 2.3.1.
+  // Refuse a name of two characters. In `NAME--TOOL`, the two hyphens would be the third and fourth character, and such
+  // host names are reserved, such as `xn--` for other scripts: RFC 5890 section 2.3.1.
   if (name.length === 2)
     return `the name of a preview cannot have two characters, because host names that begin like ${name}-- are reserved; choose another name`;
   if (name.length > most)

@@ -33,14 +33,15 @@ function prefixed(prefix: string, text: string): string {
 }
 
 /**
- * The prefix of the second and all later lines of a text whose first line has `prefix`. Later lines of a warning are
- * warnings too. Those of a step or a result are detail.
+ * Returns the prefix for the second and all later lines of a text whose first line has `prefix`. The later lines of a
+ * warning get the prefix of a warning too. Those of a step or a result get the prefix of a detail.
  */
 function continued(prefix: string): string {
   return prefix === PREFIX.warn ? PREFIX.warn : PREFIX.line;
 }
 
-// Matches a colour or a weight: ECMA-48 section 8.3.117. An untrusted log may send no other sequence to a terminal.
+// Matches an escape sequence that sets the colour or weight of text (SGR): ECMA-48 section 8.3.117. An untrusted log
+// may send no other sequence to a terminal.
 const SGR = /\u001b\[[0-9;]{0,32}m/g;
 // Matches control characters: C0 without tab and line feed, DEL, and C1.
 const CONTROLS = /[\u0000-\u0008\u000b-\u001f\u007f-\u009f]/g;

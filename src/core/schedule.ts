@@ -138,8 +138,8 @@ function readItem(text: string, field: Field): string | null {
 }
 
 /**
- * Writes one item of a field of a schedule, such as `1-5`. A crontab may have 0 or 7 for Sunday. Writes 0, because
- * Kubernetes accepts only 0.
+ * Returns the text of one item of a field of a schedule, such as `1-5`. A crontab may have 0 or 7 for Sunday. The text
+ * has 0 for both, because Kubernetes accepts only 0.
  */
 function rangeText(first: number, last: number, every: number | null, { max }: Field): string {
   if (max === 7 && last === 7) {

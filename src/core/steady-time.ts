@@ -1,8 +1,8 @@
 const HOUR_MS = 60 * 60 * 1000;
 const DAY_MS = 24 * HOUR_MS;
 /**
- * A look at the clock counts as an hour old even if it is up to this much younger, because a caller that looks every
- * hour may look a little early.
+ * A look at the clock counts as an hour old even if up to this many milliseconds are missing, because a caller that
+ * looks every hour may look a little early.
  */
 const SLACK_MS = 60 * 1000;
 

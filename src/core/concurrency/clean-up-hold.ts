@@ -19,8 +19,8 @@ export class CleanUpHold {
   }
 
   /**
-   * From now on, `unlessHeld` skips its work, which deletes, merges or renames files. Waits until such work that began
-   * earlier has ended. @returns a function that ends this hold.
+   * From now on, `unlessHeld` skips its work, which deletes, merges or renames files. Resolves when all such work that
+   * has already begun has ended. @returns a function that ends this hold, so that work may begin again.
    */
   async hold(): Promise<() => void> {
     this.#holders += 1;

@@ -12,7 +12,7 @@ export class ConcurrencyLimit {
   readonly #waiting: (() => void)[] = [];
   #running = 0;
 
-  /** @param limit - How many pieces of work may wait. Null if any number may. */
+  /** @param limit - How many pieces of work may wait at most. Null if any number may. */
   constructor(atOnce: number, limit: Waiting | null = null) {
     this.#atOnce = atOnce;
     this.#limit = limit;
@@ -75,7 +75,7 @@ export class KeyedConcurrencyLimit {
   readonly #limit: Waiting | null;
   readonly #byKey = new Map<string, { readonly few: ConcurrencyLimit; users: number }>();
 
-  /** @param limit - How many pieces of work of one key may wait. Null if any number may. */
+  /** @param limit - How many pieces of work of each key may wait at most. Null if any number may. */
   constructor(atOnce: number, limit: Waiting | null = null) {
     this.#atOnce = atOnce;
     this.#limit = limit;

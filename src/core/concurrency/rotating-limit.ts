@@ -1,8 +1,8 @@
 /** For whom a piece of work runs. */
 export interface Beneficiary {
   /**
-   * The names for which the work runs, such as a tool and a login. The work waits while other work with one of them
-   * runs.
+   * The names for which the work runs, such as a tool and a login. The work waits while other work with one of these
+   * names runs.
    */
   readonly oneEach: readonly string[];
   /**
@@ -36,7 +36,10 @@ export class RotatingLimit {
   readonly #endedAt = new Map<string, number>();
   #endings = 0;
 
-  /** @param atOnce - At least 2, because the last free place is not for everyone. */
+  /**
+   * @param atOnce - How many pieces of work may run at the same time, at least 2. The last free place is kept for a
+   * person who has no work running.
+   */
   constructor(atOnce: number) {
     this.#atOnce = atOnce;
   }
@@ -102,7 +105,7 @@ export class RotatingLimit {
     return [this.#placesOf(piece), ...piece.rotation.map((name) => this.#endedAt.get(name) ?? 0)];
   }
 
-  /** How many places the first name of the rotation of `piece` has. */
+  /** How many pieces of work run now whose rotation begins with the same name, such as a person, as that of `piece`. */
   #placesOf({ rotation: [first] }: Piece): number {
     return [...this.#running].filter(({ rotation }) => rotation[0] === first).length;
   }

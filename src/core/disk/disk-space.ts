@@ -2,7 +2,10 @@ import { statfs } from 'node:fs/promises';
 import { DeployError } from '../errors.ts';
 import { mebibytes } from '../text/mebibytes.ts';
 
-/** The server reserves this part of a disk for itself, but at most `MAX_RESERVE_BYTES` and `MAX_RESERVE_ENTRIES`. */
+/**
+ * The server reserves this part of a disk for itself, but at most `MAX_RESERVE_BYTES` bytes and `MAX_RESERVE_ENTRIES`
+ * files.
+ */
 const RESERVE_PART = 0.05;
 const MAX_RESERVE_BYTES = 512 * 1024 * 1024;
 const MAX_RESERVE_ENTRIES = 20_000;

@@ -26,13 +26,13 @@ export async function removeTrees(paths: readonly string[]): Promise<void> {
 }
 
 async function removeByProgram(paths: readonly string[]): Promise<void> {
-  // Use the program rm instead of Node's own `rm`, which holds the names of all files in memory. Node's `rm` also opens
-  // each file by its path, so a tool could replace a folder in the path by a link during the removal. Then files
-  // elsewhere would be removed.
+  // Use the program `rm` instead of Node's own `rm`, which holds the names of all files in memory. Node's `rm` also
+  // opens each file by its path, so a tool could replace a folder in the path by a link during the removal. Then Node's
+  // `rm` would remove files elsewhere.
   const options = { env: PATH, extendEnv: false, stdin: 'ignore' } as const;
   const removed = await execa('rm', ['-rf', '--', ...paths], { ...options, stderr: 'ignore', reject: false });
   if (removed.exitCode === 0) return;
-  // Give chmod only folders, because it would follow a symbolic link among its arguments.
+  // Give the program `chmod` only folders, because it would follow a symbolic link among its arguments.
   const folders: string[] = [];
   for (const path of paths) if (await isFolder(path)) folders.push(path);
   await execa('chmod', ['-R', 'u+rwX', '--', ...folders], { ...options, stderr: 'ignore', reject: false });

@@ -32,7 +32,7 @@ export class Followers {
     this.#stallMs = stallMs;
   }
 
-  /** How many readers follow logs now. */
+  /** How many clients follow logs now. */
   get size(): number {
     return this.#held.size;
   }

@@ -9,8 +9,9 @@ import { requestTime } from './request-time.ts';
  */
 const HEAD_BYTES = 1024;
 /**
- * How many bytes of an HTTP body are read at once: at least (this constant), in the first piece of a connection, and at
- * most (the next two constants). The number grows fourfold after large chunks, and falls to the least after small ones.
+ * The least number of bytes of an HTTP body that are read at once. The two constants below are the number for the first
+ * piece of a connection, and the most. After large chunks, the number becomes four times as large. After small chunks,
+ * it falls to the least.
  */
 const LEAST_BODY_BYTES = 4 * 1024;
 const FIRST_BODY_BYTES = 16 * 1024;
@@ -23,8 +24,9 @@ const MAX_BODY_BYTES = 64 * 1024;
 export const SMALL_CHUNK_BYTES = 1024;
 
 /**
- * If the bytes of a client's network or of a tool's process have to wait, the server checks again after at most this
- * time. The length of their wait depends on how many other networks and processes have to wait.
+ * If the bytes of a client's network or of a tool's process have to wait, the server checks after at most this many
+ * milliseconds whether they may be read now. How long they wait depends on how many other networks and processes have
+ * to wait, which can change.
  */
 const MAX_WAIT_MS = 250;
 
@@ -34,7 +36,10 @@ interface Body {
   /** Parsed chunks that the readers of the message have not got yet. */
   chunks: Buffer[];
   readonly push: (chunk: Buffer | null) => boolean;
-  /** At most this many of the next bytes are read as part of this body. The bytes after them may be other requests. */
+  /**
+   * How many of the next bytes may be read as part of this body at most. The bytes after these may belong to other
+   * requests.
+   */
   most: number;
 }
 
@@ -58,8 +63,8 @@ export class PacedReading {
   /** True if the last piece ended within the head of a request. The rest of this head does not wait for a turn. */
   #isInHead = false;
   /**
-   * The key (a client's network or a tool's process) that is charged the time to read the current request or answer. If
-   * the connection is not HTTP, it is charged the time to read all bytes.
+   * The key (a client's network or a tool's process) to which the time to read the current request or answer is
+   * charged. If the connection is not HTTP, the time to read all of its bytes is charged to this key.
    */
   #messageKey: string;
   #body: Body | null = null;
@@ -81,7 +86,7 @@ export class PacedReading {
   /**
    * Begins to limit how fast the server reads from a connection.
    *
-   * @param key - Whom the time to read the bytes is charged to, such as a client's network or a tool's process.
+   * @param key - The client's network, the tool's process or the like, to which the time to read the bytes is charged.
    * @param hasTurns - True if the bytes are HTTP requests of one network, `key`. Each request then also waits for its
    * turn.
    */

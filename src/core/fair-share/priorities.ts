@@ -13,7 +13,10 @@ export class Priorities {
   /** For each person: how many programs that the server runs for them have the usual priority. */
   readonly #usual = new Map<string, number>();
 
-  /** Call this before a program starts, and `leave` when it has ended. Only the first call of `leave` counts. */
+  /**
+   * Call this before a program starts, and call `leave` when the program has ended. Further calls of `leave` do
+   * nothing.
+   */
   enter(uid: string): { readonly isLow: boolean; readonly leave: () => void } {
     const usual = this.#usual.get(uid) ?? 0;
     if (usual >= MAX_USUAL) return { isLow: true, leave: () => {} };

@@ -13,11 +13,14 @@ const PART_OF_ALL = 0.25;
 const USUAL_MS_A_KIB = 0.005;
 const USUAL_COUNTS = 0.2;
 /**
- * For each piece of bytes in which a request begins, a client's network or a tool's process has this many milliseconds
- * free. `RequestTime` limits how many requests of a network begin.
+ * When the server reads a piece of bytes in which a request begins, it charges the client's network or the tool's
+ * process only the time beyond this many milliseconds. `RequestTime` limits how many requests of a network begin.
  */
 const REQUEST_MS = 1;
-/** In each round of the event loop, the bytes of one key are read until they have taken this many milliseconds. */
+/**
+ * In each round of the event loop, the server reads bytes of one key until that has taken this many milliseconds.
+ * Further bytes of this key wait for the next round.
+ */
 const ROUND_MS = 2;
 /**
  * A client's network or a tool's process that owes at most this many milliseconds of reading time does not wait,
@@ -42,7 +45,7 @@ const SAMPLE_MS = 5;
 
 /** The reading for one key (a client's network or a tool's process) in the current round of the event loop. */
 interface Round {
-  /** What the key's requests have not used of their free time (`REQUEST_MS`). */
+  /** How much of the time that is free for requests of this key (`REQUEST_MS` each) is left in this round. */
   freeMs: number;
   spentMs: number;
   /** How many requests of the key began in this round. */
@@ -103,7 +106,10 @@ export class ReadingTime {
     return (this.#round.get(key)?.spentMs ?? 0) >= ROUND_MS;
   }
 
-  /** Call this before bytes are read, and `spend` after that. Begins to measure this round of the event loop. */
+  /**
+   * Call this before bytes are read, and call `spend` after that. The first call in a round of the event loop begins to
+   * measure this round.
+   */
   begin(): void {
     if (this.#roundFromMs !== null) return;
     const atMs = performance.now();
@@ -126,8 +132,8 @@ export class ReadingTime {
     if (begun <= 1) return;
     const countedMs = [...this.#round.values()].reduce((sum, { spentMs }) => sum + spentMs, 0);
     const restMs = this.#usedMs() - countedMs;
-    // Here, no request is charged more than `REQUEST_MS`, because the server may have done other work in the same
-    // round.
+    // Charge at most `REQUEST_MS` for each request, because the server may have done other work in the same round,
+    // which does not belong to the requests.
     const partMs = Math.min(Math.max(0, restMs) / begun, REQUEST_MS);
     for (const [key, round] of rounds) this.#charge(key, partMs * round.begun - round.freeMs);
   }

@@ -1,9 +1,9 @@
 import { setTimeout as wait } from 'node:timers/promises';
 
 export interface RequestPaceOptions {
-  /** How many requests of one person may begin at once. */
+  /** How many requests of one person may begin at the same moment, without waiting. */
   readonly burst: number;
-  /** How many more requests of a person may begin each second. */
+  /** How many requests of a person may begin each second after the burst. */
   readonly perSecond: number;
 }
 

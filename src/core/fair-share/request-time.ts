@@ -1,17 +1,23 @@
 import { usedMs } from './reading-time.ts';
 
 /**
- * The part of the server's time for the requests of one network, and the part for all networks together that have to
- * wait.
+ * `PART` of the server's time may go to the requests of one network. `PART_OF_ALL` may go to all networks together
+ * whose requests have to wait.
  */
 const [PART, PART_OF_ALL] = [0.3, 0.5];
-/** How many requests of a network may begin at once. After that, one more may begin in each step (`#stepMs`). */
+/**
+ * How many requests of a network may begin at the same moment. After that, one more may begin in each step, whose
+ * length is `#stepMs` milliseconds.
+ */
 const BURST = 500;
 /** A request counts as at least `LEAST_MS` and at most `MOST_MS` milliseconds of the server's time. */
 const [LEAST_MS, MOST_MS] = [0.05, 1];
-/** A request waits this long at most, so that a flood of one program does not stop all other clients of its network. */
+/**
+ * A request waits at most this many milliseconds. So if one program sends a flood of requests, other clients of its
+ * network still get answers.
+ */
 const MAX_WAIT_MS = 2000;
-/** The interval at which the cost of a request is measured. */
+/** The interval, in milliseconds, at which the server measures how much of its processor time a request costs. */
 const SAMPLE_MS = 250;
 
 /**

@@ -19,7 +19,10 @@ export class Shares {
     this.#places = places;
   }
 
-  /** Takes one place, which counts for each holder in `weights`. A further call of `giveBack` does nothing. */
+  /**
+   * Takes one place if all holders in `weights` may have another place. It counts as a place of each of them. Only the
+   * first call of `giveBack` gives it back.
+   */
   take(weights: Readonly<Record<string, number>>): Taken {
     const holders = Object.keys(weights);
     const free = this.#places - this.#taken;

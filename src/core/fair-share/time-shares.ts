@@ -5,13 +5,16 @@ interface Work {
 }
 
 const MAX_AHEAD_MS = 20;
-/** `#processorPart` considers about the last 100 ms of work. Idle time between pieces of work does not count. */
+/**
+ * `#processorPart` considers about the last 100 ms of work. The time between pieces of work, in which there is no work,
+ * does not count.
+ */
 const RECENT_MS = 100;
 
 export interface TimeSharesOptions {
   /** The part of all time, between 0 and 1, that the work of all keys (such as tools) together may take. */
   readonly part: number;
-  /** After this many milliseconds of work, the event loop serves other work. */
+  /** After this many milliseconds of work, the event loop serves other work before the next piece begins. */
   readonly sliceMs: number;
 }
 
@@ -34,7 +37,10 @@ export class TimeShares {
    * work has begun in this round.
    */
   #sliceEnd: number | null = null;
-  /** How many milliseconds recent work took by the clock, and in how many of them this process used a processor. */
+  /**
+   * How many milliseconds recent work took by the clock. `#processorMs` has in how many of them this process used a
+   * processor.
+   */
   #passedMs = RECENT_MS;
   #processorMs = RECENT_MS;
 
@@ -94,7 +100,7 @@ export class TimeShares {
       const end = performance.now() + this.#options.sliceMs;
       do {
         this.#next();
-        // Let the key whose work has just run add more work before the next key is chosen.
+        // Wait, so that the caller whose work has just run can add more work with its key before `#next` chooses a key.
         await null;
       } while (this.#waiting.size > 0 && performance.now() < end && this.#isFree());
     }

@@ -38,12 +38,15 @@ export const ROLLOUT_FAULTS: readonly string[] = Object.keys(OPERATOR_FAULTS).fi
 /** The codes of failures in the namespace of one tool. Each tool with such a failure gets its own alarm. */
 const OF_ONE_TOOL: readonly string[] = ['POD_SECURITY', 'ROLLOUT_IMAGE_PULL'];
 
-/** A trouble that continues is logged again after this time. */
+/** If a trouble continues, the server logs it again after this many milliseconds. */
 const AGAIN_MS = 10 * 60_000;
 
 interface Trouble {
   readonly key: string;
-  /** True if the trouble concerns one tool or one namespace. Success of another tool does not end such a trouble. */
+  /**
+   * True if the trouble concerns only one tool or one namespace. If another tool then succeeds, the trouble does not
+   * count as over.
+   */
   readonly isNarrow: boolean;
   /** The tools with which the trouble was seen. */
   readonly tools: Set<string>;

@@ -96,8 +96,8 @@ async function patternsOf(values: readonly string[]): Promise<Pattern[]> {
     const isWhole = lines.length === 1 || Buffer.byteLength(value) <= MAX_WHOLE_BYTES;
     for (const part of isWhole ? [value, ...lines] : lines) {
       const text = part.trim().toWellFormed();
-      // Add a second pattern for a secret with control characters: one without them. Output is also searched after its
-      // control characters were removed.
+      // If a secret has control characters, also search for the secret without them, because output is masked a second
+      // time after its control characters were removed.
       for (const form of CONTROL.test(text) ? [text, stripped(text)] : [text]) {
         if (form.length >= MIN_SECRET_CHARACTERS && !labels.has(form)) labels.set(form, label);
       }

@@ -86,7 +86,7 @@ export function changeConfigVars(
   changes: Readonly<Record<string, string | null>>,
 ): Record<string, string> {
   const vars = new Map(Object.entries(current));
-  // This check comes first, because a request can have hundreds of thousands of names.
+  // Check the number of names before the loop, because a request can have hundreds of thousands of names.
   if (Object.values(changes).filter((value) => value !== null).length > MAX_CONFIG_VARS) throw tooMany();
   for (const [name, value] of Object.entries(changes)) {
     if (value === null) {

@@ -150,7 +150,10 @@ class EnvFile {
     return -1;
   }
 
-  /** Returns the text that a sticky pattern matches at `#at`, and moves `#at` behind this text. */
+  /**
+   * Returns the text that `pattern` matches at the index `#at`, and moves `#at` behind this text. Returns an empty text
+   * if `pattern` does not match there.
+   */
   #take(pattern: RegExp): string {
     pattern.lastIndex = this.#at;
     const [found = ''] = pattern.exec(this.#text) ?? [];
