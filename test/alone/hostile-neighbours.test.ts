@@ -107,7 +107,7 @@ function processorTimes(): { readonly idle: number; readonly all: number } {
   return { idle: times.reduce((sum, { idle }) => sum + idle, 0), all };
 }
 
-test('threat 55: during an attack of a hostile tool, person or address, pages, ls-remote and pushes of others take at most three times as long as without attacks', async (context) => {
+test('threat 55: during an attack of a hostile tool, person or address, pages, `git ls-remote` and pushes of others take at most three times as long as without attacks', async (context) => {
   if (!(await isCalm())) return context.skip('the machine has too much other work');
   let kinds: readonly Kind[] = KINDS;
   let sentences: string[] = [];

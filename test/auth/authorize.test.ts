@@ -177,7 +177,7 @@ test('threat 99: a person has the same rights to a preview as to its tool, and a
   assert.equal(await codeFor(token, 'hello'), 'NO_ACCESS');
 });
 
-test('threat 100: while a tool is renamed, nobody gets access by its old name; later, a new tool in directory.yaml may have this name, but a tool in LDAP may not', async () => {
+test('threat 100: while a tool is being renamed, nobody gets access to it by its old name; afterwards, a new tool may have the old name in directory.yaml, but not in LDAP', async () => {
   let now: ToolName | null = null;
   const begun: ToolName[] = [];
   const asks = (reuse: ((name: ToolName) => void) | null) =>

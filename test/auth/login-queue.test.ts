@@ -69,7 +69,7 @@ test('threat 133: after the server spent much time on checking logins, the next 
   assert.ok((await stranger) > 200, `the stranger waited ${await stranger} ms`);
 });
 
-test('threat 202: logins of people who logged in lately cannot take all places, so the login of somebody else is still checked', async () => {
+test('threat 202: logins of people who logged in lately cannot fill the whole queue of logins, so the login of somebody else is still checked', async () => {
   const queue = new LoginQueue();
   const over = new AbortController();
   const refused: number[] = [];

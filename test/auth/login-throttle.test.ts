@@ -22,7 +22,7 @@ function throttleAt(): {
   };
 }
 
-test('threat 9: five failed logins of a name cause no wait; after that, the wait doubles up to five minutes', () => {
+test('threat 9: five failed logins of a name cause no wait; the sixth causes a wait of 1 s, and each further one doubles the wait, up to five minutes', () => {
   const { throttle, fail } = throttleAt();
   fail(5, 'alice');
   assert.equal(throttle.check('alice', NAT), 0);

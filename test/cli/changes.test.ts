@@ -239,7 +239,7 @@ test('`config list` hides values without --show-values, and `config TOOL` is the
   });
 });
 
-test('config vars from outside are listed with a mark and shown by `config get`, but cannot be set and are not exported', async () => {
+test('config vars from outside are marked “(from outside)” in lists and shown by `config get`, but cannot be set and are not exported', async () => {
   using desk = newDesk();
   desk.runtime.outside = {
     source: 'the operator’s file wikibot.env',

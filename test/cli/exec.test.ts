@@ -31,7 +31,7 @@ for (const { typed, command } of [
   { typed: ['--', 'ls', '-a'], command: ['ls', '-a'] },
   { typed: ['echo', '$(id)', '', ';'], command: ['echo', '$(id)', '', ';'] },
 ]) {
-  test(`the words after the name of the process are the command of exec, without a \`--\` before them: ${typed.join(' ')}`, async () => {
+  test(`\`exec\` runs the words after the name of the process as a command, and drops a \`--\` in front of them: ${typed.join(' ')}`, async () => {
     using desk = deskWithLive();
     assert.deepEqual(await desk.type(['exec', wikibot, 'web.1', ...typed]), {
       status: 0,
@@ -43,7 +43,7 @@ for (const { typed, command } of [
   });
 }
 
-test('the audit log has the process and the program of exec, but not its arguments', async () => {
+test('the audit log has the process and the program of `exec`, but not the arguments of the program', async () => {
   using desk = deskWithLive();
   await desk.type(['exec', wikibot, 'web.1', 'mysql', '-psecret']);
   assert.deepEqual(

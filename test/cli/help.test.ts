@@ -185,7 +185,7 @@ for (const command of commands.filter(({ name, summary }) => name !== 'help' && 
   });
 }
 
-test('every command that lists something on the machine of the server has --json', () => {
+test('every command that lists or shows something has the option --json, also commands that only an operator can use', () => {
   for (const { name, summary, options } of everyCommand)
     if (name !== 'help' && (listing.test(summary) || name.endsWith(' list')))
       assert.ok('json' in options, name);

@@ -180,7 +180,7 @@ test('threat 58: `logs --json` escapes every control character in the output of 
   assert.deepEqual(JSON.parse(out), desk.runtime.lines);
 });
 
-test('threat 217: while `logs --json` escapes 4 million characters, the server does other work, and prints one array', async () => {
+test('threat 217: while `logs --json` escapes 4 million characters, the server does other work; the command prints one array', async () => {
   using desk = new Desk();
   desk.maintain(wikibot, 'alice');
   const one = { at: '2026-01-01T00:00:00.000Z', process: 'web.1', version: 1 };
@@ -249,7 +249,7 @@ test('`tools` shows a tool as new until its first deployment has ended, and as f
   assert.equal(await state(), 'failed');
 });
 
-test('`tools` lists a person’s own tools for this person, only one tool for a credential of this tool, and all used tools for the operator', async () => {
+test('`tools` shows people the tools that they maintain, a credential for one tool only this tool, and the operator every tool that has been used', async () => {
   using desk = new Desk();
   const third = nameOf('third_tool');
   desk.maintain(wikibot, 'alice');
@@ -530,7 +530,7 @@ test('`releases --json` of many large releases does not block other work of the 
   assert.ok(turns >= 3, `${turns} turns of others`);
 });
 
-test('threat 143: forty commands about large config vars at once leave the server most of its time', async () => {
+test('threat 143: forty simultaneous commands that list large config vars keep the server busy for less than half of the time', async () => {
   using desk = new Desk();
   desk.maintain(wikibot, 'alice');
   const vars = Object.fromEntries(

@@ -85,7 +85,7 @@ test('`ps` shows which schedules are paused', async () => {
   assert.match(out, /^never\.1 .* 2026-11-26 03:17 {2}python tidy\.py$/m);
 });
 
-test('a tool that has only scheduled processes has the state up', async () => {
+test('`tools` shows the state “up” for a tool that has only scheduled processes', async () => {
   using desk = deskWith([scheduled('update.1', ended)]);
   assert.match((await desk.type(['tools'])).out, /wikibot {2}v1 {4}up/);
 });

@@ -34,7 +34,7 @@ for (const { name, typed, command } of [
   });
 }
 
-test('for the command `run`, flags before the name of the tool belong to run itself', async () => {
+test('for the command `run`, flags before the name of the tool belong to `run` itself', async () => {
   using desk = deskWithLive();
   assert.match(
     (await desk.type(['run', '--help'])).out,
@@ -75,7 +75,7 @@ test('`run --detach` prints the name of the command that it starts, `run --list`
     assert.equal((await desk.type(['run', ...words])).status, 2, words.join(' '));
 });
 
-test('threat 8: a detached command must end when the person who started it no longer maintains the tool', async (context) => {
+test('threat 8: the runtime is told to end a detached command when the person who started it no longer maintains the tool', async (context) => {
   using desk = deskWithLive();
   await desk.type(['run', '--detach', wikibot, 'sleep', '1000']);
   const [detached] = desk.runtime.detached;
@@ -124,7 +124,7 @@ test('`run` exits with the status of its command, and prints the reason if the s
   assert.equal(err, 'errors !     The command took longer than 5 s and was ended.\n');
 });
 
-test('the audit log has the program and the flags of a run command, but not the arguments of the program', async () => {
+test('the audit log has the flags and the program of the command `run`, but not the arguments of the program', async () => {
   using desk = deskWithLive();
   await desk.type(['run', wikibot, 'mysql', '-phunter2']);
   const [event] = desk.events;

@@ -118,7 +118,7 @@ test('a tool has at most fifty deploy tokens', async () => {
   assert.equal((await list()).length, 50);
 });
 
-test('`token revoke` takes the name of a token, its id if several tokens have the name, --by or --all', async () => {
+test('`token revoke` revokes a token by its name or, if several tokens have the name, by its id; --by revokes all tokens that a person made, and --all all tokens', async () => {
   const { desk, list } = office();
   using _ = desk;
   await desk.type(['token', 'create', 'wikibot', 'ci']);

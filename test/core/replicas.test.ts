@@ -121,7 +121,7 @@ for (const { name, live, next, kept } of [
   });
 }
 
-test('a process type named constructor has no number of processes unless somebody sets one, and the process type release cannot be scaled', () => {
+test('a process type with the name `constructor` has no number of processes unless somebody sets one, and the process type `release` cannot be scaled', () => {
   assert.equal(countOf({ web: 2 }, 'constructor'), undefined);
   assert.deepEqual(
     scalable(release(['release', 'web'])).map(({ type }) => type),

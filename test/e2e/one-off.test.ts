@@ -111,7 +111,7 @@ const processes = async (): Promise<string[]> => {
 };
 
 describe('run', { concurrency: 2 }, () => {
-  test('the command `run` gives the program that it starts the input and the config vars, and the client gets both outputs and the exit status', async () => {
+  test('the command `run` gives the program that it starts the client’s input and the config vars; the client gets standard output, standard error and the exit status', async () => {
     const run = ssh(['run', 'bot', `"sh" -c 'cat note.txt; cat; echo $KEY; echo bad >&2; exit 9'`]);
     run.child.stdin.end('typed\n');
     const exitCode = await run.exitCode;

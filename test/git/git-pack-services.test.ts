@@ -75,7 +75,7 @@ async function answerOf(
   return answer;
 }
 
-test('after a push has failed at its start, work that must wait until no push to the tool runs begins at once', {
+test('a push that failed at its start does not hold up work that waits until no push to the tool is running', {
   timeout: 20_000,
 }, async () => {
   const { services } = open('broken', { hints: () => assert.fail('the store is locked') });
@@ -184,7 +184,7 @@ test('threat 189: 60 pushes to a tool with 10,000 tags share measurements of the
 
 for (const [what, refs, ends, options, refusal] of [
   ['refs', 9000, 0, 0, /this push has more than 2500 refs, and one push may have 500/],
-  ['ends of its history', 1, 9000, 0, /this shallow clone ends at more than 2500 commits/],
+  ['commits at which its shallow clone ends', 1, 9000, 0, /this shallow clone ends at more than 2500 commits/],
   ['push options', 1, 0, 9000, /more than 16 push options/],
 ] as const) {
   test(`threat 185: a push with 9000 ${what} is refused with an error that names the limit, and nothing of the push reaches git`, async () => {
@@ -448,7 +448,7 @@ test('threat 37: if simultaneous pushes together exceed the size limit of a repo
   for (const session of sessions) session.close();
 });
 
-test('a push that ends during a copy into the repository does not count towards the bytes of later pushes', async () => {
+test('the bytes of an ended push do not count towards the limit for simultaneous pushes, even while commits are copied into the repository', async () => {
   const { repositories, services } = open('copied', {
     maxPackBytes: 300_000,
     maxRepositoryBytes: () => 100_000,

@@ -50,7 +50,7 @@ test('threat 35: git commands that walk objects have limits of memory and proces
   assert.match(await repositories.git(wikibot, ['for-each-ref']), /^unlimited unlimited /);
 });
 
-test('threat 243: copies of commits and clean-ups have a low priority, and so do the programs that they start', async () => {
+test('threat 243: clean-ups and copies of commits have a low priority, and so do the programs that git starts for them', async () => {
   const tools = join(folder, 'low-bin');
   mkdirSync(tools);
   const said = join(folder, 'low-said');

@@ -21,7 +21,7 @@ async function post(context: Parameters<typeof openDoor>[0], runCommand: Run, bo
   return { door, answer, text: await answer.text() };
 }
 
-test('over HTTP, a command runs for the user who sent it, and quotes group words', async (context) => {
+test('over HTTP, a command runs for the user who sent it, and words in quotes stay together', async (context) => {
   const door = await openDoor(context);
   const { stdout } = await execa('curl', [
     ...['--silent', '--data', `config set hello 'KEY=two words'`, `${door.loggedIn}/-/command`],
@@ -40,7 +40,7 @@ test('over HTTP, the lines after the first line are the command’s standard inp
   assert.equal(text, `config|set|hello|KEY|- <${secret}>`);
 });
 
-test('over HTTP, an empty body runs help', async (context) => {
+test('over HTTP, an empty command line runs `help`', async (context) => {
   const run: Run = async ({ argv, out }) => {
     await out(argv.join());
     return 0;
@@ -188,7 +188,7 @@ test('over HTTP, a client that does not read slows its command down', {
   await stop;
 });
 
-test('over HTTP, the local binary gets both outputs and the exit status in separate frames, and a word may contain a line break', async (context) => {
+test('over HTTP, the local binary gets standard output, standard error and the exit status in separate frames, and a word may contain a line break', async (context) => {
   const words = ['config', 'set', 'hello', 'A=two\nlines'];
   const run: Run = async ({ argv, input, out, err }) => {
     assert.deepEqual(argv, words);

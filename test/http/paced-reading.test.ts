@@ -135,7 +135,7 @@ async function mostWaitMs(socket: Socket, requests: readonly string[], address: 
   return most;
 }
 
-test('threat 155: a request with large header fields has one turn, so a hundred such requests do not wait', async (context) => {
+test('threat 155: a request with large header fields counts as only one request, so a hundred such requests do not wait', async (context) => {
   const address = '127.0.0.11';
   const socket = await openTool(context, (_request, response) => response.end(), { address });
   const large = head('GET /', `Cookie: ${'x'.repeat(8000)}\r\n`);
@@ -145,7 +145,7 @@ test('threat 155: a request with large header fields has one turn, so a hundred 
 for (const [title, address, proxies, mustWait] of [
   ['of a trusted proxy do not wait, because it serves many clients', '127.0.0.9', ['127.0.0.9'], false],
   ['from 127.0.0.1 do not wait, because a proxy there serves many clients', '127.0.0.1', [], false],
-  ['of one network that come too fast wait', '127.0.0.10', [], true],
+  ['that come too fast from one network must wait', '127.0.0.10', [], true],
 ] as const)
   test(`threat 155: requests ${title}`, async (context) => {
     const socket = await openTool(context, (_request, response) => response.end(), {
@@ -157,7 +157,7 @@ for (const [title, address, proxies, mustWait] of [
     assert.equal(most > 0, mustWait, `${before} ms at first, ${most} ms at most`);
   });
 
-test('threat 237: in each round of the event loop, the server reads from a client until that has taken 2 ms, and not on', async (context) => {
+test('threat 237: in each round of the event loop, the server stops reading from a client when this has taken 2 ms', async (context) => {
   const address = '127.0.0.12';
   let [spentMs, most, isCounting] = [0, 0, false];
   const spend = readingTime.spend.bind(readingTime);
@@ -200,7 +200,7 @@ async function turnsOf(context: TestContext, address: string, bytes: string, con
   return { turns, text };
 }
 
-test('threat 238: each request with an unknown expectation takes a turn, and is answered with 417', async (context) => {
+test('threat 238: each request with an unknown Expect header counts as a request of its network, and is answered 417', async (context) => {
   const requests = head('GET /', 'Expect: x\r\n').repeat(600);
   const bytes = requests + head('GET /', 'Expect: x\r\nConnection: close\r\n');
   const { turns, text } = await turnsOf(context, '127.0.0.13', bytes, 1);
@@ -208,7 +208,7 @@ test('threat 238: each request with an unknown expectation takes a turn, and is 
   assert.ok(turns >= 601, `${turns} turns`);
 });
 
-test('threat 238: each request without a Host takes a turn, although Node.js itself answers 400', async (context) => {
+test('threat 238: each request without a Host header counts as a request of its network, although Node.js itself answers 400', async (context) => {
   const { turns, text } = await turnsOf(context, '127.0.0.14', 'GET / HTTP/1.1\r\n\r\n'.repeat(40), 10);
   const answers = text.match(/HTTP\/1\.1 400/g)?.length ?? 0;
   assert.ok(answers >= 10 && turns >= 400, `${answers} answers, ${turns} turns`);

@@ -50,7 +50,7 @@ for (const [name, answer, more] of [
   ['a tool does not read', 0, 20_000_000],
   ['the client does not read', 20_000_000, 0],
 ] as const) {
-  test(`threat 239: a WebSocket ends if ${name} its bytes for too long`, async (context) => {
+  test(`threat 239: a WebSocket ends if, for longer than the limit, ${name} its bytes`, async (context) => {
     const gateway = gatewayOf(answer);
     const { port } = await openDoor(context, { gateway, limits: { unreadMs: 500 } });
     await connectDeaf(context, port, { more });
@@ -59,7 +59,7 @@ for (const [name, answer, more] of [
   });
 }
 
-test('a WebSocket without bytes that wait stays open, and so does one whose bytes are read slowly', async (context) => {
+test('a WebSocket stays open if no bytes wait to be read, or if its bytes are read slowly', async (context) => {
   const plain = gatewayOf(0);
   const gateway: Gateway = {
     ...plain,
@@ -89,7 +89,7 @@ for (const [name, first, answer, more] of [
   ['WebSockets whose bytes their client does not read', UPGRADE, 8_000_000, 0],
   ['requests whose answers their client does not read', GET, 8_000_000, 0],
 ] as const) {
-  test(`threat 239: while the kernel has little memory for connections, an address loses its many ${name}, and a single one of another address stays`, async (context) => {
+  test(`threat 239: while the kernel has little memory for connections, an address with 25 of these connections loses them, and another address with only one keeps it: ${name}`, async (context) => {
     const config = { trusted_proxies: ['127.0.0.1'] };
     let isScarce = false;
     const gateway = gatewayOf(answer);

@@ -168,7 +168,7 @@ test('a backup that was made during a push can be restored into an empty data fo
   await until(async () => (await server.get(name)).body === 'one', 'the rollback');
 });
 
-test('threat 172: of builds with more hard links than tar can keep in memory, a backup leaves out those with most; files that builds share count once', async () => {
+test('threat 172: if builds have more hard links than tar can keep in memory, a backup leaves out the builds with the most hard links; a file that builds share counts once', async () => {
   const folder = join(server.folder, 'linked');
   const script = `import os
 for name, count in [("many", 200), ("few", 50), ("none", 0)]:

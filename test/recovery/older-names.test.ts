@@ -123,7 +123,7 @@ test('threat 205: after the restore of a store from before renames, each renamed
   await rename('alone', 'lonely');
 });
 
-test('threat 205: if renames.json is lost after a restore of an older store, the server reads the present names of tools from the copies of their releases', async () => {
+test('threat 205: if renames.json is lost after a restore of an older store, the server reads the present names of tools from the copies of their releases in the folder releases', async () => {
   const before = numbers();
   await server.kill('SIGTERM');
   for (const end of ['-wal', '-shm']) await rm(data(`store.sqlite${end}`), { force: true });

@@ -104,7 +104,7 @@ class Left {
   }
 }
 
-test('threat 87: if the repository is lost and the store is an old backup, the newest release is read from its copy and is live', async () => {
+test('threat 87: if the repository is lost and the store is an old backup, the newest release is read from its copy in the folder releases, and is live', async () => {
   const left = await Left.make();
   await left.bringOldStore();
   await left.loseRepository();
@@ -119,14 +119,14 @@ test('threat 87: if the repository is lost and the store is an old backup, the n
   );
 });
 
-test('threat 87: `start-over store` reads the releases of a tool without a repository from their copies', async () => {
+test('threat 87: `start-over store` reads the releases of a tool without a repository from their copies in the folder releases', async () => {
   const left = await Left.make();
   await left.loseRepository();
   await startOvers.store(left.config, path);
   await using _place = await left.start(3);
 });
 
-test('threat 87: with a lost repository, an old store and a torn copy of the newest release, the server refuses to start; `start-over releases` uses the release before', async () => {
+test('threat 87: with a lost repository, an old store and a torn copy of the newest release in the folder releases, the server refuses to start; `start-over releases` makes the release before it live', async () => {
   const left = await Left.make();
   await left.bringOldStore();
   await left.loseRepository();
@@ -143,7 +143,7 @@ test('threat 87: with a lost repository, an old store and a torn copy of the new
   assert.equal(place.store.newerCopies(wikibot).length, 0);
 });
 
-test('threat 87: a live release that is missing in the store and in the refs is read from its copy', async () => {
+test('threat 87: a live release that is missing in the store and in the refs is read from its copy in the folder releases', async () => {
   const left = await Left.make();
   left.change('DELETE FROM releases WHERE version = 3');
   await rm(left.file(`repositories/${wikibot}.git/refs/releases/v3`), { force: true });
@@ -151,7 +151,7 @@ test('threat 87: a live release that is missing in the store and in the refs is 
   assert.equal(await place.ref('refs/heads/main'), left.commits[2]);
 });
 
-test('threat 87: if neither the store nor a copy has the live release, the server refuses to start; `start-over releases` uses the newest known release', async () => {
+test('threat 87: if neither the store nor the folder releases has the live release, the server refuses to start; `start-over releases` makes the newest known release live', async () => {
   const left = await Left.make();
   left.change('UPDATE tools SET live_version = 7');
   await assert.rejects(left.start(3), { code: 'DATA_DISAGREES', hint: /start-over releases.*\(v3\)/ });

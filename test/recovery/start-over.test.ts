@@ -43,7 +43,7 @@ test('threat 87: if secrets.key is an empty file, `start-over config-vars` sets 
 });
 
 for (const what of ['missing', 'damaged']) {
-  test(`threat 87: if secrets.key is lost and the store is ${what}, the commands start-over config-vars and start-over store lead to a working store`, async (t) => {
+  test(`threat 87: if secrets.key is lost and the store is ${what}, the commands \`start-over config-vars\` and \`start-over store\` lead to a working store`, async (t) => {
     const config = await place(t);
     rmSync(join(config.keys, 'secrets.key'));
     const store = join(config.data, 'store.sqlite');

@@ -51,7 +51,7 @@ test('a push over SSH with real git works, and so do clone and fetch in the prot
   assert.deepEqual([request.tool, request.principal.uid, request.hasAdvertisement], ['hello', 'alice', true]);
 });
 
-test('a git push without changes over SSH shows the server’s notice, and the server closes the push session', async () => {
+test('a push over SSH that changes nothing shows the notice that the server has for it, and the server closes the push session', async () => {
   const work = await bench.makeRepository('nothing');
   bench.packServices.notice = 'Nothing was pushed.\n';
   assert.equal((await bench.git(['push', bench.url('wikibot'), 'main'], { cwd: work })).code, 0);

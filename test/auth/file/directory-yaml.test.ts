@@ -99,7 +99,7 @@ test('adding and removing a maintainer in directory.yaml keeps the comments of t
   assert.match(await readFile(path, 'utf8'), /^# who may push\n/);
 });
 
-test('the last maintainer of a tool who can log in cannot be removed, not even if two maintainers are removed at once', async () => {
+test('the last maintainer of a tool who can log in cannot be removed, not even if two maintainers are removed at the same time', async () => {
   for (const name of ['bob', 'carol']) await file.addUser({ name, keyLines: [laptop] });
   await file.addTool('hello', ['alice', 'bob']);
   const both = await Promise.allSettled([
@@ -290,7 +290,7 @@ test('100 generated passwords are all different, and have no letters or digits t
   for (const password of passwords) assert.match(password, /^([a-hjkmnp-z02-9]{5}-){3}[a-hjkmnp-z02-9]{5}$/);
 });
 
-test('threat 111: of ten simultaneous changes of the maintainers of one tool, seven are refused, and a change of another tool is made', async () => {
+test('threat 111: of ten simultaneous changes of the maintainers of one tool, seven are refused, and a change of the maintainers of another tool succeeds', async () => {
   await file.addTool('hello', ['alice']);
   await file.addTool('other', ['alice']);
   await file.addUser({ name: 'bob', keyLines: [laptop] });

@@ -95,7 +95,7 @@ for (const { name, text, line, detail } of [
   },
   { name: 'an unknown section', text: 'users: {}\ngroups: {}\n', line: 1, detail: /groups/ },
 ] as const) {
-  test(`threat 6: a directory.yaml with ${name} is reported as an outage with line ${line}, not as a wrong password`, async () => {
+  test(`threat 6: a directory.yaml with ${name} is reported as an outage that names line ${line}, not as a wrong password`, async () => {
     const error = await refusalOf(text);
     assert.match(error.message, new RegExp(`in line ${line}$`));
     assert.ok(error.cause instanceof DeployError);

@@ -109,7 +109,7 @@ test('if a lookup of a tool may not use the LDAP cache, LDAP is asked, and the n
   assert.equal(slow.asked, 2);
 });
 
-test('a refusal never comes from the LDAP cache: a new maintainer has access at once', async () => {
+test('a refusal never comes from the LDAP cache, so a new maintainer has access immediately', async () => {
   const { slow, directory } = cached();
   const who = {
     door: 'ssh',

@@ -29,7 +29,7 @@ function read(stream: Buffer, sizes: readonly number[]): Buffer[] {
 }
 
 for (const sizes of [[1], [3, 1, 70_000], [65_536], [5_000_000]]) {
-  test(`threat 204: of LDAP messages in chunks of ${sizes.join(', ')} bytes, only an entry that is too long is replaced`, () => {
+  test(`threat 204: of LDAP messages that arrive in chunks of ${sizes.join(', ')} bytes, only an entry that is too long is shortened to its message number and its name`, () => {
     const small = [message(1, 0x64, 'uid=a', 10), Buffer.from('300c02010165070a010004000400', 'hex')];
     const long = message(7, 0x64, 'uid=eve,ou=people', sizes[0] === 1 ? 1_100_000 : 3_000_000);
     const [first, entry, second, third, ...others] = read(
@@ -48,7 +48,7 @@ for (const sizes of [[1], [3, 1, 70_000], [65_536], [5_000_000]]) {
   });
 }
 
-test('threat 204: a message that is too long and is not an entry, or is not LDAP, ends the connection', () => {
+test('threat 204: an LDAP message that is too long and is not an entry, or bytes that are not LDAP, end the connection', () => {
   assert.throws(() => read(message(1, 0x65, '', 2_000_000), [65_536]), /a message of 2\d{6} bytes/);
   assert.throws(() => read(Buffer.from('HTTP/1.1 400'), [4]), /not an LDAP message/);
   assert.throws(() => read(Buffer.from('3080', 'hex'), [1]), /without a valid length/);

@@ -217,7 +217,7 @@ test('a person’s list of tools and a tool’s list of maintainers agree: both 
   }
 });
 
-test('LDAP settings can describe another LDAP tree: bases, filters, login attribute and an empty prefix', async () => {
+test('LDAP settings can describe another LDAP tree, with its own search bases, filters and login attribute, and without a prefix before the names of tools', async () => {
   await slapd.add(`ou=staff,${BASE}`, { objectClass: 'organizationalUnit', ou: 'staff' });
   await slapd.add(`ou=projects,${BASE}`, { objectClass: 'organizationalUnit', ou: 'projects' });
   const carol = `cn=Carol,ou=staff,${BASE}`;

@@ -70,7 +70,7 @@ test('`deploy` of a folder in a git repository fetches no missing objects, becau
   assert.equal(existsSync(mark), false);
 });
 
-test('`deploy` of a folder sends no file behind a link out of the folder, although the git index names the file', async () => {
+test('`deploy` of a folder sends no file that lies behind a symbolic link out of the folder, even if the git index lists the file', async () => {
   const { folder, git } = await workTree();
   const outside = mkdtempSync(join(root, 'outside-'));
   writeFileSync(join(outside, 'secret'), 'secret');

@@ -60,7 +60,7 @@ describe('pods of tools', { concurrency: 1 }, () => {
     assert.match(text, /^services \[\]$/m);
   });
 
-  test('config vars come from a Secret in the tool’s namespace and win over stored config vars; a Secret with an invalid name of a config var is refused', async () => {
+  test('config vars from a Secret in the tool’s namespace reach the processes and win over stored config vars; a Secret with an invalid name of a config var is refused', async () => {
     const other = await clusterBench({ config: { config_vars_secret: 'outside' } });
     try {
       const tool = 'from-outside' as ToolName;

@@ -80,7 +80,7 @@ describe('numbers of pods', { concurrency: 1 }, () => {
     await next.close();
   });
 
-  test('a scale beyond a quota fails, names the quota and changes nothing; a scale within the quota works', async () => {
+  test('`scale` beyond the quota of the tool’s namespace fails, names the quota and changes nothing; `scale` within the quota works', async () => {
     const tool = 'narrow' as ToolName;
     const release = releaseOf(tool, 1, await webArtifact('narrow'));
     await rollOut(bench.runtime, release);
@@ -111,7 +111,7 @@ describe('numbers of pods', { concurrency: 1 }, () => {
     await running(tool, 2);
   });
 
-  test('if the server is killed during a scale, the next server runs the recorded number of processes', async () => {
+  test('if the server is killed during `scale`, the next server runs the recorded number of processes', async () => {
     const tool = 'killed' as ToolName;
     const release = releaseOf(tool, 1, await webArtifact('killed'));
     const first = bench.startAnother(tool);

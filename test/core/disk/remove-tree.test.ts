@@ -8,7 +8,7 @@ import { removeTrees } from '../../../src/core/disk/remove-tree.ts';
 const folder = mkdtempSync(join(tmpdir(), 'remove-tree-'));
 after(() => rmSync(folder, { recursive: true, force: true }));
 
-test('removeTrees removes files, folders and links, but not what the links lead to; a path that does not exist is no error', async () => {
+test('`removeTrees` removes files, folders and symbolic links, but not the targets of the links; a path that does not exist is no error', async () => {
   mkdirSync(join(folder, 'outside'));
   writeFileSync(join(folder, 'outside/file'), 'x');
   const inside = join(folder, 'inside');

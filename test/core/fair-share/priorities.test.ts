@@ -23,7 +23,7 @@ test('threat 186: the first two programs of a person have the usual priority, an
   assert.equal(priorities.enter('mallory').isLow, true);
 });
 
-test('threat 186: a git for a client has a low priority if its environment asks for it', async () => {
+test('threat 186: a git process that serves a client has a low priority if its environment asks for one', async () => {
   const folder = await mkdtemp(join(tmpdir(), 'priority-'));
   try {
     await writeFile(join(folder, 'git'), '#!/bin/sh\nnice\n');

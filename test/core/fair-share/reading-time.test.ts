@@ -24,7 +24,7 @@ test('a client whose ordinary input takes a third of the server’s time is not 
   assert.equal(time.waitMs('one'), 0);
 });
 
-test('threat 237: bytes that cost ten times as much to read as usual are not free, however many they are', async () => {
+test('threat 237: a client whose bytes cost ten times as much to read as usual must wait, even if it sends many of them', async () => {
   const time = new ReadingTime(() => performance.now() * 1e6);
   for (let piece = 0; piece < 200; piece++) {
     time.begin();
@@ -35,7 +35,7 @@ test('threat 237: bytes that cost ten times as much to read as usual are not fre
   assert.ok(waitMs > 800 && waitMs < 1_200, `${waitMs} ms`);
 });
 
-test('threat 237: reading for one key takes at most half of the time, even if its bytes cost no more than usual', async () => {
+test('threat 237: reading from one tool or address takes at most half of the time, even if its bytes cost no more than usual', async () => {
   const time = new ReadingTime(() => performance.now() * 1e6);
   // 500 ms of reading. A fifth of them, less the 10 ms that each key may owe, is paid back at a tenth of the time.
   for (let piece = 0; piece < 1000; piece++) time.spend('one', { spentMs: 0.5, bytes: 100 * KIB, begun: 0 });
@@ -43,7 +43,7 @@ test('threat 237: reading for one key takes at most half of the time, even if it
   assert.ok(waitMs > 600 && waitMs <= 900, `${waitMs} ms`);
 });
 
-test('threat 237: key exchanges of less than a millisecond, each in its own round of the event loop, are not free', async () => {
+test('threat 237: a client that begins many key exchanges must wait, even if each takes less than a millisecond, in its own round of the event loop', async () => {
   const time = new ReadingTime(() => performance.now() * 1e6);
   for (let exchange = 0; exchange < 200; exchange++) {
     time.begin();
@@ -91,7 +91,7 @@ test('a single read of a client’s input that takes 8 ms is not counted, becaus
   assert.equal(time.waitMs('one'), 0);
 });
 
-test('the times to read many small messages of a client in one round of the event loop are added up, so the client must wait', async () => {
+test('if the server reads many small messages of a client in one round of the event loop, their times are added up, and the client must wait', async () => {
   const time = new ReadingTime(() => performance.now() * 1e6);
   for (let message = 0; message < 2_000; message++) time.spend('one', { spentMs: 0.03, bytes: 1, begun: 0 });
   assert.ok(time.waitMs('one') > 100);

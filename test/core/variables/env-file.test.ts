@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import { parseEnv } from 'node:util';
 import { formatEnvFile, parseEnvFile } from '../../../src/core/variables/env-file.ts';
 
-test('comments, export, quotes and values of several lines in a .env file are read', () => {
+test('a .env file may have comments, the word `export`, quotes and values of several lines', () => {
   const text = `\uFEFF# settings\r
 A=1 # one
  export B = two words \r

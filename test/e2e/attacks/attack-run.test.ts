@@ -79,7 +79,7 @@ describe('a hostile command', { concurrency: 2 }, () => {
     });
   }
 
-  test('clients of the command `run` that disconnect at any of 16 moments leave no process and no folder, and the next run works', async () => {
+  test('clients of the command `run` that disconnect at any of 16 moments leave no process and no folder, and the next `run` works', async () => {
     const folders = async () => (await readdir(join(server.folder, 'data/run'))).length;
     const before = await folders();
     for (let step = 0; step < 16; step += 1) {
@@ -97,7 +97,7 @@ describe('a hostile command', { concurrency: 2 }, () => {
     );
   });
 
-  test('clients of the command `exec` that disconnect at any of 16 moments leave no process and no file, and the next exec works', async () => {
+  test('clients of the command `exec` that disconnect at any of 16 moments leave no process and no file, and the next `exec` works', async () => {
     // Each process has a pipe `requests`, also while it starts again. Everything else belongs to one command.
     const files = async () =>
       (await execa('find', [join(server.folder, 'data/run'), '-path', '*/exec/*', '!', '-name', 'requests']))
@@ -117,7 +117,7 @@ describe('a hostile command', { concurrency: 2 }, () => {
     );
   });
 
-  test('of eight run commands on one SSH connection, as many run as concurrent_one_offs allows, and the others are refused', async () => {
+  test('of eight `run` commands on one SSH connection, as many run as concurrent_one_offs allows, and the others are refused', async () => {
     const client = await attacker();
     const channels = await Promise.all(
       Array.from({ length: 8 }, () => exec(client, 'run other sleep 71236')),

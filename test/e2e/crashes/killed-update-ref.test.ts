@@ -39,7 +39,7 @@ async function assertPushes(tool: string, tree: WorkTree, text: string) {
 }
 
 for (const [index, moment] of MOMENTS.entries()) {
-  test(`threat 82: if git update-ref is killed once, at the moment “${moment}”, the push goes live, and main names the live commit`, async () => {
+  test(`threat 82: if \`git update-ref\` is killed once, at the moment “${moment}”, the push goes live, and main names the live commit`, async () => {
     const { name, tree } = await liveTool(server, `killed-${index}`);
     await git.kill(moment, 1);
     await assertPushes(name, tree, 'two');
@@ -50,7 +50,7 @@ for (const [index, moment] of MOMENTS.entries()) {
   });
 }
 
-test('threat 82: if git update-ref is killed whenever it is told to commit, the push is rejected although its release is live, and main moves when git works again', async () => {
+test('threat 82: if `git update-ref` is killed whenever it is told to commit, the push is rejected although its release is live, and main moves when git works again', async () => {
   const { name, tree, first } = await liveTool(server, 'killed-always');
   const two = await tree.commit('two', webTool('two'));
   await git.kill('told to commit', 10_000);
@@ -68,7 +68,7 @@ test('threat 82: if git update-ref is killed whenever it is told to commit, the 
   await assertPushes(name, tree, 'three');
 });
 
-test('threat 82: if git update-ref is killed whenever it has locked the refs, a push does not go live; when git works again, the next push goes live', async () => {
+test('threat 82: if `git update-ref` is killed whenever it has locked the refs, a push does not go live; when git works again, the next push goes live', async () => {
   const { name, tree, first } = await liveTool(server, 'killed-before');
   await tree.commit('two', webTool('two'));
   await git.kill('locked', 10_000);

@@ -59,7 +59,7 @@ test('a PHP tool with a front controller and packages of composer.lock answers',
   assert.equal((await server.get(tool, '/nowhere')).status, 404);
 });
 
-test('heroku-php-apache2 in a Procfile follows .htaccess and .user.ini', { skip }, async () => {
+test('`heroku-php-apache2` in a Procfile follows .htaccess and .user.ini', { skip }, async () => {
   const tool = 'php-apache';
   const { first: pushed } = await pushFixture(server, tool);
   assert.match(pushed, /php_value and php_flag in web\/\.htaccess have no effect/);
@@ -69,7 +69,7 @@ test('heroku-php-apache2 in a Procfile follows .htaccess and .user.ini', { skip 
   assert.equal((await server.command('run', tool, 'count')).stdout.trim(), '55');
 });
 
-test('heroku-php-nginx in a Procfile follows the nginx and PHP configuration of the tool', {
+test('`heroku-php-nginx` in a Procfile follows the nginx and PHP configuration of the tool', {
   skip,
 }, async () => {
   await pushFixture(server, 'php-nginx');

@@ -28,7 +28,7 @@ const manyHeaders: readonly { title: string; blocks: () => Buffer[] }[] = [
 ];
 // Nothing else may run here meanwhile, so these tests have a file of their own.
 for (const { title, blocks } of manyHeaders)
-  test(`threat 96: an archive with ${title} is refused, and the process does other work meanwhile`, async () => {
+  test(`threat 96: an archive with ${title} is refused, and does not keep the server from other work for more than 200 ms`, async () => {
     const sent = blocks();
     const limits = { files: 2000, bytes: 1024 ** 3 };
     const pause = await longestPause(() =>
@@ -77,7 +77,7 @@ test('threat 221: the server keeps little memory for an archive of 6,000 links i
   assert.ok(grown < 4_000_000, `${grown} bytes are kept`);
 });
 
-test('threat 223: to read two archives of 5,000 headers at once takes less than half of the time of the main thread', async () => {
+test('threat 223: reading two archives of 5,000 headers at the same time keeps the main thread busy for less than half of the time', async () => {
   const sent = Array(5000).fill(pax('comment', ''));
   const read = () =>
     assert.rejects(drainEntries(sourceEntries(all(sent), { files: 5000, bytes: 1024 ** 3 }, 'hello')), {

@@ -27,7 +27,7 @@ while (my $line = <STDIN>) {
 `;
 
 for (const word of ['prepare', 'commit']) {
-  test(`threat 83: if git hangs at ${word} during a ref update, the server kills it, and another git moves the refs`, {
+  test(`threat 83: if git hangs at the command \`${word}\` of a ref update, the server kills this git process, and another one moves the refs`, {
     timeout: 30_000,
   }, async () => {
     const place = join(folder, word);

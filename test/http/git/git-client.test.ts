@@ -74,7 +74,7 @@ test('a push larger than http.postBuffer works: git sends a probe, then the push
   assert.equal(door.packs.closed, 2);
 });
 
-test('over HTTP, the output of the hook arrives while the hook runs', async (context) => {
+test('during a push over HTTP, the output of the post-receive hook reaches git while the hook runs', async (context) => {
   let open = (_: unknown) => {};
   const door = await openDoor(context);
   door.packs.verdict = new Promise((resolve) => {

@@ -90,7 +90,7 @@ test('requests that a tool does not answer do not keep out requests to other too
   assert.equal(await again, 200);
 });
 
-test('an address that fills many tools with requests gets 503, but other addresses do not', async (context) => {
+test('an address with too many requests to tools gets 503 for more of them; /healthz still answers it, and tools still answer other addresses', async (context) => {
   const { held, status } = await openDoors(context);
   for (const tool of ['one', 'two', 'three', 'four', 'five', 'six']) {
     await held.open(10, { address: '127.0.0.9', text: requestTo(`${tool}.localhost`, '/') });

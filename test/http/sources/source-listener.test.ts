@@ -80,7 +80,7 @@ test('if sources_listen is set, the HTTP server itself gives no build its source
   assert.equal(answer.status, 404);
 });
 
-test('a wildcard address in sources_listen needs source_url', () => {
+test('a wildcard address in the setting sources_listen is refused unless source_url is set', () => {
   for (const host of ['0.0.0.0', '::']) {
     assert.throws(() => doorAt(host), { code: 'BAD_SETTING', message: /sources_listen .* source_url/ });
     assert.notEqual(doorAt(host, 0, 'http://push.svc:8081'), null);
@@ -106,7 +106,7 @@ test('without sources_listen, the server opens no port for sources', () => {
   );
 });
 
-test('threat 200: requests that a hostile build sends together take their turns one by one', async (t) => {
+test('threat 200: each of 40 requests that a hostile build sends together counts as a request of its network', async (t) => {
   const waitMs = t.mock.method(requestTime, 'waitMs', () => 0);
   // The server does not pace requests from 127.0.0.1, the address of a proxy on the same machine.
   const socket = connect({ host: '127.0.0.1', port: Number(new URL(url).port), localAddress: '127.0.0.2' });
