@@ -15,7 +15,7 @@ test('the reason that a push gives for a failed build step is the error line of 
   assert.equal(why('cause: of something before', error), `pip exited 1: ${error}`);
 });
 
-test('the reason of a failed build step has at most 160 characters: the error line and its cause, or the one of the two that fits, or the beginning of the error line', () => {
+test('the reason of a failed build step has at most 160 characters: the error line and its cause if both fit, otherwise the one that fits, otherwise the beginning of the error line', () => {
   const long = 'x'.repeat(140);
   assert.equal(why(`error: ${long}`, 'cause: it is so'), `pip exited 1: ${long}: it is so`);
   assert.equal(why(`error: ${long}${long}`, 'cause: it is small'), 'pip exited 1: it is small');
@@ -121,7 +121,7 @@ for (const [line, hint] of [
   });
 }
 
-test('if a buildpack refuses a tool with a ` !` line, earlier lines of its output do not decide the hint, unless they name a missing library', () => {
+test('if a buildpack refuses a tool with a ` !` line, the hint does not come from earlier output lines, unless they name a missing library', () => {
   const hint = (...lastLines: string[]) =>
     stepFailed({ name: 'python', code: 1, signal: null, isOutOfMemory: false, lastLines }, limits).hint;
   const dns =

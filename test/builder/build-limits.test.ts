@@ -75,7 +75,7 @@ test('threat 60: a build that takes too long is ended, and the error names the t
   );
 });
 
-test('an artifact larger than artifact_size fails the build; the error names its largest folders, and no artifact is left', async () => {
+test('an artifact larger than the setting artifact_size allows fails the build; the error names its largest folders, and no artifact is left', async () => {
   await withBuilder(
     { big: { build: `head -c 6000000 /dev/urandom > data; ${webProcess}` } },
     async (builder) => {
@@ -155,7 +155,7 @@ test('threat 60: if a build writes a single file that is larger than the disk li
   );
 });
 
-test('threat 60: a build that prints more than build_output is ended, and the error names the limit', async () => {
+test('threat 60: a build that prints more than the setting build_output allows is ended, and the error names the limit', async () => {
   await withBuilder(
     { loud: { build: 'yes "some line of output" | head -c 50000000; sleep 1000' } },
     async (builder) => {
@@ -187,7 +187,7 @@ for n in range(300):
   );
 });
 
-test('threat 60: a build that needs more memory than build_memory fails, and the error names the limit', async () => {
+test('threat 60: a build that needs more memory than the setting build_memory allows fails, and the error names the limit', async () => {
   await withBuilder(
     { fat: { build: `python3 -c 'x = bytearray(1600 * 1024 * 1024); print(len(x))'` } },
     async (builder) => {

@@ -65,7 +65,7 @@ test('a link in place of a folder is removed, and the target of the link stays',
   await assert.rejects(lstat(link), { code: 'ENOENT' });
 });
 
-test('threat 173: the server makes the files of 8,000 folders read-only with few programs, also beside a path that is too long for chmod', async () => {
+test('threat 173: the server starts few programs to make the files of 8,000 folders read-only, even if one path is too long for chmod', async () => {
   const folder = await mkdtemp(join(root, 'wide-'));
   const script = `import os
 for i in range(8000):
@@ -86,7 +86,7 @@ open("plain", "w").close()`;
   await removeTree(folder);
 });
 
-test('threat 171: the copy of a folder with too many hard links at long paths fails with a clear error, before cp needs much memory', async () => {
+test('threat 171: the copy of a folder fails with a clear error if it has too many hard links at long paths, because cp would need too much memory', async () => {
   const folder = await mkdtemp(join(root, 'links-'));
   const script = `import os
 os.makedirs("from/" + "/".join(["x" * 200] * 15)); os.chdir("from/" + "/".join(["x" * 200] * 15))

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { otherLanguage } from '../../src/builder/other-languages.ts';
 
-test('the server recognises a language without a buildpack by one file of the source, and names both; other files stand for no language', () => {
+test('if a file of the source belongs to a language without a buildpack, the server names the language and the file; a README or LICENSE stands for no language', () => {
   for (const [files, language, file] of [
     [['README.md', 'project.clj', 'src'], 'Clojure', 'project.clj'],
     [['Wikibot.csproj', 'Program.cs'], '.NET', 'Wikibot.csproj'],

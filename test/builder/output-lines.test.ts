@@ -32,7 +32,7 @@ test('an output line of megabytes is cut, and the next line is complete', () => 
   assert.equal(lines[1], 'next');
 });
 
-test('threat 63: in output, the name of a config var replaces its value, even if the value is split over chunks; a value of three characters stays', async () => {
+test('threat 63: in output, the name of a config var replaces its value, even if the value is split over chunks; a value of three characters is not replaced', async () => {
   const mask = await masking({ API_KEY: 'hunter2-hunter2', SHORT: 'abc' });
   assert.deepEqual(linesOf(['key hunter2-', 'hunter2 end abc\n'], mask), [
     'key [config var API_KEY] end abc',

@@ -42,7 +42,7 @@ async function sourceOf(files: Files): Promise<ASource> {
   return source;
 }
 
-test('a buildpack of the repository builds beside the server’s buildpacks, and the Procfile can name a program that this buildpack installs', async () => {
+test('a buildpack in a tool’s repository takes part beside the server’s buildpacks, and the Procfile can name a program that this buildpack installs', async () => {
   await using builder = await ABuilder.open();
   await using source = await sourceOf({
     ...greeter,
@@ -58,7 +58,7 @@ test('a buildpack of the repository builds beside the server’s buildpacks, and
   assert.match(builder.said, /project\.toml names heroku\/procfile\. This name has no effect/);
 });
 
-test('if a bin/detect of a buildpack of the repository exits with 100, the build fails, and the error names the buildpack', async () => {
+test('if the bin/detect of a buildpack in a tool’s repository exits with 100, the build fails, and the error names the buildpack', async () => {
   await using builder = await ABuilder.open();
   await using source = await sourceOf({
     ...greeter,
@@ -76,7 +76,7 @@ for (const [file, text] of [
   ['.slugignore', 'ci/\n'],
   ['project.toml', `[io.buildpacks]\nexclude = ["greeter"]\n${NAMED}`],
 ] as const) {
-  test(`if ${file} removes files of a buildpack that project.toml names, the build fails with this reason`, async () => {
+  test(`if ${file} removes files of a buildpack that project.toml names, the build fails, and the error says so`, async () => {
     await using builder = await ABuilder.open();
     await using source = await sourceOf({ ...greeter, [file]: text, Procfile: 'web: greet\n' });
     await assert.rejects(builder.build(source.folder), {
@@ -87,7 +87,7 @@ for (const [file, text] of [
   });
 }
 
-test('a buildpack of the repository that has the id of a buildpack of the server is refused', async () => {
+test('a buildpack in a tool’s repository is refused if it has the id of a buildpack of the server', async () => {
   await using builder = await ABuilder.open();
   await using source = await sourceOf({
     ...greeter,
@@ -100,7 +100,7 @@ test('a buildpack of the repository that has the id of a buildpack of the server
   });
 });
 
-test('project.toml places buildpacks of the repository before all others, before procfile, or after all others', async () => {
+test('project.toml places buildpacks in the tool’s repository before all others, before procfile, or after all others', async () => {
   const copy = (name: string) => ({
     [`${name}/buildpack.toml`]: ABOUT.replace('greeter', name),
     [`${name}/bin/detect`]: DETECT,

@@ -69,7 +69,7 @@ async function attachedCluster(t: TestContext, channels: readonly number[]) {
   return api.cluster;
 }
 
-test('threat 198: bytes that a command writes one by one reach a slow client together', async (t) => {
+test('threat 198: bytes that a command writes one by one are joined into few messages for a slow client', async (t) => {
   const cluster = await attachedCluster(
     t,
     Array.from({ length: 2000 }, (_, index) => 1 + (index % 2)),

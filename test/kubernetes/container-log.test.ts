@@ -82,7 +82,7 @@ async function endless(t: TestContext, piece: string) {
   return { api, sent, signal: stop.signal };
 }
 
-test('threat 197: while the lines of a container cannot be written, the server stops reading its log', async (t) => {
+test('threat 197: while the server cannot write the lines of a container’s log, it stops reading this log', async (t) => {
   const { api, sent, signal } = await endless(
     t,
     `\n2026-11-26T00:00:00.000000001Z ${'x'.repeat(1000)}`.repeat(60),
@@ -102,7 +102,7 @@ for (const [kind, piece] of [
   ['an endless line', 'x'.repeat(65_536)],
   ['empty lines', '\n2026-11-26T00:00:00.000000001Z '.repeat(2000)],
 ] as const) {
-  test(`threat 196: while the server’s time for output is used up, the server stops reading ${kind} of a container`, async (t) => {
+  test(`threat 196: if other output has used up the time that the server spends on output, the server stops reading ${kind} of a container for a while`, async (t) => {
     const { api, sent, signal } = await endless(t, piece);
     // Use up the time for output for the next seconds.
     await outputTime.run('other', () => {

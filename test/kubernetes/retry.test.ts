@@ -31,7 +31,7 @@ describe('retrying', () => {
     });
   }
 
-  test('a call to the cluster’s API that is forbidden is retried right after a lost connection, and otherwise fails', async () => {
+  test('a call that the cluster’s API refuses as forbidden is retried if the connection was lost just before, and otherwise fails', async () => {
     const answers = ['away', 'forbidden', 'well', 'forbidden'];
     const api = await fakeApi((_url, response) => {
       switch (answers.shift()) {

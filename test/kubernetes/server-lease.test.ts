@@ -87,7 +87,7 @@ test('split brain: a server refuses to start while another server renews the Lea
   assert.deepEqual(first.lost, []);
 });
 
-test('split brain: if two servers start at once, only one gets the Lease', async () => {
+test('split brain: if two servers start at the same time, only one gets the Lease', async () => {
   const results = await Promise.allSettled([take('one-0'), take('two-0')]);
   assert.deepEqual(results.map(({ status }) => status).toSorted(), ['fulfilled', 'rejected']);
 });

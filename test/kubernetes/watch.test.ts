@@ -154,7 +154,7 @@ describe('threat 76: watchObjects', () => {
     assert.deepEqual(log, ['a@3']);
   });
 
-  test('if the server lacks the right to list the watched objects, the watch fails at once and names the objects', async () => {
+  test('if the server lacks the right to list the watched objects, the watch fails immediately, and the error names the objects', async () => {
     const forbidden: Step = (response) =>
       refuse(
         response,

@@ -25,13 +25,13 @@ for (const { name, text, expected, isOpen } of [
   { name: 'a stream that is open already', text: 'x\0marky', expected: 'x', isOpen: true },
 ]) {
   for (const pieceLength of [1, 2, 3, 7, 100]) {
-    test(`only the output of a one-off between its two marks is passed on: ${name}, in pieces of ${pieceLength} bytes`, () => {
+    test(`a stream has two random marks around the output of a one-off, and only the part between the marks is passed on: ${name}, in pieces of ${pieceLength} bytes`, () => {
       assert.equal(passed(text, pieceLength, isOpen), expected);
     });
   }
 }
 
-test('from the first mark on, each piece of the output of a one-off is passed on at once, until the second mark comes', () => {
+test('after the mark at the beginning of a one-off’s output, each piece is passed on immediately, until the mark at the end comes', () => {
   const between = new MarkedOutput(mark, true);
   assert.equal(String(between.pass(Buffer.from('prompt> '))), 'prompt> ');
   assert.equal(between.isOver, false);

@@ -106,7 +106,7 @@ for (const mode of ['isolated', 'trusted'] as const) {
       assert.deepEqual(running(number), []);
     });
 
-    test('threat 61: `kill` ends all processes of a sandbox at once, also right after the start', async () => {
+    test('threat 61: `kill` ends all processes of a sandbox immediately, even right after the start', async () => {
       await using data = await dataFolder();
       const sandbox = await sandboxIn(data.path, mode);
       const number = `9${process.pid}3${mode === 'isolated' ? 1 : 2}`;

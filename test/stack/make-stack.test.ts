@@ -19,7 +19,7 @@ function hasMmdebstrap(): boolean {
 }
 const skip = !(isRoot && hasMmdebstrap()) && 'needs root and mmdebstrap';
 
-test('threat 82: the lock of a killed `stack make` does not stop the next `stack make`, even if another process has the number in the lock', {
+test('threat 82: the lock of a killed `stack make` does not stop the next `stack make`, even if another process now has the process id in the lock', {
   skip,
 }, async () => {
   const data = await mkdtemp(join(tmpdir(), 'make-stack-'));

@@ -63,7 +63,7 @@ test('an unfinished deployment in an old store, which did not record requests, i
   database.close();
 });
 
-test('threat 225: the migration frees the requests of ended deployments, and keeps those of unfinished deployments and of live releases', () => {
+test('threat 225: the migration deletes the stored requests of ended deployments, and keeps those of unfinished deployments and of live releases', () => {
   const database = newDatabase();
   migrate(database, migrations.slice(0, 17));
   database.script(`INSERT INTO tools (name, live_version) VALUES ('wikibot', 2);

@@ -95,7 +95,7 @@ test('the store keeps all builds of the last day, because the daily limit on bui
   assert.equal(store.buildStarts(wikibot, now - DAY_MS).length, MANY);
 });
 
-test('releases below the hundredth newest may be missing because of the clean-up; if the store has fewer than 100 releases, none may be missing', () => {
+test('a missing release counts as deleted by the clean-up only if it is older than the newest hundred in the store; with fewer than 100 releases, none counts so', () => {
   const folder = mkdtempSync(join(root, 'data-'));
   const first = new SqliteStore(folder, key);
   addLive(first, 'live', now);

@@ -116,7 +116,7 @@ test('threat 87: a store.sqlite that is not a database is refused with advice', 
   assert.throws(() => new SqliteStore(folder, key), isDeployError('STORE_DAMAGED', /doctor/));
 });
 
-test('threat 87: a damaged server.lock is refused with advice, and the advice helps', () => {
+test('threat 87: a damaged server.lock is refused with advice, and the store can be opened after somebody has followed the advice', () => {
   const folder = newFolder();
   new SqliteStore(folder, key).close();
   for (const damaged of ['x'.repeat(8192), '\0'.repeat(8192)]) {

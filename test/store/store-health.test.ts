@@ -51,7 +51,7 @@ for (const { what, command } of [
   });
 }
 
-test('a thousand health checks in the same moment make each of the two tests of the store only once', async () => {
+test('a thousand health checks at the same time test only once whether the store can be written, and only once whether it is whole', async () => {
   let count = 0;
   const assertWritable = () => {
     count += 1;
@@ -84,7 +84,7 @@ test('threat 83: a check of the whole store that took 2 s on a busy disk is made
   assert.equal(count, 2);
 });
 
-test('threat 249: a check that reads a store of gigabytes does not hold up the server, and questions meanwhile get the last result', async () => {
+test('threat 249: a check that reads a store of gigabytes does not hold up the server, and health checks meanwhile get the last result', async () => {
   const health = new StoreHealth({ assertWritable: () => {}, assertWhole: () => new Promise(() => {}) });
   const answers = await Promise.all([health.complaint(), health.complaint()]);
   assert.deepEqual(answers, [null, null]);

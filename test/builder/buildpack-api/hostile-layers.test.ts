@@ -59,7 +59,7 @@ test('threat 60: the server refuses twenty values of 1 MiB that layers set for o
   await assert.rejects(addAll(), { code: 'NOT_PASSABLE' });
 });
 
-test('threat 208: the metadata of a layer are written again in about as many bytes as they had, even if a long key has thousands of tables', async () => {
+test('threat 208: when the server rewrites the metadata of a layer, the file does not become larger, even if a long key has an array of thousands of tables', async () => {
   const folder = await newFolder('one');
   const text = `[types]\ncache = true\n[metadata]\n${'k'.repeat(32_000)} = [${Array.from({ length: 10_400 }, () => '{}').join()}]\n`;
   await writeFile(join(folder, 'one/big.toml'), text);
@@ -70,7 +70,7 @@ test('threat 208: the metadata of a layer are written again in about as many byt
   assert.ok(JSON.stringify(parse(written)) === JSON.stringify({ metadata: layer.metadata }));
 });
 
-test('every value of TOML is the same after it was written again', () => {
+test('the server reads a TOML file and writes it again without a change of any value', () => {
   const table = parse(String.raw`
 number = -1
 float = 1.5

@@ -106,7 +106,7 @@ for (const { name, files, base, expected } of [
   });
 }
 
-test('variables of a process come from env, env.launch and the folder of its type, but not from env.build or other types', async () => {
+test('variables of a process come from a layer’s folders env, env.launch and env.launch/TYPE for the type of the process, but not from env.build or the folders of other types', async () => {
   const environment = await environmentOf({
     'x_a/l/env/A': 'env',
     'x_a/l/env/B': 'env',

@@ -133,7 +133,7 @@ for (const { name, text, says } of [
   });
 }
 
-test('packages in project.toml are read with comments, line breaks and both quotation marks, but only from the tables for packages', async () => {
+test('the apt buildpack reads lists of packages in project.toml with comments, line breaks and both kinds of quotation marks, and ignores lists in other tables', async () => {
   await using source = await ASource.of({
     'project.toml':
       '[x]\npackages = ["no"]\n[apt]\nother = 1\npackages = [ "a2ps", # ]\r\n\n  \'figlet\' ,]\n[y]\npackages = ["no"]\n' +
@@ -289,7 +289,7 @@ for (const { name, text, isAdded } of [
     isAdded: true,
   },
 ]) {
-  test(`if the machine’s own list of package sources ${name}, a source for backports is added: ${isAdded}`, async () => {
+  test(`if the machine’s own list of package sources ${name}, the build ${isAdded ? 'adds a' : 'adds no'} source for backports`, async () => {
     const line = text.startsWith('\n') ? '' : text;
     await withSources(`deb http://127.0.0.1:9/debian bookworm main\n${line}`, async (etc) => {
       await mkdir(join(etc, 'sources.list.d'));

@@ -77,7 +77,7 @@ test('go: a module from the module proxy is fetched once, and the next build doe
   assert.equal(again.code, 0, again.output);
 });
 
-test('go: before the layer is kept for the next build, archives of modules, unused versions of Go and the tests of the used version are deleted', async () => {
+test('go: before the layer with the modules is kept for the next build, the build deletes archives of modules, unused versions of Go and the tests of the used version', async () => {
   await using source = await aSource({
     'go.mod': 'module example.org/wikibot\n\ngo 1.21\n',
     'main.go': main,

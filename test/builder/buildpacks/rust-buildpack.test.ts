@@ -37,7 +37,7 @@ const wikibot = {
   'src/main.rs': program('one'),
 };
 
-test('rust: the only program is the web process, is linked in target/release, and is compiled again after a change of its source', {
+test('rust: the only program is the web process, has a symbolic link in target/release, and is compiled again after a change of its source', {
   skip,
 }, async () => {
   await using source = await ASource.of(wikibot);

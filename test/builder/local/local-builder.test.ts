@@ -119,7 +119,7 @@ test('a failed build leaves no artifact, and the next build sees no file of the 
   });
 });
 
-test('threat 213: the server leaves the sharing of layer files to a program, and the build goes on if this program fails', async () => {
+test('threat 213: another process than the server makes equal files of layers one file on the disk, and the build goes on if this process fails', async () => {
   const build = `mkdir "$CNB_LAYERS_DIR/l"; echo shared >"$CNB_LAYERS_DIR/l/file"; touch -d @1000000000 "$CNB_LAYERS_DIR/l/file"
     printf '[types]\\nlaunch = true\\n[metadata]\\nshared = true\\n' >"$CNB_LAYERS_DIR/l.toml"; ${webProcess}`;
   await withBuilder({ one: { build } }, async (builder) => {
@@ -135,7 +135,7 @@ test('threat 213: the server leaves the sharing of layer files to a program, and
   });
 });
 
-test('threat 213: the next build restores layers by the outline of the newest artifact, not by files that its processes see', async () => {
+test('threat 213: the next build reads the metadata of the last layers from a copy that no process of the tool sees, not from files that processes see', async () => {
   const build = `cat "$CNB_LAYERS_DIR/l.toml" 2>/dev/null || echo no layer; mkdir "$CNB_LAYERS_DIR/l"
     printf '[types]\\nlaunch = true\\n[metadata]\\nnote = "kept"\\n' >"$CNB_LAYERS_DIR/l.toml"; ${webProcess}`;
   await withBuilder({ one: { build } }, async (builder) => {

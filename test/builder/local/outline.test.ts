@@ -54,7 +54,7 @@ class Made implements AsyncDisposable {
   }
 }
 
-test('threat 213: the environment of a process can be read from the outline alone, without the folders of layers, whose locks a process can hold', async () => {
+test('threat 213: the environment of a process can be read from the outline of its artifact, a copy of the small files of layers, without the folders of layers, whose locks a process can hold', async () => {
   await using made = await Made.with(FILES);
   const expected = await launchEnvironment(made.options());
   assert.deepEqual(expected, {
@@ -71,7 +71,7 @@ test('threat 213: the environment of a process can be read from the outline alon
   assert.deepEqual(await environmentFromOutline(made.options('worker')), { ...others, ONLY_WORKERS: 'w' });
 });
 
-test('threat 213: if an artifact has no outline, eight processes that start at once make one outline, which later starts read', async () => {
+test('threat 213: if an artifact has no copy of its layers’ small files, eight processes that start at the same time get one copy, which later starts read', async () => {
   await using made = await Made.with(FILES);
   const [one, ...others] = await Promise.all(
     Array.from({ length: 8 }, () => environmentFromOutline(made.options())),
@@ -83,14 +83,14 @@ test('threat 213: if an artifact has no outline, eight processes that start at o
   assert.deepEqual(await readdir(made.folders.artifact), ['outline']);
 });
 
-test('threat 213: the next build finds in the outline the same layers as in the folders of layers', async () => {
+test('threat 213: the next build reads the same layers from the outline of an artifact, a copy of the small files of layers, as from the folders of layers', async () => {
   await using made = await Made.with(FILES);
   await makeOutline(made.folders, GROUP);
   for (const id of GROUP)
     assert.deepEqual(await readLayers(made.folders.outline, id), await readLayers(made.folders.layers, id));
 });
 
-test('threat 213: an outline has only those files of layers that the server reads, and none behind links', async () => {
+test('threat 213: the outline of an artifact has copies of only those files of layers that the server reads, and of none behind links', async () => {
   await using made = await Made.with({
     ...FILES,
     'x_a/one/env/folder/file': 'deep',

@@ -25,7 +25,7 @@ for (const [what, given] of [
   ['a path', (list: string) => list],
   ['a file: URL', (list: string) => pathToFileURL(list).href],
 ] as const) {
-  test(`builds see the folder of a list of Pythons that ${what} names`, async (t) => {
+  test(`if UV_PYTHON_DOWNLOADS_JSON_URL names a list of Pythons by ${what}, builds see the folder of the list`, async (t) => {
     const { folder, list, data } = await archives(t, 0o711);
     const mounts = await pythonArchives(
       { UV_PYTHON_DOWNLOADS_JSON_URL: given(list) },

@@ -123,7 +123,7 @@ test('the next build of a tool shares its unchanged files with the last build', 
   assert.equal(await readFile(join(before, 'b'), 'utf8'), 'old');
 });
 
-test('threat 40: a layer counts as unchanged since the last build only if the metadata of both layers is equal and has a key besides `shared`', () => {
+test('threat 40: a layer counts as unchanged only if its metadata is equal to the metadata of the last build’s layer and has a key besides `shared`', () => {
   assert.ok(saysSame({ shared: true, version: '3.12.1' }, { version: '3.12.1', shared: true }));
   assert.ok(!saysSame({ shared: true, version: '3.12.2' }, { shared: true, version: '3.12.1' }));
   assert.ok(!saysSame({ shared: true }, { shared: true }));
@@ -166,7 +166,7 @@ test('threat 60: files with holes are not shared, because their copies would fil
   assert.equal((await stat(join(layer, 'small'))).nlink, 2);
 });
 
-test('threat 60: all layers of a build share at most 20,000 files and 1 GiB, and sharing ends with the build', async () => {
+test('threat 60: all layers of a build share at most 20,000 files and 1 GiB, and no more files are shared once the build has ended', async () => {
   await using data = await Data.make();
   const shared = new SharedFiles(data.folder);
   const budget = { entries: 3, bytes: 10, copies: null };

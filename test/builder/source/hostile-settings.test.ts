@@ -143,7 +143,7 @@ test('threat 60: a tool with more than 200 process types is refused, and a warni
   assertRunnable(processes.slice(1), 20);
 });
 
-test('threat 60: health check scripts count towards the bytes of commands that each release keeps', () => {
+test('threat 60: a tool is refused if its commands and health check scripts have more than 32 KiB together, because each release keeps them', () => {
   const processes = Array.from({ length: 5 }, (_, index) => ({
     ...{ type: `t${index}`, command: ['x'], isDefault: false },
     settings: { healthCheckScript: 'x'.repeat(8192) },

@@ -223,7 +223,7 @@ test('a file with the marks of a merge conflict is refused, and the error names 
   );
 });
 
-test('no file with a name under which jobs are read is reported as misspelt', async () => {
+test('the files jobs.yml, cronjobs.yaml and toolforge-jobs.yaml are not reported as misspelt', async () => {
   await using source = await Source.of({ 'jobs.yml': '', 'cronjobs.yaml': '', 'toolforge-jobs.yaml': '' });
   assert.deepEqual(await source.overlooked(), []);
 });

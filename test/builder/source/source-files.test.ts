@@ -53,7 +53,7 @@ for (const worker of [
   '{"quantity": 1001}',
   'null',
 ]) {
-  test(`a number of processes in app.json that cannot be used is refused with its line: ${worker}`, async () => {
+  test(`app.json is refused if it has this in place of a number of processes, and the error names the line: ${worker}`, async () => {
     const source = await sourceOf({ 'app.json': `{"formation": {\n "web": {},\n "worker": ${worker}}}` });
     await assert.rejects(
       readAppJson(source),
@@ -204,7 +204,7 @@ for (const { name, text } of [
   });
 }
 
-test('keys that YAML takes for numbers or truth values are texts', async () => {
+test('the server reads keys of a YAML file as texts, even those that YAML takes for numbers or truth values', async () => {
   const text = 'yes: 1\n1: 2\nnull: 3\nhealth-check-path: /up\n';
   const { settings, warnings } = await readServiceTemplate(await sourceOf({ 'service.template': text }));
   assert.deepEqual(settings, { healthCheckPath: '/up' });

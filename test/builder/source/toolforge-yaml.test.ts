@@ -137,7 +137,7 @@ components:
   });
 });
 
-test('if a continuous component in toolforge.yaml is not published, its replicas say how many of its processes run', async () => {
+test('a continuous component of toolforge.yaml that is not published runs as many processes as its key `replicas` says', async () => {
   const { components } = await read(one('command: ./work, replicas: 2', 'continuous', 'work'));
   assert.deepEqual([components[0]?.replicas, components[0]?.isPublished], [2, false]);
 });

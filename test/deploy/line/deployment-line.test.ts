@@ -146,7 +146,7 @@ test('a waiting rollback does not go live if the user directory does not answer 
 });
 
 for (const { end, heeds } of [
-  { end: 'ends at once', heeds: true },
+  { end: 'ends immediately', heeds: true },
   { end: 'ends even if the check then succeeds', heeds: false },
 ]) {
   test(`a waiting deployment that is cancelled while its author’s rights are checked ${end}, and all its pushes report who cancelled it`, async () => {
@@ -191,7 +191,7 @@ test('if a rollback waits, a later push of the commit that is building becomes a
   assert.equal(place.builder.builds, 3);
 });
 
-test('if a waiting rollback is cancelled, the push behind the rollback finds its commit live', async () => {
+test('if a waiting rollback is cancelled, the push that waited behind it makes no release, because its commit is live already', async () => {
   const { place, line, commits } = await building();
   await using _place = place;
   const rollback = await line.rollback(wikibot, 1, alice);
@@ -216,7 +216,7 @@ test('if a push of another commit waits, a later push of the commit that is buil
   assert.deepEqual(await again.verdict, { isLive: true, version: 3 });
 });
 
-test('setting config vars without a restart is refused during a deployment; otherwise the next release uses them, but a restart does not', async () => {
+test('config vars cannot be set without a restart during a deployment; if they are set at another time, the next release uses them, but a restart of the live release does not', async () => {
   const { place, line, running } = await building();
   await using _place = place;
   const store = () => line.configure(wikibot, { A: '1' }, bob, { isStoredOnly: true });

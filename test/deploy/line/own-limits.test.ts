@@ -24,7 +24,7 @@ test('a tool with limits of its own builds as often and runs as many processes a
   assert.throws(() => line.scale(wikibot, { web: 3 }, alice), /at most 2 processes of each type may run/);
 });
 
-test('the memory limit of a tool replaces run_memory, and a tool can still ask for less', () => {
+test('a memory limit for one tool replaces the setting run_memory, and the tool can still ask for less', () => {
   const release = releaseOf('d1', { artifact: artifactOf('d1') });
   const modest = {
     ...release,

@@ -50,7 +50,7 @@ test('threat 82: if release v3 went live and moved main, a late move of main to 
   assert.equal(await place.ref('refs/heads/main'), three);
 });
 
-test('threat 82: a push goes live even if main was behind the live release and moves to it while the processes of the push start', async () => {
+test('threat 82: a push goes live even if main was behind the live commit and moves to the live commit while the processes of the push start', async () => {
   const { place, one } = await live();
   await using _place = place;
   const follow = () => followLive(place.context, wikibot);

@@ -76,7 +76,7 @@ for (const mode of ['trusted', 'isolated'] as const) {
         assert.deepEqual(await readdir(join(data, 'run')), []);
       }));
 
-    test('the folder of running processes can be a file system of its own, whose disk space counts for processes', {
+    test('the folder for files of running processes can be a file system of its own, and processes then have the disk space of this file system', {
       skip: SmallDisk.whyNot,
     }, async () => {
       using disk = new SmallDisk({ mebibytes: 64, entries: 5000 });

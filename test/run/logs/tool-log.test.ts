@@ -211,7 +211,7 @@ test('a search in a log finds the newest lines with a text in a time span, even 
   });
 });
 
-test('a search in a log delays no new line, keeps only the lines found in memory, and misses no line if the log file becomes full and is renamed during the search', async () => {
+test('a search in a log delays no new line, keeps no lines in memory except those that it found, and misses no line if the log file becomes full and is renamed during the search', async () => {
   await inFolder(async (folder) => {
     await mkdir(folder);
     const block = `2026-01-01T00:00:00.000Z a needle that is found\n${`2026-01-01T00:00:00.000Z ${'hay '.repeat(25)}\n`.repeat(520)}`;

@@ -154,7 +154,7 @@ print('done')`;
   assert.equal(exit.isOverKernelLimits, undefined);
 });
 
-test('threat 246: the locks of all sandboxes of a tool count together, and of those with many, the last ones end until the others are below the limit', async () => {
+test('threat 246: the locks of all sandboxes of a tool count together; if they exceed the limit, the server ends the newest sandboxes with many locks until the rest are below the limit', async () => {
   await using data = await dataFolder();
   const sandbox = await sandboxIn(data.path, 'isolated');
   const runs = [

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { dataFolder, runIn, sandboxIn } from '../sandbox-bench.ts';
 
-test('threat 244: a program cannot wait for one file thousands of times in one call of poll(2), which each write to the file must walk', async () => {
+test('threat 244: a program cannot list one file more than 2,048 times in a call of poll(2), because each write to the file would walk all these entries', async () => {
   await using data = await dataFolder();
   const sandbox = await sandboxIn(data.path, 'isolated');
   const program = `
@@ -20,7 +20,7 @@ except (ValueError, PermissionError): print('no more')`;
   assert.equal(output, '2000 waited\n2049 EINVAL\n16384 EINVAL\nno more\n');
 });
 
-test('a program in a sandbox has the limit 1 for core dumps, with which the kernel starts no program of the machine for a crash', async () => {
+test('a program in a sandbox has a limit of 1 byte for core dumps, because the kernel then starts no program of the machine after a crash', async () => {
   await using data = await dataFolder();
   const sandbox = await sandboxIn(data.path, 'isolated');
   const program = 'import resource; print(resource.getrlimit(resource.RLIMIT_CORE))';

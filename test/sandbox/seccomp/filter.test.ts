@@ -265,7 +265,7 @@ for (const { name, program, output } of REFUSED) {
   });
 }
 
-test('threat 232: a socket of a sandbox keeps at most 8 KiB of kernel memory for options, and the limit of this machine stays', async (context) => {
+test('threat 232: a socket of a sandbox keeps at most 8 KiB of kernel memory for options, and the limit outside of sandboxes is not changed', async (context) => {
   const file = '/proc/sys/net/core/optmem_max';
   const before = await readFile(file, 'utf8');
   await using data = await dataFolder();

@@ -40,7 +40,7 @@ test('threat 83: a backup does not use the reserved disk space, and deletes the 
   }
 });
 
-test('threat 248: backups of a store that a tool has made large take a twentieth of the disk, so that the disk does not fill up', {
+test('threat 248: if a tool makes the store large, the server keeps only as many backups of the store as fit into a twentieth of the disk, but at least three', {
   skip: SmallDisk.whyNot,
 }, async () => {
   using disk = new SmallDisk({ mebibytes: 128, entries: 1000 });

@@ -50,12 +50,12 @@ for (const [range, version] of Object.entries({
   '<10': '',
   '^0.10': '',
 })) {
-  test(`the range ${JSON.stringify(range)} of Node versions chooses this version, or none: ${version}`, async () => {
+  test(`of the available Node versions, the range ${JSON.stringify(range)} chooses ${version === '' ? 'none' : version}`, async () => {
     assert.equal(await chosen(range), version);
   });
 }
 
-test('if the server prefers no release of Node, the newest version in the tool’s range is chosen', async () => {
+test('if the build prefers no major version of Node, the newest version in the tool’s range is chosen', async () => {
   assert.equal(await chosen('*', ''), '26.12.1');
 });
 
@@ -189,7 +189,7 @@ for (const { title, indent, version, says } of [
   { title: 'the lifecycle', indent: '  ', version: '10.26.2', says: '-----> Reusing pnpm 10.26.2' },
   { title: 'the lifecycle', indent: '  ', version: '10.26x2', says: '-----> Installing pnpm 10.26.2' },
 ]) {
-  test(`if the layer of the last build has pnpm ${version}, in a file written by ${title}, the build prints “${says}”`, async () => {
+  test(`if a layer of the last build has pnpm ${version} according to its metadata, which ${title} has written, the build prints “${says}”`, async () => {
     await using source = await ASource.of({});
     const layer = join(source.layers, 'pnpm');
     await mkdir(join(layer, 'bin'), { recursive: true });

@@ -61,7 +61,7 @@ for (const { name, files, found } of [
     found: ['requirements.txt'],
   },
 ]) {
-  test(`the pip buildpack installs again after a change of ${name}`, async () => {
+  test(`the pip buildpack installs the packages again after a change of ${name}`, async () => {
     await using source = await ASource.of(files);
     const [requirements = ''] = Object.keys(files);
     const { stdout } = await run(source, `inputs ${requirements} | xargs -0 realpath --relative-to=.`);
@@ -69,7 +69,7 @@ for (const { name, files, found } of [
   });
 }
 
-test('if requirements.txt is a link, the pip buildpack installs again after a change of the link’s target', async () => {
+test('if requirements.txt is a link, the pip buildpack installs the packages again after a change of the link’s target', async () => {
   await using source = await ASource.of({ 'deps.txt': 'a\n' });
   await symlink('deps.txt', join(source.folder, 'requirements.txt'));
   const { stdout } = await run(source, 'inputs requirements.txt | xargs -0 cat');
@@ -98,7 +98,7 @@ for (const { isLocal, files } of [
   { isLocal: false, files: { 'requirements.txt': '-r deps/base.txt\n', 'deps/base.txt': 'flask\n' } },
   { isLocal: false, files: { 'pyproject.toml': '[tool.x]\ninclude = [\n  "src/a",\n]\n' } },
 ]) {
-  test(`the requirements ${JSON.stringify(Object.values(files).map(String))} ${isLocal ? 'need' : 'do not need'} packages of the tool’s own source`, async () => {
+  test(`the requirements ${JSON.stringify(Object.values(files).map(String))} ${isLocal ? 'name' : 'do not name'} a package in the tool’s own repository`, async () => {
     await using source = await ASource.of(files);
     const [requirements = ''] = Object.keys(files);
     const { exitCode, stderr } = await run(source, `has_local_path ${requirements}`);

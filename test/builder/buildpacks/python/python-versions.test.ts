@@ -282,7 +282,7 @@ test('a version file that contradicts requires-python fails the build, and the e
   );
 });
 
-test('if the Python that .tool-versions names is not available, the build warns and uses the nearest one', async () => {
+test('if the Python that .tool-versions names is not available, the build warns and uses the nearest available version', async () => {
   await using source = await ASource.of({ 'app.py': '', '.tool-versions': 'python 3.99.1\n' });
   const { code, output } = await source.run('python', 'build');
   assert.equal(code, 0, output);

@@ -90,7 +90,7 @@ test('an image without labels has no processes', () => {
   assert.deepEqual(readLabels({}), { processes: [], buildpacks: [] });
 });
 
-test('threat 201: a build whose labels are too large or have another form fails with one clear sentence', () => {
+test('threat 201: a build whose image has labels that are too large or of an invalid form fails with one clear sentence', () => {
   const empty = Array.from({ length: 5000 }, (_, index) => ({ type: `a${index}`, command: [] }));
   for (const [processes, why] of [
     [empty, /cannot be used: processes\.0\.command: .{1,100}$/],

@@ -88,7 +88,7 @@ test('only the fetch phase of a build sees the source’s token, and only the bu
 
 // A config var such as LD_LIBRARY_PATH can run code of the tool in the phase `build`. The code must not change the volume
 // `control`, which names the images that other phases read with the registry's credential.
-test('threat 64: the phase build, which can run code of the tool, writes only to workspace, layers and detected', () => {
+test('threat 64: the build phase `build`, which can run code of the tool, can write only to the volumes `workspace`, `layers` and `detected`', () => {
   const mounts = containersOf().get('build')?.volumeMounts ?? [];
   const written = mounts.filter(({ readOnly }) => readOnly !== true).map(({ name }) => name);
   assert.deepEqual(written, ['workspace', 'layers', 'detected']);
@@ -130,7 +130,7 @@ test('the container build exits with the status of a builder that fails', async 
 
 // With the real restorer of lifecycle 0.21.0: a cached layer that is a symbolic link to analyzed.toml is restored, and
 // then an SBOM file of the earlier image is copied to its place.
-test('threat 195: what the restorer writes through links of an earlier build changes no file of the volume control', async () => {
+test('threat 195: if a link of an earlier build leads to a file of the volume `control`, the file stays unchanged although the restorer writes to the link', async () => {
   await using folder = await mkdtempDisposable(join(tmpdir(), 'fetch-'));
   const control = join(folder.path, 'control');
   await mkdir(control);
@@ -202,7 +202,7 @@ test('a build with no-cache reads nothing of an earlier build, but still writes 
   assert.ok(words('export').includes('-cache-image'));
 });
 
-test('builds use plain HTTP only for the registries of registry_plain_http', () => {
+test('builds use plain HTTP only for the registries that the setting registry_plain_http names', () => {
   const phasesWith = (change: Partial<BuildJob>) =>
     [...containersOf(change)]
       .filter(([, { command }]) => command?.includes('-insecure-registry'))

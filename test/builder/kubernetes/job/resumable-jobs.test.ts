@@ -44,12 +44,12 @@ async function found(jobs: readonly V1Job[], pods: readonly V1Pod[]) {
   }
 }
 
-test('a build that has its source is listed with the facts that are needed to resume it', async () => {
+test('a build that has fetched its source is listed as resumable, with the facts that are needed to resume it', async () => {
   const expected = { name: 'build-wikibot-1', build: 'b1', startedAt: 1_800_000_000_000, ...facts };
   assert.deepEqual(await found([job], [fetched(0)]), [expected]);
 });
 
-test('if the account and the old cache of a resumable build are unknown, they are null', async () => {
+test('if a resumable build has no registry account and no old cache, both facts are null', async () => {
   const bare = annotationsOf({ commit: facts.commit, account: null, oldCache: null });
   const [one] = await found([{ metadata: { ...job.metadata, annotations: bare } }], [fetched(0)]);
   assert.deepEqual([one?.account, one?.oldCache], [null, null]);

@@ -97,7 +97,7 @@ test('if the cluster has dropped the beginning of the output, the rest is shown 
   assert.ok(said.includes('compiling 8001 of 9000'));
 });
 
-test('a line of a detection that looks like the beginning of the builder does not end the detection', () => {
+test('a line that a bin/detect prints and that looks like the first line of the builder does not count as the end of the detection', () => {
   const { narrates, said, read } = narrator();
   read([...DETECTOR.slice(0, 4), 'Starting builder...', ...DETECTOR.slice(4), ...BUILDER]);
   narrates.ended('build', WELL);

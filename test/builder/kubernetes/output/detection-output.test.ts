@@ -106,7 +106,7 @@ test('if no buildpack detects the tool, the push shows each bin/detect’s outpu
   ]);
 });
 
-test('if no buildpack detects the tool and a detection broke, the broken detection is the reason', () => {
+test('if no buildpack detects the tool and a bin/detect broke, the push names this bin/detect and its error as the reason', () => {
   const broken = `${NOTHING}\n======== Output: a/b@1 ========\nBoom: it cannot\n======== Results ========\nerr:  a/b@1 (3)`;
   said((progress) =>
     assert.throws(

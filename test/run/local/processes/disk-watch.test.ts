@@ -118,7 +118,7 @@ time.sleep(600)`;
   assert.deepEqual(await endOf(0, python(mapping), 1024 * MIB), { kind: 'open-files', limit: 65_536 });
 });
 
-test('threat 137: if a process changes its memory all the time to hide its deleted files from the server, the server ends it', {
+test('threat 137: the server ends a process that hides its deleted files from the server by changing its memory mappings all the time', {
   skip: SmallDisk.whyNot,
 }, async () => {
   // With a low priority, the process does not keep the search from a processor. Otherwise the machine would count as

@@ -6,7 +6,7 @@ import { StartTurns } from '../../../../src/run/local/processes/start-turns.ts';
 
 const [many, few] = [toolName('many'), toolName('few')].map((name) => name ?? assert.fail());
 
-test('threat 210: scheduled runs start one after the other with rests, and a tool with many runs does not hold up the first run of another tool', async () => {
+test('threat 210: scheduled runs start one after the other, with a pause after each start, and a tool with many runs does not hold up the first run of another tool', async () => {
   assert.ok(many !== undefined && few !== undefined);
   const turns = new StartTurns(StartTurns.RUNS);
   const seen: { name: string; at: number }[] = [];

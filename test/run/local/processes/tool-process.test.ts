@@ -95,7 +95,7 @@ describe('ToolProcess', { concurrency: 1 }, () => {
     assert.deepEqual((await pauses()).slice(0, 3), ['0.1', '0.2', '0.4']);
   });
 
-  test('threat 211: the processes of one tool start one after the other, also when all have crashed at once, because the server serves nobody else while it starts a program', async () => {
+  test('threat 211: the processes of one tool start one after the other, also when all have crashed at the same time, because the server serves nobody else while it starts a program', async () => {
     let [underWay, most, starts] = [0, 0, 0];
     const replicaFile = async () => {
       underWay += 1;

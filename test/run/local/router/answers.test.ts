@@ -136,7 +136,7 @@ describe('What tools answer', { concurrency: 1 }, () => {
     ['a WebSocket that it opens', 'Connection: Upgrade\r\nUpgrade: websocket\r\n', '101 Switching Protocols'],
     ['a WebSocket that it refuses', 'Connection: Upgrade\r\nUpgrade: websocket\r\n', '403 Forbidden'],
   ] as const) {
-    test(`threat 156: a tool that is asked for ${what} cannot make a server in front send a file of its own`, async () => {
+    test(`threat 156: a tool that is asked for ${what} cannot make a reverse proxy in front of this server send a file of the proxy`, async () => {
       const orders = 'X-Accel-Redirect: /secret\r\nX-Sendfile: /etc/passwd\r\nX-Accel-Buffering: no\r\n';
       const upgrade = line.startsWith('101') ? 'Connection: Upgrade\r\nUpgrade: websocket\r\n' : '';
       const socket = open(`/${hex(`HTTP/1.1 ${line}\r\n${orders}${upgrade}\r\n`)}`, fields);
@@ -188,7 +188,7 @@ describe('What tools answer', { concurrency: 1 }, () => {
     assert.doesNotMatch(answer, /set-cookie|x-accel/i);
   });
 
-  test('if the router must send a request to a tool again and again, Node.js prints no warning', async (t) => {
+  test('if a tool closes each connection without an answer, and the router sends the request again several times, Node.js prints no warning', async (t) => {
     const warnings: Error[] = [];
     const onWarning = (warning: Error) => warnings.push(warning);
     process.on('warning', onWarning);
@@ -244,7 +244,7 @@ describe('What tools answer', { concurrency: 1 }, () => {
   });
 });
 
-test('threat 120: if a tool sends one byte more than its Content-Length and exits, its answer reaches the client, even after another pipelined answer', async () => {
+test('threat 120: if a tool sends one byte more than its Content-Length and exits, its answer reaches the client, even if an earlier answer on the same connection must come first', async () => {
   const ended = Promise.withResolvers<void>();
   const tool = createTcpServer((socket) =>
     socket.once('data', (request) => {
