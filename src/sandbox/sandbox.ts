@@ -119,7 +119,7 @@ export interface SandboxProcess {
   readonly exited: Promise<Exit>;
   /** Sends SIGTERM to the command itself, not to the programs that wrap it. */
   terminate(): void;
-  /** Kills the process and everything that it started, at once. */
+  /** Immediately kills the process and everything that it started. */
   kill(): void;
   /** Counts the command as live from now on: the kernel no longer ends it first (`SandboxCommand.endsFirst`). */
   settle(): void;

@@ -97,8 +97,8 @@ export class TrustedSandbox implements Sandbox {
       ]),
     ];
     const killAll = () => {
-      // Kill the whole process group at once first: if processes were killed one by one, a forking process could
-      // escape.
+      // First kill the whole process group by one signal. If processes were only killed one by one, a process could
+      // escape by forking.
       if (pid !== null) signal(-pid, 'SIGKILL');
       cgroup.kill();
       for (const id of members()) signal(id, 'SIGKILL');

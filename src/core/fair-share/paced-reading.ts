@@ -4,14 +4,14 @@ import { readingTime } from './reading-time.ts';
 import { requestTime } from './request-time.ts';
 
 /**
- * How many bytes are read at once outside the body of an HTTP message. The number is small, because a larger piece
- * could hold the heads of many small messages, which the server would handle without a pause.
+ * How many bytes are read as one piece if they are not the body of an HTTP message. The number is small, because a
+ * larger piece could hold the heads of many small messages, which the server would handle without a pause.
  */
 const HEAD_BYTES = 1024;
 /**
- * The least number of bytes of an HTTP body that are read at once. The two constants below are the number for the first
- * piece of a connection, and the most. After large chunks, the number becomes four times as large. After small chunks,
- * it falls to the least.
+ * The least number of bytes of an HTTP body that are read as one piece. The two constants below are the number for the
+ * first piece of a connection, and the most. After large chunks, the number becomes four times as large. After small
+ * chunks, it falls to the least.
  */
 const LEAST_BODY_BYTES = 4 * 1024;
 const FIRST_BODY_BYTES = 16 * 1024;
@@ -181,8 +181,8 @@ export class PacedReading {
     let hasPassed = false;
     while (this.#held.length > 0 && !this.#socket.destroyed) {
       if (this.#held[0] === null) {
-        // Pass on the end of a connection at once, because this takes hardly any time. A client then learns at once
-        // that the process of a tool has ended.
+        // Pass on the end of a connection without waiting, because this takes hardly any time. So a client learns
+        // immediately that the process of a tool has ended.
         this.#held.length = 0;
         this.#push(null);
         this.#socket.read(0);

@@ -33,8 +33,8 @@ export class TimeShares {
   #paidAt = performance.now();
   #isServing = false;
   /**
-   * After this time (`performance.now()`), work no longer begins at once in this round of the event loop. Null if no
-   * work has begun in this round.
+   * After this time (`performance.now()`), work that arrives in this round of the event loop has to wait for its turn.
+   * Null if no work has begun in this round.
    */
   #sliceEnd: number | null = null;
   /**
@@ -48,7 +48,10 @@ export class TimeShares {
     this.#options = options;
   }
 
-  /** Does the work at once, or when `key` gets its turn. The work must be short and synchronous. */
+  /**
+   * Does the work immediately if there is time for it, otherwise when `key` gets its turn. The work must be short and
+   * synchronous.
+   */
   run<Result>(key: string, work: () => Result): Promise<Result> {
     return new Promise((resolve, reject) => {
       const run = () => {
@@ -109,8 +112,8 @@ export class TimeShares {
   }
 
   /**
-   * Whether work may still begin at once in this round of the event loop. The clock decides, because on a busy machine
-   * `#debtMs` grows slowly and would allow work for too long.
+   * True if work may still begin immediately in this round of the event loop. The clock decides, because on a busy
+   * machine `#debtMs` grows slowly and would allow work for too long.
    */
   #isInSlice(): boolean {
     const now = performance.now();

@@ -25,7 +25,7 @@ export interface LocalRolloutOptions {
 export class LocalRollout {
   readonly release: Release;
   readonly #options: LocalRolloutOptions;
-  /** The processes that stay up. The field `#timed` has the scheduled processes. */
+  /** The processes that run all the time. The field `#timed` has the scheduled processes. */
   #processes: ToolProcess[];
   readonly #timed: readonly TimedProcess[];
   /**

@@ -204,7 +204,8 @@ export class LocalRuntime implements Runtime, Gateway {
 
   async resume(release: Release, toolNumber: number, replicas: Replicas): Promise<void> {
     this.#backgroundWork.closing.throwIfAborted();
-    // If a deployment has already made a rollout live, there is nothing to resume.
+    // If the tool already has a live rollout, because a deployment was quicker than this call, there is nothing to
+    // resume.
     if (this.#live.has(release.tool)) return;
     // `whyUnusable` and `#newRollout` can throw, so they come before `#switchTo`. After an error, the tool then has no
     // live rollout, and the next call of `resume` tries again.

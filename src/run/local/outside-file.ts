@@ -34,7 +34,8 @@ export async function readOutsideFile(folder: string | null, tool: ToolName): Pr
     const text = await textOf(file, source);
     return readOutsideVars(source, () => parseEnvFile(text));
   }
-  // If the folder is missing, for example because it is not mounted, a tool must not run without its config vars.
+  // If the folder is missing, for example because it is not mounted, throw an error. Otherwise the tool would run
+  // without its config vars.
   if (!existsSync(folder)) throw unusable(source, 'its folder does not exist');
   return { source, vars: {} };
 }

@@ -169,7 +169,10 @@ interface Look {
   readonly crowded: ReadonlySet<string>;
   /** The folders whose sandboxes could not be searched for deleted files within `WAIT_SECONDS`. */
   readonly cut: ReadonlySet<string>;
-  /** True if a search in a process of this server also took too long, so that no sandbox is to blame. */
+  /**
+   * True if a search for comparison, in a process of this server, took too long as well. Then the machine is slow, and
+   * no sandbox is to blame.
+   */
   readonly isSlow: boolean;
 }
 

@@ -64,11 +64,11 @@ function watchAgain(changed: () => void): void {
     try {
       watchAddresses(changed);
     } catch {
-      // This server has no free file descriptor just now, so try again later.
+      // Ignore the error and try again later, because this server has no free file descriptor now.
       watchAgain(changed);
       return;
     }
-    // Addresses may have changed while no `ip monitor` ran.
+    // Report a change, because addresses may have changed while no `ip monitor` ran.
     changed();
   }, SETTLING_MS).unref();
 }

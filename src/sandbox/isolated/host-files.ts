@@ -144,9 +144,10 @@ function topFolder(root: string, name: string): string[] {
 }
 
 /**
- * Returns the resolv.conf to show in sandboxes. A sandbox cannot reach a name server on this machine (systemd-resolved,
- * dnsmasq) or in a blocked network. In that case, returns the file with the servers that systemd-resolved asks. Null if
- * sandboxes cannot reach those servers either: pasta then forwards the queries of sandboxes.
+ * Returns the path of the resolv.conf to show in sandboxes: usually /etc/resolv.conf. Sandboxes cannot reach name
+ * servers on this machine (systemd-resolved, dnsmasq) or in a blocked network. If that file names only such servers,
+ * returns the file with the servers that systemd-resolved asks. Null if sandboxes cannot reach those servers either:
+ * pasta then forwards the queries of sandboxes.
  */
 function resolver(root: string, isFenced: HostFilesOptions['isFenced']): string | null {
   const usual = join(root, 'etc/resolv.conf');

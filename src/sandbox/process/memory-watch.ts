@@ -36,12 +36,13 @@ interface Watched {
   readonly onOver: (isForTool: boolean) => void;
   readonly startedAt: number;
   /**
-   * The shared memory of the whole machine, in bytes, as first read after the start of the sandbox. Null before that.
+   * How many bytes of shared memory the whole machine had when this was first read after the start of the sandbox. Null
+   * before that.
    */
   sharedAtStart: number | null;
   /**
-   * True if, at the last look, a socket may have held descriptors of files in memory that no process had received. The
-   * size of such files cannot be read.
+   * True if, at the last look, a socket of the sandbox may have held files in memory that no process had received from
+   * it. The size of such files cannot be read.
    */
   isHiding: boolean;
   /** True while `exactUse` measures this sandbox. */

@@ -91,7 +91,9 @@ export interface StartOptions {
   readonly input: string | 'open' | null;
   /** Open descriptors of the server that the program gets as descriptors 3 and following. */
   readonly descriptors?: readonly number[];
-  /** The folder in which the output pipe is created as a FIFO. The FIFO's name is deleted at once. */
+  /**
+   * The folder in which the output pipe is created as a FIFO. The FIFO's name is deleted as soon as the pipe is open.
+   */
   readonly pipeFolder: string;
   /** If true, and memory is short, the kernel ends this program before it ends processes that are live. */
   readonly endsFirst?: boolean | undefined;

@@ -133,9 +133,8 @@ export class DiskWatch {
   #known: { readonly free: number; readonly used: number } | null = null;
   #slowTurnAt = Number.NEGATIVE_INFINITY;
   /**
-   * The time, as `performance.now()` gives it, since which each search has found processes that may hide deleted files,
-   * but other processes than the search before. Null if the newest search found no such process, or the same process
-   * again.
+   * Since when (`performance.now()`) each search has found processes that may hide deleted files, but never one that
+   * the search before had found too. Null if the newest search found no such process, or found one for the second time.
    */
   #suspectSince: number | null = null;
 

@@ -23,7 +23,7 @@ export type ReadPlainFile = (
   maxBytes: number,
 ) => Promise<string | null>;
 
-/** A larger replica.my.cnf counts as missing. A usual one has less than 100 bytes. */
+/** A file `replica.my.cnf` with more bytes than this counts as missing. Usually, it has less than 100 bytes. */
 const MAX_BYTES = 64 * 1024;
 
 export interface ReplicaFolder {

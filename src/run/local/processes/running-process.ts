@@ -115,7 +115,8 @@ export async function startRun(start: Start, parts: RunParts): Promise<Running> 
   const outside = start.process.type === 'web' ? await parts.ports.take() : null;
   const giveBack = async () => {
     await place.remove();
-    // Give the port back after the folders are removed, because requests may still be on their way to the port.
+    // Give the port back only now, after the folders are removed. Requests to the ended process may still be on their
+    // way, and no other process must get these.
     if (outside !== null) parts.ports.giveBack(outside);
   };
   try {

@@ -28,7 +28,10 @@ export interface TimedProcessParts extends RunParts {
 
 export type TimedStart = Start & { readonly process: ScheduledProcess };
 
-/** How many scheduled runs of one tool may last at the same time. The tools share the memory of the machine. */
+/**
+ * The most scheduled runs of one tool that may run at the same time. There is a limit because all tools share the
+ * memory of the machine.
+ */
 const MAX_RUNS_AT_ONCE = 20;
 
 /** How a run of a scheduled process ended. `exit` is null if the run took too long or could not be started. */

@@ -166,7 +166,7 @@ export class ToolProcess {
     await this.#gone();
   }
 
-  /** Kills the process at once. Resolves when the process has ended. */
+  /** Kills the process without a grace time. Resolves when the process has ended. */
   async kill(): Promise<void> {
     this.retire();
     this.#running?.process.kill();

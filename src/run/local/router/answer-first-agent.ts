@@ -43,8 +43,8 @@ class AnswerFirstSocket extends Socket {
   #cause: Error | undefined;
 
   /**
-   * If bytes wait that the tool does not read, also drops the bytes that the kernel keeps for the tool. Otherwise the
-   * kernel would keep megabytes, and go on trying to send them for minutes.
+   * Closes the connection. If bytes wait that the tool does not read, also drops the bytes that the kernel keeps for
+   * the tool. Otherwise the kernel would keep megabytes, and go on trying to send them for minutes.
    */
   override destroy(error?: Error): this {
     if (this.#isReset || this.destroyed || this.connecting || this.writableLength === 0)
