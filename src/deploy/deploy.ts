@@ -214,7 +214,7 @@ function createRelease(
  * order. The ref transaction is prepared before the release is recorded as live. Once `goLive` has recorded the
  * release, nothing here throws.
  *
- * @returns true if the branch has moved too.
+ * @returns true if the branch has moved too. False if git could not move it.
  */
 async function rollOut(
   context: DeployContext,

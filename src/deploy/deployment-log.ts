@@ -8,7 +8,7 @@ import type { ToolName } from '../core/names.ts';
 import { type Progress, paint, progressTo } from '../core/progress.ts';
 import { LoggedLines } from './reconciliation/logged-lines.ts';
 
-/** How much of a log a reader reads at once. Each reader needs memory for a few such chunks. */
+/** How much of a log a reader reads in one step. Each reader needs memory for a few such chunks. */
 const CHUNK_BYTES = 16 * 1024;
 /** The server deletes the oldest logs of a tool that has more than `MAX_LOGS` logs or `MAX_LOG_BYTES` of logs. */
 const MAX_LOGS = 200;

@@ -142,7 +142,8 @@ export interface Deployments {
   /**
    * Begins or ends the maintenance mode of a tool, which lasts over deployments, restarts and starts of the server.
    *
-   * @returns true if the mode begins and visitors get a maintenance page that the tool itself has.
+   * @returns true if the mode begins and visitors get a maintenance page that the tool itself has. False if they get
+   * the server's page, or if the mode ends.
    * @throws DeployError `NOTHING_LIVE` if the mode should begin but no release is live; the errors of
    * `Runtime.beginMaintenance` and `Runtime.endMaintenance`.
    */

@@ -254,7 +254,8 @@ export class ToolPreviews implements Previews, AsyncDisposable {
   /** Makes the record of a preview unless it exists. */
   async #make(preview: ToolName, { tool, principal }: ParkedPush): Promise<void> {
     await this.#assertNameFree(preview, tool);
-    // Await nothing from here on, so that pushes to several previews at the same time cannot exceed the limit.
+    // Await nothing from here on, so that pushes to several previews at the same time cannot make more previews than
+    // the tool may have.
     if (!this.#isNew(preview, tool)) return;
     const made = { limits: this.#limits(tool), by: principal.uid, at: Date.now() };
     this.#options.store.addPreview(preview, tool, made);

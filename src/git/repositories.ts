@@ -155,8 +155,8 @@ export class Repositories {
       await rename(made, folder);
     } catch (error) {
       await rm(made, { recursive: true, force: true });
-      // Go on if the repository exists now: if two first pushes ran at once, the other push may have created the
-      // repository.
+      // Go on if the repository exists now: if two first pushes ran at the same time, the other push may have created
+      // the repository.
       if (!this.exists(tool)) throw error;
     }
     return folder;

@@ -92,7 +92,7 @@ function byToken(tokens: DeployTokens, secret: string): Found {
 
 /**
  * Checks a password to the end, even if the client disconnects. Otherwise the throttle would not count the guesses of
- * clients that disconnect at once.
+ * clients that disconnect before the check has ended.
  */
 async function byPassword(
   directory: Directory,

@@ -47,7 +47,7 @@ export interface HttpDoorOptions {
   readonly log: Log;
   readonly health: HealthQuestions;
   readonly limits?: Partial<HttpLimits>;
-  /** By default, asks the kernel. */
+  /** True if connections use much of the kernel's memory for them. By default, asks the kernel. */
   readonly isTcpMemoryScarce?: () => boolean;
 }
 

@@ -259,8 +259,9 @@ export class DeploymentLine implements Deployments {
     const { store, runtime, log } = this.#options;
     const { number, isInMaintenance: wasOn } = store.tool(tool);
     let hasOwnPage = false;
-    // Show the maintenance page before the store records that the mode begins. Remove the page after the store records
-    // that the mode ends. If the server is killed in between, the next start removes the page.
+    // Show the maintenance page before the store records that the maintenance mode begins. Remove the page after the
+    // store records that the mode ends. If the server is killed between these two steps, the next start removes the
+    // page.
     if (isOn) hasOwnPage = await runtime.beginMaintenance(liveRelease(store, tool), number);
     try {
       store.setMaintenance(tool, isOn);

@@ -142,8 +142,8 @@ export class Turns {
   /**
    * Sorts the waiting entries in the order of their turns. The person with the fewest running deployments comes first.
    * Among such persons, the one whose last deployment ended longest ago comes first, and then the tool whose last
-   * deployment ended longest ago. For the order of the entries after it, each sorted entry counts as a deployment of
-   * its person and tool that has just ended.
+   * deployment ended longest ago. Once an entry has its place in the order, it counts as a deployment of its person and
+   * tool that has just ended. The places of the other entries depend on this.
    */
   #inRotation(): readonly Entry[] {
     const endedAt = new Map(this.#endedAt);

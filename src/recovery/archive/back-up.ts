@@ -352,7 +352,10 @@ interface TarOptions {
   readonly signal: AbortSignal;
 }
 
-/** Writes the sealed archive. @returns its size in bytes, without the seal. */
+/**
+ * Writes the archive, and behind it the seal: one block with the size and the checksum of the archive. @returns the
+ * size of the archive in bytes, without the seal.
+ */
 async function writeTar(config: Config, options: TarOptions): Promise<number> {
   const { stage, excludes, members, to, beforeSeal, signal } = options;
   const { data } = config;

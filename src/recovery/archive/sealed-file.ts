@@ -23,7 +23,8 @@ export class Sealing extends Transform {
   bytes = 0;
 
   /**
-   * @param beforeSeal - Called before the seal is added. Rejects if the archive is incomplete: it then gets no seal.
+   * @param beforeSeal - Called before the seal is added behind the archive. If the archive is incomplete, the returned
+   * promise must reject: the archive then gets no seal.
    */
   constructor(kind: ArchiveKind, beforeSeal: () => Promise<void>) {
     super();

@@ -11,7 +11,9 @@ import { readStoreFacts } from '../store-facts.ts';
 
 const HOUR_MS = 60 * 60 * 1000;
 const MINUTE_MS = 60 * 1000;
-/** How many backups are kept of the store, and how many of the user directory. 25 hourly backups cover 24 hours. */
+/**
+ * The server keeps this many backups of the store, and as many of the user directory. 25 hourly backups cover 24 hours.
+ */
 const MAX_BACKUPS = 25;
 /**
  * All backups of one kind together take at most this part of the disk, but the newest `MIN_BACKUPS` are always kept.

@@ -111,9 +111,9 @@ function noted({ number, name }: NamedTool, unknown: readonly RenameNote[]): New
 }
 
 /**
- * For each number of a tool in the store: the names under which copies of releases have this number, without the tool's
- * own name. A name counts only if no tool of the store has it, or if the tool that has it was renamed too. Leaves out
- * numbers without such a name.
+ * For each number of a tool in the store: the names under which copies of releases have this number. Leaves out the
+ * number if a copy under the tool's own name has it. Leaves out a name that a tool of the store has, unless that tool
+ * was renamed too. Leaves out numbers without such a name.
  *
  * @param numbers - The numbers of the tools of the store, by name.
  */

@@ -7,7 +7,7 @@ export const MAX_ROWS = 1000;
 const MIN_ROWS = 100;
 /** Builds and releases stay for at least this time, because daily limits count those of the last 24 hours. */
 const MIN_AGE_MS = 2 * 24 * 60 * 60 * 1000;
-/** How many rows of a table are deleted at once, so that the server is not held up. The next call deletes more. */
+/** The most rows of a table that one call deletes, so that the server is not held up. The next call deletes more. */
 const AT_ONCE = 500;
 
 /**
