@@ -50,7 +50,10 @@ function limitsPods({ status }: V1ResourceQuota): boolean {
   return NAMES.some((name) => status?.hard?.[name] !== undefined);
 }
 
-/** Returns the refusal that the cluster would give if it were asked for all `pods` at once. Null if all of them fit. */
+/**
+ * Returns the error with which the cluster would refuse to create `pods` more pods. Null if the quota has room for all
+ * of them, or if it has a scope, so that it may not count them.
+ */
 function countRefusal(quota: V1ResourceQuota, pods: number): DeployError | null {
   if (hasScope(quota)) return null;
   const { metadata, status } = quota;

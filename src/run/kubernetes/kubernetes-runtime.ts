@@ -408,7 +408,8 @@ export class KubernetesRuntime implements Runtime, Gateway {
       for (const pod of this.#pods.of(fresh.release.tool)) this.#podLogs.pod(pod, true);
     };
     const { tool } = fresh.release;
-    // Resume nothing if a rollout of the tool, which began before `resume` was called, has gone live meanwhile.
+    // Resume nothing if the tool has a live rollout by now: a rollout that began before `resume` was called may have
+    // gone live meanwhile.
     if (this.#live.of(tool) !== null) return;
     try {
       const { later } = await resumeRollout(this.#live, { fresh, toolNumber, onKnown });

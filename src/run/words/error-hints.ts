@@ -2,7 +2,8 @@ import { removedModule, USE_OTHER_VERSIONS } from '../../core/text/old-python.ts
 import { unsetVariable } from './unset-variable.ts';
 
 /**
- * At most this many characters of a line are searched, because the expressions scan the rest of the line at each word.
+ * At most this many characters of a line are searched. The regular expressions scan the rest of the line at each word,
+ * so a long line would take much time.
  */
 const MAX_LINE = 1000;
 

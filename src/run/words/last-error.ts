@@ -3,7 +3,8 @@ import { saysUnset } from './unset-variable.ts';
 
 const MAX_LENGTH = 160;
 /**
- * At most this many characters of a line are searched, because the expressions scan the rest of the line at each word.
+ * At most this many characters of a line are searched. The regular expressions scan the rest of the line at each word,
+ * so a long line would take much time.
  */
 const MAX_LINE = 1000;
 

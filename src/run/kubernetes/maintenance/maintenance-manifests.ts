@@ -53,7 +53,7 @@ export function maintenanceDeployment(page: MaintenancePage): Applied<V1Deployme
     spec: {
       replicas: 1,
       revisionHistoryLimit: 0,
-      // With this strategy, the page of a new release replaces the page of the old release without a gap.
+      // With this strategy, the page about maintenance of a new release replaces that of the old release without a gap.
       strategy: { type: 'RollingUpdate', rollingUpdate: { maxSurge: 1, maxUnavailable: 0 } },
       selector: { matchLabels: maintenanceLabels(tool) },
       template: {

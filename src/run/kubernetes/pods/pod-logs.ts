@@ -42,7 +42,7 @@ export class PodLogs {
    * pod. Then the lines that are in the tool's log already are not written again.
    */
   readonly #begun = new Set<string>();
-  /** The pods of scheduled runs whose output is complete, but which still exist in the cluster. */
+  /** The ids of pods of scheduled runs: pods whose output is complete, but which still exist in the cluster. */
   readonly #over = new Set<string>();
 
   constructor(options: PodLogsOptions) {

@@ -234,7 +234,8 @@ export class InstanceStart {
     const { health_time } = this.#parts.config;
     const isElsewhere = (this.#others.elsewhereMs ?? 0) >= ELSEWHERE_MS;
     if (!isElsewhere && this.#runningMs() < health_time) return;
-    // If a request to the pod is still open, wait for its end, which comes with the time limit.
+    // If a request to the pod is still unanswered, wait until it is answered or given up: its result may say why the
+    // process is not healthy.
     await this.#looking;
     const waitedMs = isElsewhere ? Math.min(this.#runningMs(), health_time) : health_time;
     if (this.#look?.kind === 'no-port') await this.#others.look(pod).catch(() => {});

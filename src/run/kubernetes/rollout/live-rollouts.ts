@@ -173,7 +173,7 @@ export class LiveRollouts {
     const { parts } = this;
     this.#live.delete(tool);
     await this.inTurn(tool, async () => {
-      // List the rollouts before the traffic stops, because rollouts that begin later must stay.
+      // List the rollouts before the traffic stops, so that rollouts that begin later are not ended.
       const rollouts = await this.#rolloutsOf(tool, namespace);
       await stopTraffic(parts, tool, namespace, parts.closing);
       await endSchedules(parts, tool, namespace);

@@ -195,7 +195,8 @@ export async function leaveConfigToRuns(
         name: metadata?.name ?? '',
         uid: metadata?.uid ?? '',
       })),
-      // Remove the label of the rollout, so that the Secret is not deleted with the other objects of the rollout.
+      // Runs that have not ended need the Secret. The server deletes the objects of a rollout by this label, so remove
+      // the label from the Secret.
       labels: { [LABELS.rollout]: null },
     },
   };
