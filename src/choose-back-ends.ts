@@ -112,8 +112,8 @@ async function localBackEnds({
   await assertFolder(config.buildpacks);
   assertNotInData(config);
   const { sandbox, limited, whyTrusted, remedy } = await chooseSandbox(config, log, [], shareOf);
-  // Unused stacks can be deleted now: `chooseSandbox` has ended the processes of an earlier server, so no process uses
-  // a stack.
+  // Only now can stacks be deleted that no artifact uses: one of the processes that an earlier server left could still
+  // have used such a stack, but `chooseSandbox` has ended these processes.
   await pruneStacks(config.data);
   await pruneTrees(config.data);
   if (sandbox.mode === 'isolated' && sandbox.whyNoChanges !== null)
@@ -122,8 +122,8 @@ async function localBackEnds({
       'tools cannot write to the folders of their releases, because this machine cannot make overlays there',
     );
   if (sandbox.mode === 'trusted') assertTrustedUse(config, await countPeople(), remedy);
-  // If the user directory cannot be read, the start goes on, because other code reports the fault. The number of users
-  // then counts as 1, so nothing is logged here.
+  // Log advice only if there is not exactly one user. If the user directory cannot be read, the number counts as 1, so
+  // nothing is logged here: other code reports that fault.
   else if ((await countPeople().catch(() => 1)) !== 1)
     for (const advice of await weakLimits(config.data, limited))
       log.warn({ advice }, 'one tool could harm others on this machine');

@@ -14,8 +14,8 @@ export interface ChosenDirectory {
    */
   makeFirst(): Promise<FirstStart | null>;
   /**
-   * How many users the directory has. While directory.yaml is missing, 1, because `makeFirst` makes one user. For LDAP
-   * `'many'`, because the server does not count the users in LDAP.
+   * How many users the directory has. 1 while directory.yaml is missing, because `makeFirst` will make one user.
+   * `'many'` for LDAP, because the server does not count the users in LDAP.
    */
   countPeople(): Promise<number | 'many'>;
 }

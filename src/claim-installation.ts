@@ -6,7 +6,7 @@ import type { Log } from './core/log/log.ts';
 /** The right to be the only server of an installation. */
 export interface Claim {
   readonly pod: { readonly namespace: string; readonly name: string };
-  /** Gives up the claim, so that another server of this installation can start at once. Never throws. */
+  /** Gives up the claim, so that another server of this installation can start immediately. Never throws. */
   release(): Promise<void>;
 }
 

@@ -88,7 +88,10 @@ function readFile(path: string | undefined): Record<string, unknown> {
   throw badFile(path, 'has no settings', 'Write each setting as `name: value`, one per line.');
 }
 
-/** The YAML file as plain values. Refuses an alias `*name` without its anchor `&name`, which the parser accepts. */
+/**
+ * The YAML file as plain values. Refuses an alias `*name` without its anchor `&name`. The parser alone accepts such an
+ * alias.
+ */
 function contentOf(document: Document, path: string): unknown {
   try {
     return document.toJS();

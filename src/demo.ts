@@ -160,8 +160,8 @@ class Demo implements AsyncDisposable {
     const key = join(this.#folder, 'home/.ssh/id_ed25519');
     return {
       ...NO_PROXY,
-      // Keep git from reading the person's own configuration: its signatures, hooks and addresses must not affect these
-      // commits and pushes.
+      // Keep git from reading the person's own configuration. Otherwise settings there, such as those for signatures,
+      // hooks and addresses, would affect these commits and pushes.
       GIT_CONFIG_GLOBAL: '/dev/null',
       GIT_CONFIG_NOSYSTEM: '1',
       GIT_SSH_COMMAND: `ssh -F none -i ${key} -o IdentitiesOnly=yes -o StrictHostKeyChecking=no -o UserKnownHostsFile=${join(this.#folder, 'known_hosts')} -o LogLevel=ERROR`,

@@ -13,7 +13,7 @@ const kept = new Set([
   ...['KUBECONFIG', 'KUBERNETES_SERVICE_HOST', 'KUBERNETES_SERVICE_PORT'],
 ]);
 
-// If the server has lost its claim to be the only server of the installation, it stops accepting pushes at once.
+// If the server has lost its claim to be the only server of the installation, it immediately stops accepting pushes.
 // Running pushes have this many milliseconds to end.
 const LOST_STOP_MS = 10_000;
 
@@ -23,8 +23,8 @@ export async function main(): Promise<void> {
     const { TOOLFORGE_PUSH_CONFIG: file, TOOLFORGE_PUSH_DATA: folder, [STARTED_BY]: startedBy } = process.env;
     if (startedBy !== undefined) setStartedBy(startedBy);
     delete process.env[STARTED_BY];
-    // Begin to cache compiled modules as early as possible. If there is no configuration file, the data folder, which
-    // has the cache, is known before the settings are read.
+    // Begin to cache compiled modules as early as possible. The cache is in the data folder. If there is no
+    // configuration file, the path of this folder is known before the settings are read.
     if (file === undefined && folder !== '') cacheCompiled(folder ?? defaultDataFolder());
     const { readConfig, unknownSettings } = await import('./config.ts');
     const config = readConfig(process.env);
@@ -74,8 +74,8 @@ export async function main(): Promise<void> {
     process.on('SIGTERM', stop);
     process.on('SIGINT', stop);
     running = await starting;
-    // Write the cache of compiled modules now. Node writes it only when the process exits, and a killed server never
-    // gets there.
+    // Write the cache of compiled modules now. By itself, Node writes the cache only when the process exits, and not if
+    // the process is killed.
     flushCompileCache();
   } catch (given) {
     const { diskFault } = await import('./recovery/disk-fault.ts');

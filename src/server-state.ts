@@ -64,8 +64,8 @@ export async function openState(options: StateOptions, addresses: ServerAddresse
   // mode.
   await openDataFolder(data);
   const { directory, maintainers, makeFirst, countPeople } = await chooseDirectory({ config, owner, log });
-  // Take the lock of the data folder before repositories and store are read and processes are ended, because another
-  // server may be using the folder.
+  // Another server may be using the data folder. So take the lock of the folder before this function reads the
+  // repositories and the store, and before it ends processes that an earlier server left.
   using opening = new DisposableStack();
   const lock = opening.use(new DataLock(data));
   await assertNobodyListens(socketPathOf(config));
@@ -73,7 +73,7 @@ export async function openState(options: StateOptions, addresses: ServerAddresse
   await makeKeysFolder(config.keys);
   // End the processes that a killed server left running. Only then can the lock files of its git processes be deleted.
   await endLeftovers(data);
-  // The functions below use the store. Before the store is open, they are called too, and work without it.
+  // The functions below use the store once it is open. They may also be called earlier, and then do without the store.
   const opened: { store: SqliteStore | null } = { store: null };
   const onCrash = (crash: Crash) => noteCrash(opened.store, crash, log);
   const schedules = storedSchedules(() => opened.store, log);
@@ -85,8 +85,8 @@ export async function openState(options: StateOptions, addresses: ServerAddresse
     ...{ schedules, previewOf, shareOf, onCrash, renamedTo },
   });
   // `choosing`, the choice of the back ends, is awaited only after the data folder has been examined, so that a fault
-  // of the data folder is reported first. If such a fault makes this function throw, it first waits for `choosing`, and
-  // only then releases the lock of the data folder.
+  // of the data folder is reported first. If such a fault makes this function throw, `choosing` is awaited before the
+  // lock of the data folder is released.
   const settled = choosing.then(noop, noop);
   await using _chosen = { [Symbol.asyncDispose]: () => settled };
   await finishRenaming(config, log);
@@ -133,7 +133,9 @@ export async function openState(options: StateOptions, addresses: ServerAddresse
     audit: auditFile(data, log),
     room: new DiskRoom(data),
     cleanUp: new CleanUpHold(),
-    /** The deployments of an earlier server whose builds this server resumes. */
+    /**
+     * The deployments that an earlier server began and that this server resumes, because their builds have continued.
+     */
     resumed: await reconcile(context, logs, unfinishedImports),
   };
 }

@@ -48,8 +48,8 @@ export async function giveToolsUsers(config: Config, environment: NodeJS.Process
     await openArtifacts(config.data);
     await writeFile(mark, users.id, { mode: 0o600 });
   }
-  // Release the lock of the data folder before `execve`: the program that then starts in the user namespace takes it
-  // too.
+  // Release the lock of the data folder before `execve`, because the program that `execve` starts in the user namespace
+  // also takes this lock.
   lock[Symbol.dispose]();
   const argv = [...users.wrapper, process.execPath, ...process.execArgv, ...process.argv.slice(1)];
   const own = { HOME: homeFolder(), [STARTED_BY]: accountName() };

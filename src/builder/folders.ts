@@ -181,8 +181,8 @@ export async function protectFiles(folder: string): Promise<void> {
   try {
     await run('find', [folder, '-type', 'f', '-exec', 'chmod', 'a-w', '--', '{}', '+']);
   } catch {
-    // chmod also reaches files whose paths are too long for `-exec`. So would find's `-execdir`, but it starts a chmod
-    // in each folder, and a tool could make 100,000 folders.
+    // chmod also reaches files whose paths are too long for `-exec`. find's `-execdir` would reach them too, but it
+    // starts a chmod in each folder, and a tool could make 100,000 folders.
     await run('chmod', ['-R', 'a-w', '--', folder]);
     await run('find', [folder, '-type', 'd', '-exec', 'chmod', 'u+w', '--', '{}', '+']).catch(() => {});
   }

@@ -206,8 +206,8 @@ async function administer({ argv, environment, input, out, err }: Program): Prom
 const TRACES = ['store.sqlite', 'repositories', 'releases', 'backups'];
 
 /**
- * Makes the data folder if no server has ever started there. @returns false if a server has started there before: then
- * nothing is made.
+ * Makes the data folder for the first start of a server, and returns true. Makes nothing and returns false if a server
+ * has ever been started with this folder.
  */
 async function beginIn(data: string): Promise<boolean> {
   if (TRACES.some((name) => existsSync(join(data, name)))) return false;

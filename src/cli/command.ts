@@ -87,7 +87,7 @@ export interface CommandShape {
   readonly details?: readonly string[];
   /** Correct command lines, with `wikibot` as the tool. `help COMMAND` shows them. */
   readonly examples: readonly string[];
-  /** A line that says what the exit status means, if `EXIT_STATUS` is not true for this command. */
+  /** A line that says what the exit status means. Absent if the usual line, `EXIT_STATUS`, is true for this command. */
   readonly exitStatus?: string;
   readonly options: ParseArgsOptionsConfig;
   /** How many words the command takes, without flags and the tool. */
@@ -130,8 +130,8 @@ export interface ToolCommand extends CommandShape {
   /** True if the command takes two tools. The local binary then never fills in the tool of the git remote. */
   readonly takesTwoTools?: true;
   /**
-   * True if `word` can stand right after the tool in a command line. Set only for a command with which such a word
-   * cannot be confused with the name of a tool. If not set, any word can stand there.
+   * Decides whether the first word of a line is the tool. True if `word` is no tool but the word after the tool: the
+   * tool is then missing. False if `word` is the tool. Absent if the words after the tool can look like names of tools.
    */
   readonly isAfterTool?: (word: string) => boolean;
   /** @returns the exit status. @throws DeployError (exit status 1) or UsageError (2). `runCommand` prints both. */

@@ -56,8 +56,8 @@ export async function runCommand(line: CommandLine): Promise<number> {
 }
 
 /**
- * The words after the name of a command, and `typed`, which makes the line that this person types from the words of any
- * command.
+ * `words` are the words after the name of the command. `typed` gets the words of any command, and returns the line that
+ * this person has to type to run that command.
  */
 interface Rest {
   readonly words: readonly string[];

@@ -6,10 +6,11 @@ import { join, resolve } from 'node:path';
 const root = resolve(import.meta.dirname, '../..');
 
 /**
- * Builds ssh2's native ciphers for the Node that package.json installs. object-wrap-without-hooks.h removes hooks with
- * which the garbage collector could end the server. `npm ci` runs no install scripts of packages, because node-gyp
- * would download Node's headers. Here the headers come from the locked package of Node, or from a Node that was
- * installed by hand. Without headers or a compiler, ssh2 still works, but slower.
+ * Builds ssh2's native ciphers for the Node that package.json installs. `npm ci` does not build them: it runs no
+ * install scripts of packages, because node-gyp would download Node's headers. Here the headers come from the locked
+ * package of Node, or from a Node that was installed by hand. Without headers or a compiler, ssh2 still works, but
+ * slower. The compiler includes object-wrap-without-hooks.h, because otherwise the garbage collector could abort the
+ * server.
  */
 function buildNatives(): void {
   const locked = join(root, `node_modules/node-${process.platform}-${process.arch}`);

@@ -9,8 +9,8 @@ export interface BuildFolders {
   readonly workspace: string;
   readonly layers: string;
   /**
-   * The folder with what the server reads later about the layers. The server does not read `layers`, because running
-   * processes can hold the locks of the folders there. See `makeOutline`.
+   * A folder with copies of those files of the layers that the server reads after the build. The server does not read
+   * them in `layers`, because running processes can hold the locks of the folders there. See `makeOutline`.
    */
   readonly outline: string;
   /** The folder for files that only the build needs. Deleted when the build has ended. */

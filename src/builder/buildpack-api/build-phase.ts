@@ -71,7 +71,8 @@ async function runBuild(
     ({ name, metadata }) => `[[entries]]\n${tomlLines({ name })}${metadataTable(metadata)}`,
   );
   await writeFile(places.source('plans', plan), handed.join('\n'), { flag: 'wx' });
-  // Let the buildpack read its build plan, because the umask may have made a file that only the server can read.
+  // The umask may have made a file that only the server can read. Change its mode, so that the buildpack can read its
+  // build plan.
   await chmod(places.source('plans', plan), 0o644);
   guard.enter(name);
   const end = await runStep(

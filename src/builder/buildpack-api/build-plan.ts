@@ -46,12 +46,12 @@ interface Option {
 
 /**
  * A build plan has alternatives. At most this many combinations of the alternatives of all buildpacks are tried,
- * because the server can do nothing else meanwhile.
+ * because the server can do nothing else while it tries them.
  */
 const MAX_TRIALS = 1000;
 /**
- * The most `provides` and `requires` of build plans that are read, over all combinations that are tried. The plans of
- * hostile buildpacks may have far more.
+ * The most `provides` and `requires` of build plans that are read. Each counts again in every combination that is
+ * tried. The plans of hostile buildpacks may have far more.
  */
 const MAX_LOOKS = 100_000;
 

@@ -35,8 +35,8 @@ export interface BuildpackStore {
   readonly folder: string;
   readonly order: readonly (readonly GroupMember[])[];
   /**
-   * The ids of the buildpacks that the tool's repository brings, and of the one that `buildpack try` tries. They are
-   * required in every group.
+   * The ids of the buildpacks that the tool's repository brings, and of the buildpack that the command `buildpack try`
+   * tries. None of them is optional in any group.
    */
   readonly named: readonly string[];
 }

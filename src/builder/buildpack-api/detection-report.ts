@@ -76,7 +76,7 @@ export function failDetection(
     limits,
   }: {
     readonly source: Omit<DetectedSource, 'webLine'>;
-    /** The ids of the buildpacks that the tool's repository brings, and of the one that `buildpack try` tries. */
+    /** The ids of the tool's own buildpacks, and of the buildpack that the command `buildpack try` tries. */
     readonly named: readonly string[];
     readonly limits: StepLimits;
   },

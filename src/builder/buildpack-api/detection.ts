@@ -173,8 +173,8 @@ interface EndedDetection {
   /** The exit status. Null if the sandbox ended before the detection. */
   readonly status: number | null;
   /**
-   * How the sandbox ended in which this and other detections ran. `lastLines` has the lines that the sandbox printed,
-   * except those with the exit statuses of detections.
+   * How the sandbox of this detection ended. Other detections may have run in this sandbox too. `lastLines` has the
+   * lines that the sandbox printed, except those with the exit statuses of detections.
    */
   readonly whole: StepEnd;
 }

@@ -5,8 +5,8 @@ import { hasEntry, listPlainFolder, readPlainFile } from '../source/safe-files.t
 export type Environment = Record<string, string>;
 
 /**
- * Pairs of a folder of a layer and a variable: the path of the folder is put before the value of the variable. The
- * pairs in `build` are for builds, those in `launch` for running processes.
+ * Pairs of the name of a folder and a variable. If a layer has the folder, its path is put before the value of the
+ * variable. The pairs in `build` are for builds, those in `launch` for running processes.
  */
 const folderVariables = {
   build: [
@@ -128,7 +128,8 @@ export async function readEnvFolder(
 ): Promise<Map<string, string>> {
   const entries = await orTooLarge(listPlainFolder(root, parts));
   length.add((1 + entries.length) * FILE_LENGTH);
-  // None of `parts` is a symbolic link if there are entries: `listPlainFolder` lists nothing behind a link.
+  // The path can simply be joined, because `listPlainFolder` returns entries only if none of `parts` is a symbolic
+  // link.
   const folder = join(root, ...parts);
   const texts = new Map<string, string>();
   for (const { name, isFile } of entries) {

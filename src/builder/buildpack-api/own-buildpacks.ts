@@ -129,7 +129,7 @@ export function withOwnBuildpacks(store: BuildpackStore, own: OwnBuildpacks): Bu
 }
 
 /**
- * Reads the buildpacks of one list that are folders of the repository.
+ * Of the buildpacks in one list of project.toml, reads those that are folders of the repository.
  *
  * @param others - The function adds to this list the names of the buildpacks that are not in the repository.
  */
@@ -161,9 +161,7 @@ async function ownOf(
   return own;
 }
 
-/**
- * Returns the error about a buildpack's folder with one more fact: the line in which project.toml names the buildpack.
- */
+/** Returns the error about a buildpack's folder, with the line of project.toml that names the buildpack added to it. */
 function namedBy(text: string, { uri = '' }: Entry, error: DeployError): DeployError {
   const values = [`"${uri}"`, `'${uri}'`];
   const index = text

@@ -300,8 +300,8 @@ export class KubernetesBuilder implements Builder {
     const jobs = await resumableJobs(cluster, config.build_namespace, tool, signal);
     const known = jobs.find((job) => job.build === id && job.commit === commit);
     if (known === undefined) throw buildGone('the time without this server');
-    // Leaves at least READING_MS of `build_time` to read the result, however late the server started. The cluster
-    // itself ends a build that takes too long.
+    // Count only so much of `build_time` as used that at least READING_MS is left to read the result, even if this
+    // server started late. The cluster itself ends a build that takes too long.
     const spentMs = Math.max(0, Math.min(Date.now() - known.startedAt, config.build_time - READING_MS));
     const job = followedJob(config, this.#images.repositories(tool), { name: known.name, id });
     return await this.#guarded(request, { progress, signal, spentMs }, (folder, guard) =>

@@ -95,8 +95,8 @@ export class LocalBuilds {
     const store = await this.#buildpacks();
     const stack = await this.#stack();
     const newest = request.useCache ? await this.#artifacts.newest(tool) : null;
-    // The newest artifact may be of another kind of sandbox or another Debian release. Then its layers, and the layers
-    // in the cache, may need files that do not exist in this sandbox, so the build uses none of them.
+    // The newest artifact may have been built for another kind of sandbox or another Debian release. Then its layers,
+    // and the layers in the cache, may need files that do not exist in this sandbox, so the build uses none of them.
     const isOther =
       newest !== null &&
       (!isBuiltFor(newest, sandbox.mode) || nameOfStack(stackOf(newest)) !== (stack?.name ?? null));
@@ -105,7 +105,8 @@ export class LocalBuilds {
     const layerPlaces: LayerPlaces = {
       layers: folders.layers,
       cache: this.#artifacts.cache(tool),
-      // An artifact that an earlier version of this server built may have no outline. No layers of it are used then.
+      // An artifact that an early version of this server built may lack the folder `outline`, which describes its
+      // layers. Then the build uses none of these layers.
       previous: previous !== null && existsSync(previous.outline) ? previous : null,
     };
     if (!request.useCache || isOther) await removeTree(layerPlaces.cache);
@@ -349,7 +350,7 @@ export class LocalBuilds {
       ]);
     };
     const finishWorkspace = async () => {
-      // Without isolation, a tool could change the files of its artifact at run time, so nobody may write to them. With
+      // Without isolation, a tool could change the files of its artifact at run time, so make them read-only. With
       // isolation, changes at run time never reach the artifact.
       if (this.#options.sandbox.mode === 'trusted') await protectFiles(folders.workspace);
     };

@@ -42,8 +42,9 @@ function localPath(url: string | undefined): string | null {
 }
 
 /**
- * Copies the operator's list of archives of Python, and those archives in the folder of the list that the list names.
- * Does not copy a file again that is already copied. Returns the folder with the copies.
+ * Copies the operator's list of archives of Python into the data folder. Also copies each archive that the list names,
+ * if the archive is in the folder of the list. Does not copy a file again if its size and time have not changed.
+ * Returns the folder with the copies.
  */
 async function copyOf(list: string, data: string): Promise<string> {
   const folder = join(data, 'pythons');

@@ -128,8 +128,8 @@ export class SharedFiles {
   /**
    * Deletes the copies to which no artifact has a link any more, and unfinished copies that are older than an hour.
    * Makes the server the owner of all other copies, because earlier versions of the server made a tool the owner of
-   * some. A program does this, because a process of a tool can hold the lock of a copy, and the server must not wait
-   * for it. Does nothing if `shared` does not exist.
+   * some. A separate program does all this, because a process of a tool can hold the lock of a copy, and the server
+   * must not wait for the lock. Does nothing if `shared` does not exist.
    *
    * @throws Error if the program cannot be started, or takes too long.
    */
@@ -164,8 +164,8 @@ export class SharedFiles {
     const kept = join(this.#folder, `${content}~${toolNumber}`);
     const half = join(this.#folder, HALF + createHash('sha256').update(file).digest('hex'));
     await copyFile(file, half);
-    // Make the server the owner of the copy. If the server is root, the copy has the owner of the original file:
-    // libuv's uv_fs_copyfile.
+    // Make the server the owner of the copy. If the server is root, libuv's uv_fs_copyfile has given the copy the owner
+    // of the original file.
     const { uid, gid } = serverUser();
     await chown(half, uid, gid);
     await utimes(half, mtime, mtime);
@@ -255,8 +255,8 @@ class Copies {
 
   #put(name: string): void {
     const [, tool = ''] = name.split('~');
-    // Two files with this content may have been copied at the same time. Only one of the copies is listed and used
-    // again.
+    // Two copies of the same content may have been made at the same time. List only the first, so that later files of
+    // this content become links to the first only.
     if (this.#names.has(contentOf(name))) return;
     this.#names.set(contentOf(name), name);
     const names = this.#ofTools.get(tool) ?? new Set();
@@ -273,8 +273,8 @@ interface Entry {
   /** The path of a plain file. Null for everything else. */
   readonly path: string | null;
   /**
-   * The path that the file has in this layer of an earlier artifact, if all folders on the way to it there are plain
-   * folders. Otherwise null.
+   * The path that this file or folder would have in the same layer of an earlier artifact. Null if there is no earlier
+   * layer, or if a folder on this path is missing there or is no plain folder.
    */
   readonly before: string | null;
 }
@@ -283,8 +283,8 @@ interface Entry {
  * Lists everything in a layer, which untrusted code has made. A folder whose path is too long or whose name is not
  * UTF-8 is listed, but not entered.
  *
- * @param earlier - The folder of the same layer in an earlier artifact, in which `before` of each entry is the same
- *   path. Null if there is none: then each `before` is null.
+ * @param earlier - The folder of the same layer in an earlier artifact, from which `before` of each entry is made. Null
+ *   if there is no such layer: then each `before` is null.
  */
 async function* entriesBelow(layer: string, earlier: string | null): AsyncGenerator<Entry> {
   const folders = [{ folder: layer, before: earlier }];

@@ -18,7 +18,8 @@ export interface LayerPlaces {
   readonly cache: string;
   /**
    * The folders of the tool's newest artifact. Null if the tool has no artifact, or if the build must not use it.
-   * Running processes may hold the locks of its folders, so read only its outline: see `makeOutline`.
+   * Running processes may hold the locks of the folders in `layers`, so the server itself reads only `outline`: see
+   * `makeOutline`.
    */
   readonly previous: Pick<BuildFolders, 'layers' | 'outline'> | null;
 }
@@ -135,8 +136,8 @@ async function reuse({ layers, previous }: LayerPlaces, empty: readonly Layer[])
     if (layer.isCache || before === undefined)
       throw brokenBuildpack(layer.buildpack, `its layer ${layer.name} is for launch and has no content`);
   }
-  // First delete what is at the paths of the layers: the build may have left a link there, and the copy would follow
-  // it.
+  // First delete what is at the paths of the layers: the build may have left a symbolic link there, and the copy would
+  // be written to its target.
   await removeTrees(empty.map((layer) => layerFolder(layers, layer)));
   await copyFolders(previous?.layers ?? '', empty.map(pathOf), layers);
 }
@@ -195,8 +196,8 @@ interface Kept {
 
 /**
  * Moves layers to the cache. The next build may change files of the cache, so none of them may be a hard link to a file
- * of an artifact. A layer with `linked = true` can have such links, and code of this build may have moved one into
- * another layer.
+ * of an artifact. A layer with `linked = true` can have such links, and code of this build may have moved such a link
+ * into another layer.
  */
 async function toCache({ layers, cache }: LayerPlaces, kept: readonly Kept[]): Promise<void> {
   await removeTrees(kept.map(({ layer }) => layerFolder(cache, layer)));

@@ -80,7 +80,7 @@ export class RegistryRequests {
         await answer.body?.cancel();
       } catch (error) {
         call.signal.throwIfAborted();
-        // If the certificate is not trusted, a pause does not help. So make the last attempt at once.
+        // If the certificate is not trusted, a pause does not help. So make the last attempt without a pause.
         if (/CERT|SELF_SIGNED/.test(codeOf(error) ?? '')) break;
       }
       await sleep(pauseMs, undefined, { signal: call.signal });

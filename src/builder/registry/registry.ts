@@ -45,7 +45,7 @@ const ACCEPT = [
   'application/vnd.oci.image.manifest.v1+json',
   'application/vnd.docker.distribution.manifest.v2+json',
 ].join(', ');
-/** A longer answer of the registry, in characters, is refused. The configuration of an image has a few kB. */
+/** An answer of the registry with more characters than this is refused. The configuration of an image has a few kB. */
 const MAX_BYTES = 4 * 1024 * 1024;
 const MAX_TAGS = 10_000;
 

@@ -159,8 +159,8 @@ interface Variable {
 }
 
 /**
- * Returns the variables of `env`. If a config var cannot have the name of a variable, the result lacks the variable,
- * and `unusable` has its name.
+ * Returns the variables of `env`. Leaves out variables whose names are not allowed for a config var. `unusable` has
+ * these names.
  *
  * @throws DeployError `BUILD_APP_JSON` if a value cannot be used, if there are more than `MAX_VARIABLES` variables, or
  * if they have more than `MAX_VARIABLE_BYTES` together.

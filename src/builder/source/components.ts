@@ -146,7 +146,8 @@ function serviceOf(published: Component | undefined, template: Partial<ServiceSe
 
 /**
  * Adds the settings of a component to its process, except `port` and `healthCheckPath`, which only the process that
- * gets the requests has. The process `web` gets no settings here, because `service` has its settings.
+ * gets the requests has. Leaves the process `web` unchanged, because the field `service` of the artifact has its
+ * settings.
  */
 function withSettings(process: Process, settings: Partial<ServiceSettings> = {}): Process {
   const { port: _, healthCheckPath: __, ...own } = settings;

@@ -152,8 +152,8 @@ export async function overlookedFiles(source: string, files: readonly string[]):
 }
 
 /**
- * A sentence about a file whose name is nearly one of the names `absent`: those of files that builds read and that the
- * source lacks. Null for all other files.
+ * A sentence about a file whose name is nearly one of the names in `absent`. Null for all other files. `absent` has the
+ * names of files that builds read and that the source lacks.
  */
 function misspelt(file: string, absent: readonly Wanted[]): string | null {
   if (READ.has(file) || JOBS.has(file) || file.length > MAX_NAME) return null;

@@ -152,7 +152,10 @@ export async function runRecovery(
   }
 }
 
-/** Adds the data folder to a path `backups/NAME`, which `doctor` prints. Returns every other path unchanged. */
+/**
+ * Puts the path of the data folder before a path `backups/NAME`, because `doctor` prints such a path. Returns every
+ * other path unchanged.
+ */
 function found(data: string, file: string): string {
   return dirname(file) === 'backups' ? join(data, file) : file;
 }

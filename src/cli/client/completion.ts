@@ -46,7 +46,10 @@ function entryOf({ name, summary, options, takesFile }: CommandShape): Entry {
 
 const OWN_FLAGS = Object.keys(OWN_OPTIONS).map((name) => `--${name}`);
 
-/** The words that may follow `before`, each with its description. The description of a family lists its commands. */
+/**
+ * The words that may follow `before`, each with its description. If two-word commands begin with a word, as with
+ * `config`, the description of this word lists their second words.
+ */
 function wordsAfter(entries: readonly Entry[], before: readonly string[]): [string, string][] {
   const fitting = entries.filter(({ names }) => before.every((word, index) => names[index] === word));
   const byWord = Map.groupBy(fitting, ({ names }) => names[before.length] ?? '');
@@ -70,8 +73,8 @@ function quoted(text: string): string {
 }
 
 /**
- * The body of the functions `__toolforge_push_names` for bash and zsh. Of the words before the cursor, the array
- * `names` gets those that are neither flags nor the value of `--remote` or `--tool`.
+ * The body of the functions `__toolforge_push_names` for bash and zsh. They put into the array `names` those words
+ * before the cursor that are neither flags nor the value of `--remote` or `--tool`.
  */
 const NAMES = `  local one skip=
   for one in "$@"; do

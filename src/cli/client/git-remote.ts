@@ -10,7 +10,7 @@ interface Named {
   readonly remote: string;
   /** The address of the remote for people, without a password. */
   readonly address: string;
-  /** The tool to whose repository the remote leads. */
+  /** The tool whose repository the remote names. */
   readonly tool: ToolName;
 }
 

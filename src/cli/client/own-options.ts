@@ -86,8 +86,9 @@ function lineOf(argv: readonly string[], parts: readonly Taken[]): OwnLine {
 export interface Filled {
   readonly argv: readonly string[];
   /**
-   * The first word after the name of the command, if the person may have meant this word as the tool. Null if there is
-   * no doubt, or if `fillTool` has not changed the line.
+   * The first word after the name of the command, if `fillTool` has put the tool before this word although the person
+   * may have meant the word itself as the tool. Null if the person cannot have meant that, or if `fillTool` has not
+   * changed the line.
    */
   readonly doubtful: string | null;
 }

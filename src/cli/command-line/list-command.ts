@@ -31,7 +31,7 @@ export interface List<Item> extends Pick<ToolCommand, 'name' | 'summary' | 'deta
   readonly none?: (tool: ToolName) => string;
   readonly heads: readonly string[];
   readonly row: (item: Item) => readonly string[];
-  /** Returns lines that follow the table. `items` has, for each item of the list, the number that `noted` returned. */
+  /** Returns lines that follow the table. `items` has one number for each item of the list: the result of `noted`. */
   readonly notes?: (items: readonly number[], context: ToolContext) => string;
   readonly noted?: (item: Item) => number;
   /** Returns the objects that the flag `--json` prints, one for each item of a piece. */

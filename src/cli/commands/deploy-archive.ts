@@ -115,7 +115,10 @@ function unchanged({ services, tool, typed }: ToolContext, version: number | nul
 /** Passes the output of a deployment on to the client. If the client stops reading, the deployment continues. */
 class Reader implements Disposable {
   readonly #context: ToolContext;
-  /** The place among the followers of logs. Undefined before the first output; null if no place was free. */
+  /**
+   * The client's place among the followers of logs, of which there may be only a limited number. Undefined before the
+   * first output; null if no place was free.
+   */
   #place: FollowerPlace | null | undefined;
   #stalled: unknown = null;
 

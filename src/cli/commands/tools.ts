@@ -91,7 +91,7 @@ async function overview(context: CommandContext): Promise<Overview[]> {
   );
 }
 
-/** True if the live release consists of named commands that nobody keeps running. */
+/** True if all processes of the live release are named commands, and nobody has asked to keep any of them running. */
 function keepsNothing(
   { services: { store } }: CommandContext,
   tool: ToolName,

@@ -69,7 +69,7 @@ async function* folderArchive(folder: string): AsyncGenerator<Uint8Array> {
   const tar = pack();
   const paths = (await filesOfGit(folder)) ?? filesBelow(folder, '');
   const filling = fill(tar, folder, paths);
-  // An error of `fill` ends `tar`, so that `yield*` throws it.
+  // If `fill` fails, end `tar` with its error, so that `yield*` throws this error.
   filling.catch((error: Error) => tar.destroy(error));
   yield* tar as AsyncIterable<Uint8Array>;
   await filling;

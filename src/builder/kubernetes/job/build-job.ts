@@ -221,7 +221,8 @@ function commandOf(job: BuildJob, phase: Phase): string[] {
       return lifecycle(
         'exporter',
         ...[...user, ...registry, ...app, ...control('analyzed', 'group'), ...cache, '-parallel'],
-        // The exporter writes a report with the digest of the image. It becomes the container's termination message.
+        // The exporter writes a report with the digest of the image. This report becomes the container's termination
+        // message.
         ...['-report', '/dev/termination-log', '-project-metadata', '/about/project-metadata.toml'],
         ...[job.image, job.newestImage],
       );
@@ -248,15 +249,16 @@ const EARLIER_BUILDPACKS = '/control/earlier.toml';
 
 /**
  * Fetches the source, analyzes the images in the registry, and restores the layers of the last build. Runs no code of a
- * tool. The kubelet needs about a second for each container, so all of this is in one.
+ * tool. One container does all of this, because the kubelet needs about a second for each container.
  *
  * The lifecycle restores layers after the detection, for the group that was detected. Here they are restored before the
  * detection, for all buildpacks of the builder image and of the tool. The builder and the exporter ignore layers of
  * buildpacks that are not in the group.
  *
  * An earlier build of the tool may have put symbolic links into the layers that are restored, and the restorer writes
- * through them. So afterwards the volume `control` is made anew, with the analyzer's file only: it names the run image
- * and the earlier image, which are read with the registry's credential.
+ * through them. So after the restorer, the volume `control` is emptied, and gets only the analyzer's file again, as it
+ * was before. This file names the run image and the earlier image. Later steps read these images with the registry's
+ * credential.
  *
  * The arguments are the script that fetches the source, the command line of the analyzer, `--`, and, if the build uses
  * the cache, the ids of the tool's own buildpacks and the command line of the restorer.

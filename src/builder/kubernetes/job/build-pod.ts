@@ -147,8 +147,8 @@ export class BuildPod implements AsyncDisposable {
   }
 
   /**
-   * Resolves when `look` returns true. Calls `look` at once and after each change of the pod, its Job or their events.
-   * Rejects when `signal` fires, or if the cluster refuses to let this server watch them.
+   * Resolves when `look` returns true. Calls `look` immediately, and again after each change of the pod, its Job or
+   * their events. Rejects when `signal` fires, or if the cluster refuses to let this server watch them.
    */
   async until(look: () => boolean, signal: AbortSignal): Promise<void> {
     const any = AbortSignal.any([signal, this.#failed.signal]);

@@ -14,8 +14,9 @@ const ORDER = '/detected/order.toml';
  * `post` build directly before `procfile`. Exits with 1 if a buildpack of the tool has the id of a buildpack of the
  * image.
  *
- * The arguments are the order. Each buildpack of the tool is three words: its id, version and path. `.image` stands for
- * the buildpacks of the image, and `.procfile` for `procfile`. Then follow `--` and the command line of the detector.
+ * The arguments list the buildpacks in the order in which they build: three words for each buildpack of the tool (its
+ * id, version and path), `.image` for all buildpacks of the image, and `.procfile` for `procfile`. Then follow `--` and
+ * the command line of the detector.
  *
  * @see https://github.com/buildpacks/spec/blob/main/buildpack.md#buildpacktoml-toml (order)
  */

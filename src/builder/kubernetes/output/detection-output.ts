@@ -31,7 +31,10 @@ export class DetectionOutput {
   #isResults = false;
   #group: string[] = [];
 
-  /** True if the last section of the output so far has the results of the detections. The detector prints it last. */
+  /**
+   * True if the last section of the output so far has the results of the detections. The detector prints this section
+   * after all others.
+   */
   get hasResults(): boolean {
     return this.#isResults;
   }

@@ -96,8 +96,8 @@ async function follow(phase: Phase, options: PhasesOptions): Promise<ContainerEn
   guard.signal.throwIfAborted();
   const end = pod.endOf(phase);
   const whole = pod.fault;
-  // If the whole pod has a fault, such as an eviction or a lost node, throw this fault. It says more than the exit
-  // status of the container, which ended for the same reason.
+  // A fault of the whole pod, such as an eviction, also ends the container. So throw this fault: it says more than the
+  // exit status of the container.
   if (whole !== null && whole.container === null) throw podFailed(whole, PHASE_WORDS[phase], options.limits);
   if (end === null || (end.exitCode !== 0 && pod.isTerminating)) throw buildGone(PHASE_WORDS[phase]);
   return end;

@@ -83,7 +83,10 @@ export function podFailed(
   fault: PodFault,
   during: string,
   limits: { readonly diskBytes: number; readonly memoryBytes: number },
-  /** Only for the fault `QUOTA`: how many milliseconds the build could wait for room. 0 if the build can never fit. */
+  /**
+   * Only for the fault `QUOTA`: how many milliseconds the build was allowed to wait for room. 0 if the whole quota is
+   * too small for one build.
+   */
   waitedMs = 0,
 ): DeployError {
   if (fault.code === 'QUOTA') return noRoomForBuilds(fault.words, waitedMs);

@@ -74,8 +74,9 @@ const unfreeze: LoginCommand = {
 export const freezeCommands: readonly LoginCommand[] = [freeze, unfreeze];
 
 /**
- * The tool of the command line, or null for `--all`, and the words after it. @throws UsageError if the line has
- * neither; the errors of `assertMay`.
+ * The tool of the command line (null for `--all`), and the words after the tool. @throws UsageError if the line has
+ * neither a tool nor `--all`, or if the name of the tool is not valid; DeployError if the person may not manage the
+ * tool.
  */
 async function toolOrAll(
   context: CommandContext,

@@ -1,6 +1,9 @@
 import type { LoginCommand } from '../../command.ts';
 
-/** How long one backup may keep the server from deleting files, because a backup that hangs must not do so for ever. */
+/**
+ * How long one backup may keep the server from deleting files. Without this limit, the server would never delete files
+ * again if a backup hangs.
+ */
 const LIMIT_MS = 24 * 60 * 60 * 1000;
 
 /**

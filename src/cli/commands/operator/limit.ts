@@ -147,8 +147,8 @@ async function usage({ services, tool }: ToolContext): Promise<Row[]> {
     live === null ? limits.memory : memoryLimit(live, type, services.limits.memory);
   const uses = [...byType].map(([type, processes]) => {
     const kept = processes.filter(({ state }) => state !== 'stopping');
-    // Count only the processes of the live release, which a rollout needs twice. `kept` may also have the processes of
-    // a rollout that runs now.
+    // `kept` may also have the processes of a rollout that runs now. Leave these out here, because a rollout starts a
+    // second process only for each process of the live release.
     const needed = liveVersion === null ? kept : kept.filter(({ version }) => version === liveVersion);
     // Do not count one-off commands a second time, because a rollout does not start them again.
     const more = type === ONE_OFF_TYPE ? 0 : needed.length;
@@ -195,7 +195,10 @@ async function usage({ services, tool }: ToolContext): Promise<Row[]> {
   ];
 }
 
-/** The limits after the changes of a command line. @throws UsageError; DeployError `BAD_LIMIT` for a bad value. */
+/**
+ * The limits of a tool after the changes that `words` asks for. @throws UsageError if a word is not `NAME=VALUE` with
+ * the name of a limit; DeployError `BAD_LIMIT` for a bad value.
+ */
 function changed(own: Partial<ToolLimits>, words: readonly string[]): Partial<ToolLimits> {
   const limits: Partial<Record<keyof ToolLimits, number>> = { ...own };
   for (const word of words) {

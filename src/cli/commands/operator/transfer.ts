@@ -137,8 +137,8 @@ async function deploy(
   await out(`v${live} was live on the other server. Its commit is built again:\n`);
   const say = async (bytes: Uint8Array) => await out(bytes).catch(() => undefined);
   const reason = await services.transfers.deploy({ tool, commit, principal }, say);
-  // If the tool was in maintenance on the other server, begin the maintenance here too, even if the client has left:
-  // the tool is live, so visitors already reach it.
+  // If the tool was in maintenance on the other server, begin its maintenance here, even if the client has left. The
+  // tool is live now, so visitors would otherwise reach it.
   const maintenance =
     reason === null && manifest.isInMaintenance ? await beginMaintenance(context, tool) : null;
   signal.throwIfAborted();

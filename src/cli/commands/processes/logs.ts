@@ -10,7 +10,10 @@ import { jsonItems, jsonOf, oneLineOfLog, warning } from '../../command-line/pri
 import { UsageError } from '../../command-line/usage-error.ts';
 import { findDeployment } from '../../find-deployment.ts';
 
-/** How lines of a deployment's log begin: those with details and output, and the step after the build. */
+/**
+ * How two kinds of lines in a deployment's log begin: lines with details or output, and the line of the step that
+ * follows the build.
+ */
 const [DETAIL, RELEASING] = ['       ', '-----> Releasing v'];
 const lineCount = { min: 1, max: 10_000, byDefault: 100, typed: '-n' };
 
@@ -194,7 +197,8 @@ async function* withoutOutput(
     return shown.join('');
   };
   for await (const text of log) {
-    // Run this in `outputTime`, because a chunk of empty lines takes milliseconds, and many readers may read at once.
+    // Run this in `outputTime`, which divides the server's time among tools: a chunk of empty lines takes milliseconds,
+    // and many readers may read at the same time.
     const shown = await outputTime.run(tool, () => shownOf(text));
     if (shown !== '') yield shown;
   }

@@ -33,8 +33,8 @@ export const psCommand: ToolCommand = {
     await out(manyCrashes(context));
     if (services.store.tool(tool).isInMaintenance)
       await out(`${tool} is in maintenance. End this with: ${context.typed(`maintenance off ${tool}`)}\n`);
-    // Leave out the details if the namespace is lost: all processes then have the same detail, which the warning above
-    // says once.
+    // If the namespace is lost, all processes have the same detail. The warning `lost`, which is printed above the
+    // table, says the same, so leave out the details.
     const shown = lost === '' ? statuses : statuses.map((status) => ({ ...status, detail: null }));
     const scheduled = shown.filter(({ schedule }) => schedule !== undefined);
     const others = shown.filter(({ schedule }) => schedule === undefined);

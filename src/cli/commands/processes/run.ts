@@ -84,7 +84,9 @@ export const runOneOffCommand: ToolCommand = {
   },
 };
 
-/** Resolves when `ended` fires. @throws DeployError if the person loses the right to run commands before. */
+/**
+ * Resolves when `ended` fires. @throws DeployError if the person loses the right to run commands before `ended` fires.
+ */
 async function untilForbidden({ services, principal, tool }: ToolContext, ended: AbortSignal): Promise<void> {
   const watched = { services, principal, signal: ended };
   await whileAllowed(watched, { tool, action: 'deploy' }, async (signal) => {
