@@ -184,7 +184,7 @@ test('threat 189: 60 pushes to a tool with 10,000 tags share measurements of the
 
 for (const [what, refs, ends, options, refusal] of [
   ['refs', 9000, 0, 0, /this push has more than 2500 refs, and one push may have 500/],
-  ['commits at which its shallow clone ends', 1, 9000, 0, /this shallow clone ends at more than 2500 commits/],
+  ['commits where its shallow clone ends', 1, 9000, 0, /this shallow clone ends at more than 2500 commits/],
   ['push options', 1, 0, 9000, /more than 16 push options/],
 ] as const) {
   test(`threat 185: a push with 9000 ${what} is refused with an error that names the limit, and nothing of the push reaches git`, async () => {

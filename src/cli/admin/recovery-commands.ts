@@ -117,7 +117,7 @@ const restore: RecoveryCommand = {
 const startOver: RecoveryCommand = {
   name: 'start-over',
   usage: 'WHAT',
-  summary: 'go on without a part of the data that is lost; doctor says when to do so',
+  summary: 'go on without a lost part of the data; `doctor` says when to do so',
   examples: ['start-over store'],
   details: [`WHAT is one of ${WHAT.join(', ')}. The present data is set aside, not deleted.`],
   options: {},

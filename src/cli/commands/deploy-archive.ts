@@ -22,9 +22,9 @@ export const deployArchiveCommand: ToolCommand = {
   details: [
     'Reads a tar from standard input, plain or compressed by gzip or zstd. The server commits its files on top of the live commit, and deploys the commit like a push.',
     'The tar must have all files of the tool: a file that the tar lacks is deleted. .git is left out.',
-    'npx toolforge-push deploy TOOL [FOLDER] makes the tar itself: of a git work tree, all files that .gitignore does not exclude; of another folder, all but node_modules, virtual environments and caches of Python.',
+    '`npx toolforge-push deploy TOOL [FOLDER]` makes the tar itself: of a git work tree, all files that .gitignore does not exclude; of another folder, all but node_modules, virtual environments and caches of Python.',
     '-m: what has changed. It becomes the message of the commit.',
-    '--dry-run, --detach, --no-cache: as for git push -o.',
+    '--dry-run, --detach, --no-cache: as for `git push -o`.',
   ],
   action: 'deploy',
   // Take a word with a slash or a full stop for a folder, and any other single word for the tool.

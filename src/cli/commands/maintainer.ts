@@ -54,7 +54,7 @@ const remove: ToolCommand = {
   examples: ['maintainer remove wikibot bob'],
   details: [
     'The user loses the right at once. The deploy tokens that the user made for the tool are revoked.',
-    'What the user knows stays known: to be safe, make new secrets, and set them with config set.',
+    'What the user knows stays known: to be safe, make new secrets, and set them with `config set`.',
     'The last maintainer cannot be removed. If the users are in LDAP, change the maintainers in LDAP.',
   ],
   action: 'manage',

@@ -13,7 +13,7 @@ const list: ToolCommand = {
   usage: 'TOOL [--json]',
   summary: 'list the previews of a tool, with their addresses',
   details: [
-    'A push to preview/NAME makes or renews a preview. In other commands, its name is NAME--TOOL, as in logs NAME--TOOL.',
+    'A push to preview/NAME makes or renews a preview. In other commands, its name is NAME--TOOL, as in `logs NAME--TOOL`.',
     '--json: name, tool (the name for other commands), version (null if nothing is live), address, deployedAt, endsAt.',
   ],
   examples: ['previews wikibot', 'previews wikibot --json'],
@@ -47,7 +47,7 @@ const end: ToolCommand = {
   name: 'previews end',
   usage: 'TOOL NAME',
   summary: 'end a preview: delete its processes, releases, config vars and data',
-  details: ['git push toolforge :preview/NAME does the same for a preview that has gone live.'],
+  details: ['`git push toolforge :preview/NAME` does the same for a preview that has gone live.'],
   examples: ['previews end wikibot fix-login'],
   action: 'deploy',
   options: {},

@@ -92,7 +92,7 @@ test('threat 37: an endless command list is refused at 1 MiB', () => {
 
 for (const [what, before, line, after] of [
   ['refs', '', pktLine(`${a} ${b} refs/tags/v1\0${capabilities}`), ''],
-  ['commits at which its shallow clone ends', '', pktLine(`shallow ${a}`), ''],
+  ['commits where its shallow clone ends', '', pktLine(`shallow ${a}`), ''],
   ['push options', `${pktLine(`${a} ${b} refs/heads/main\0${capabilities}`)}0000`, '0004', '0000'],
 ] as const) {
   test(`threat 185: of a push with too many ${what}, the server reads only as many lines as the limit allows`, () => {

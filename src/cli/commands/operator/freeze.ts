@@ -13,7 +13,7 @@ const freeze: LoginCommand = {
   summary: 'refuse pushes and other deployments of a tool, and tell people why',
   examples: ['freeze wikibot moving the database until 17:00 UTC', 'freeze --all maintenance of the disks'],
   details: [
-    'Refuses pushes, rollbacks, promotions, redeploys and changes of config vars. What is live keeps running, and logs, ps, restart, scale and stop still work.',
+    'Refuses pushes, rollbacks, promotions, redeploys and changes of config vars. What is live keeps running, and `logs`, `ps`, `restart`, `scale` and `stop` still work.',
     'The freeze does not change a deployment that already runs. Deployments that wait in the line are refused.',
     `REASON is one line of at most ${MAX_REASON} characters. Everybody who is refused sees it. --all freezes all tools, also tools that are added later.`,
   ],

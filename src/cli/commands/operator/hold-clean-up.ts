@@ -15,7 +15,7 @@ const LIMIT_MS = 24 * 60 * 60 * 1000;
 export const holdCleanUpCommand: LoginCommand = {
   name: 'hold-clean-up',
   usage: '',
-  summary: 'delete and merge no files until the input ends; backup uses this',
+  summary: 'delete and merge no files until the input ends; `backup` uses this',
   examples: ['hold-clean-up'],
   isAlias: true,
   isForOperator: true,

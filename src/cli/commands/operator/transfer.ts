@@ -72,7 +72,7 @@ const importTool: LoginCommand = {
 const renameTool: LoginCommand = {
   name: 'rename-tool',
   usage: 'OLD --to=NEW',
-  summary: 'give a tool another name; tool rename uses this',
+  summary: 'give a tool another name; `tool rename` uses this',
   examples: ['rename-tool wikibot --to=wiki-bot'],
   isAlias: true,
   isForOperator: true,

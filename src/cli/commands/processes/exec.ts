@@ -16,8 +16,8 @@ export const execCommand: ToolCommand = {
   summary: 'run a command beside a running process, with its files and network',
   examples: ['exec wikibot web.1 bash', 'exec wikibot web.1 ls -l /tmp', 'exec wikibot worker.2 df -h /tmp'],
   details: [
-    'PROCESS is the name of a running process, such as web.1. ps lists them.',
-    'The command has the files, environment, network, user and limits of the process. run TOOL COMMAND has files of its own.',
+    'PROCESS is the name of a running process, such as web.1. `ps` lists them.',
+    'The command has the files, environment, network, user and limits of the process. A command of `run` has files of its own.',
     'COMMAND is a program with its arguments and flags. It runs without a shell. To use a shell: exec TOOL web.1 bash -c "one | two"',
     'Over SSH, your own shell removes one pair of quotes, so add another pair: exec TOOL web.1 "bash -c \'one | two\'"',
     'You are connected to the command’s standard input, output and error, and get its exit status. For a terminal: ssh -t',
@@ -25,7 +25,7 @@ export const execCommand: ToolCommand = {
     'The code of the tool runs as the same user, so it can see what you type.',
   ],
   exitStatus:
-    'Exit status: that of COMMAND; 126 if it cannot be started, 127 if it does not exist. 1 if exec is refused, 2 if the command line is wrong.',
+    'Exit status: that of COMMAND; 126 if it cannot be started, 127 if it does not exist. 1 if `exec` is refused, 2 if the command line is wrong.',
   action: 'deploy',
   // The audit log keeps the process and the program, but not its arguments, because people type passwords there. If the
   // first word is no name of a process, the person has forgotten the process: then the first word is the program, and
@@ -58,7 +58,7 @@ export const execCommand: ToolCommand = {
     // Refuse a command that begins with `-`: the shell that starts the command would take its first word for one of the
     // shell's own flags.
     if (command[0]?.startsWith('-'))
-      throw new UsageError('The command of exec must begin with a program, not with a flag.');
+      throw new UsageError('The command of `exec` must begin with a program, not with a flag.');
     const { status, why } = await services.runtime.exec({
       ...{ tool, process, toolNumber: number, command, terminal, input, signal },
       output: out,

@@ -26,12 +26,12 @@ export const runOneOffCommand: ToolCommand = {
     'If the first word is a process type of the tool, the command of this type runs, with the other words as arguments.',
     'You are connected to the command’s standard input, output and error, and get its exit status. For a terminal: ssh -t',
     '--detach does not wait: it prints the name of the command, such as run.1. Its output is in: logs TOOL -p run.1',
-    'run --list TOOL shows the commands of run and exec that run now. With --json: name, version, startedAt, command.',
-    'run --end run.1 TOOL ends a command that was started with --detach.',
+    '`run --list TOOL` shows the commands of `run` and `exec` that run now. With --json: name, version, startedAt, command.',
+    '`run --end run.1 TOOL` ends a command that was started with --detach.',
     'Files that the command writes are deleted when it ends. The release does not change.',
   ],
   exitStatus:
-    'Exit status: that of COMMAND; 126 if it cannot be started, 127 if it does not exist. 1 if run is refused, 2 if the command line is wrong.',
+    'Exit status: that of COMMAND; 126 if it cannot be started, 127 if it does not exist. 1 if `run` is refused, 2 if the command line is wrong.',
   action: 'deploy',
   // The audit log keeps the flags and the program, but not its arguments, because people type passwords there.
   audited: ([...words], { detach, list, end }) => [
@@ -119,7 +119,7 @@ async function listOrEnd({ services, tool, args, flags, out }: ToolContext): Pro
     ]);
     await out(
       rows.length === 0
-        ? `No command of run or exec runs now.\n`
+        ? 'No command of `run` or `exec` runs now.\n'
         : columns([['COMMAND', 'VERSION', 'STARTED', 'PROGRAM'], ...rows]),
     );
     return 0;

@@ -22,7 +22,9 @@ const list: ToolCommand = {
   usage: 'TOOL [--json]',
   summary: 'list the scheduled processes of a tool',
   examples: ['schedule list wikibot'],
-  details: ['--json: name, schedule, cron (five fields, UTC), isPaused, nextAt, lastRun (as in ps --json).'],
+  details: [
+    '--json: name, schedule, cron (five fields, UTC), isPaused, nextAt, lastRun (as in `ps --json`).',
+  ],
   action: 'read',
   options: { json: { type: 'boolean' } },
   words: { min: 0, max: 0 },
@@ -174,7 +176,7 @@ const output: ToolCommand = {
   summary: 'print the output of a scheduled run that has ended',
   examples: ['schedule output wikibot nightly', 'schedule output wikibot nightly 12'],
   details: [
-    'RUN is a number from schedule history. Without RUN, prints the output of the newest run.',
+    'RUN is a number from `schedule history`. Without RUN, prints the output of the newest run.',
     'The output comes from the log of the tool, so the output of old runs may be gone.',
   ],
   action: 'read',
@@ -187,7 +189,7 @@ const output: ToolCommand = {
     const out = (text: Output) => place.write(context.out(text));
     const [, wanted] = args;
     if (wanted !== undefined && !/^\d{1,15}$/.test(wanted))
-      throw new UsageError('RUN is a number from schedule history.');
+      throw new UsageError('RUN is a number from `schedule history`.');
     const type = typeIn(args);
     const runs = services.store.scheduledRuns(tool, type, 1000);
     const found = wanted === undefined ? runs[0] : runs.find(({ number }) => number === Number(wanted));
