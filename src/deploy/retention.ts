@@ -95,8 +95,8 @@ async function tidyRepository(options: RetentionOptions, deployment: Deployment)
   if (deployment.kind === 'push' && !isLive) await options.forgetParked(tool, id, isShallow);
   await dropOldParked(options, tool);
   await dropOldReleaseRefs(options, tool);
-  // Remove the shallow boundaries that a failed shallow push left: git-prune(1) removes those of unreachable commits
-  // only.
+  // Remove the shallow boundaries that a failed shallow push left. git-prune(1) keeps the boundaries at reachable
+  // commits.
   if (isShallow && !isLive) await repositories.git(tool, ['prune', '--expire=now']);
   await mergePacks(repositories, tool);
 }
@@ -123,9 +123,9 @@ async function packRepository(repositories: Repositories, tool: ToolName): Promi
     ['gc.auto', String(LOOSE_OBJECTS)],
     ['gc.autoDetach', 'false'],
     ['gc.packRefs', 'false'],
-    // Let git keep the objects that no ref needs in a pack. Otherwise git writes each such object into a separate file,
-    // and not as a delta. A pack of a few megabytes with many deltas would then fill the disk. From version 2.41 on,
-    // this setting is the default of git.
+    // Let git put the objects that no ref needs into a pack. Otherwise git writes each such object into a separate
+    // file, and not as a delta. A pack of a few megabytes with many deltas would then fill the disk. From version 2.41
+    // on, this setting is the default of git.
     ['gc.cruftPacks', 'true'],
   ] as const;
   await repositories.git(tool, ['gc', '--auto', '--quiet'], { settings, signal: AbortSignal.timeout(GC_MS) });

@@ -190,8 +190,8 @@ export class GitPackServices implements PackServices {
       hints: toolHints,
       lostRight: () => (watch.lost.aborted ? watch.lost.reason.message : null),
       mayUnpack: (received, signal) => {
-        // Once git has received the pack, it only waits for the deployment. So it no longer counts as a busy program of
-        // the person.
+        // After git has received the pack, git only waits for the deployment. So from then on, it does not count as a
+        // busy program of the person.
         void received.then(priority.leave);
         return this.#mayUnpack(principal, received, signal);
       },

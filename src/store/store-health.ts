@@ -39,7 +39,7 @@ export class StoreHealth {
   async complaint(): Promise<string | null> {
     const startedAt = performance.now();
     if (startedAt >= this.#nextReadAt) {
-      // No second check starts while one runs.
+      // Start no second check of the whole store while one runs.
       this.#nextReadAt = Number.POSITIVE_INFINITY;
       this.#reading = this.#read(startedAt);
     }

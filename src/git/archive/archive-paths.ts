@@ -3,8 +3,8 @@ import { DeployError } from '../../core/errors.ts';
 import { oneLine } from '../../core/progress.ts';
 
 /**
- * The longest path of a file, and the longest name in a path. A pushed commit has the same limits (`PATH_TOO_LONG` of
- * `inspectCommit`).
+ * The longest path of a file. `MAX_NAME_BYTES` is the limit for each name in the path. A pushed commit has the same
+ * limits (`PATH_TOO_LONG` of `inspectCommit`).
  */
 const MAX_PATH_BYTES = 1024;
 const MAX_NAME_BYTES = 255;

@@ -120,7 +120,8 @@ export function createListener(options: ListenerOptions): Listener {
     expectContinue(response);
     serve(request, response);
   });
-  // Without this listener, Node.js itself answers 417, so a trusted proxy and not its client would be charged the time.
+  // Without this listener, Node.js itself answers 417. The time that this takes would then count for a trusted proxy,
+  // and not for the client behind the proxy.
   server.on('checkExpectation', serve);
   server.on('upgrade', (request, socket, head) => {
     PacedReading.of(request.socket)?.becomeOpaque();

@@ -23,7 +23,7 @@ interface Owner {
 interface Direction {
   /** True if bytes wait that the receiver does not read. */
   readonly isWaiting: () => boolean;
-  /** Changes when bytes move. */
+  /** Returns how many bytes have moved in this direction so far. */
   readonly moved: () => number;
   seen: number;
   seenAt: number;
@@ -62,7 +62,8 @@ export class StalledConnections {
     this.#all.set(socket, watched);
     this.#timer ??= setInterval(() => this.#check(), CHECK_MS).unref();
     return () => {
-      // The connection may already have its next request.
+      // Delete nothing if the connection already has its next request, because `#all` then has the entry of that
+      // request.
       if (this.#all.get(socket) === watched) this.#all.delete(socket);
       if (this.#all.size > 0 || this.#timer === null) return;
       clearInterval(this.#timer);
