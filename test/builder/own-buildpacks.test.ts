@@ -257,7 +257,7 @@ for (const { name, text, says } of [
     says: /^the file project\.toml is larger than 16384 bytes$/,
   },
 ]) {
-  test(`a project.toml ${name} is refused`, async () => {
+  test(`a project.toml that cannot be used is refused with the reason: a file ${name}`, async () => {
     await using source = await sourceOf({ ...greeter, 'project.toml': text });
     await assert.rejects(readOwnBuildpacks(source.folder), { code: 'BUILD_PROJECT_TOML', message: says });
   });

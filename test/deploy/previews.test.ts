@@ -150,7 +150,7 @@ test('threat 227: commits are copied into the previews of one tool one at a time
   assert.equal(copies.begun.at(-1), 'two--wikibot');
 });
 
-test('threat 235: the account or a deploy token of a tool does not delay the copies into previews of the other tools of its maker, or of other tools with accounts', async () => {
+test('threat 235: a person’s pushes with a deploy token of one tool do not delay copies into previews of their other tools, and pushes of a tool account delay no other tool account', async () => {
   const evil = nameOf('evil');
   for (const login of [
     { uid: 'alice', credential: 'token of evil', onlyTool: evil },
@@ -189,7 +189,7 @@ for (const [who, logins] of [
   ['with the accounts', [{ uid: 'mallory' }, { uid: 'tools.evil-2' }, { uid: 'tools.evil-3' }]],
   ['with only the accounts', ['evil-1', 'evil-2', 'evil-3'].map((name) => ({ uid: `tools.${name}` }))],
 ] as const) {
-  test(`threat 242: a person ${who} of their tools never holds all places for copies into previews`, async () => {
+  test(`threat 242: one person never holds all places for copies into previews, even with several logins: a person ${who} of their tools`, async () => {
     await using copies = new HeldCopies();
     for (const [index, login] of logins.entries()) await copies.push(`one--evil-${index + 1}`, login);
     await copies.push('fix--shop', { uid: 'alice' });
@@ -218,7 +218,7 @@ test('threat 235: a commit that is refused is not copied into a preview, and mak
   assert.equal(repositories.exists(nameOf('fix--wikibot')), false);
 });
 
-test('a repository is not cleaned up while a commit is copied into it, and the other way round, because git-prune would delete the pack of the copy', async () => {
+test('the clean-up of a repository and the copy of a commit into it never run at the same time, because git-prune would delete the pack of the copy', async () => {
   await using place = await Place.make();
   const { repositories } = place;
   const { commit } = await place.park('p1');

@@ -129,7 +129,7 @@ for (const { name, from, to, port, may } of [
     may: true,
   },
 ]) {
-  test(`under the NetworkPolicies of the installation, ${name}`, () =>
+  test(`the NetworkPolicies of the installation decide which connections are possible: ${name}`, () =>
     assert.equal(mayReach(policies, { from, to, port }), may));
 }
 

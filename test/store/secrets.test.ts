@@ -70,7 +70,7 @@ for (const { name, context } of [
   { name: 'the context wikibotv1', context: ['wikibotv1'] },
   { name: 'an empty context', context: [] },
 ]) {
-  test(`an encrypted value of wikibot v1 cannot be decrypted as a value of ${name}`, () => {
+  test(`a value that was encrypted for release v1 of wikibot cannot be decrypted as a value of ${name}`, () => {
     const sealed = key.encrypt('value', ['wikibot', 'v1']);
     assert.throws(() => key.decrypt(sealed, context));
   });

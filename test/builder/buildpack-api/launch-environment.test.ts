@@ -160,7 +160,7 @@ for (const { what, files } of [
     files: Array.from({ length: 100 }, (_, i) => `l${i}/env.launch/worker/V`),
   },
 ]) {
-  test(`threat 170: the server refuses ${what}, because it would read them at each start of a process`, async () => {
+  test(`threat 170: the server refuses layers with too many env files or folders, because it would read them at each start of a process: ${what}`, async () => {
     const placed = Object.fromEntries(files.map((file) => [`x_a/${file}`, '']));
     await assert.rejects(environmentOf(placed), { code: 'NOT_PASSABLE' });
   });

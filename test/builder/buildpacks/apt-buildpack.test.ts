@@ -289,7 +289,7 @@ for (const { name, text, isAdded } of [
     isAdded: true,
   },
 ]) {
-  test(`if the machine’s own list of package sources ${name}, the build ${isAdded ? 'adds a' : 'adds no'} source for backports`, async () => {
+  test(`the build ${isAdded ? 'adds a' : 'adds no'} package source for the backports that an Aptfile asks for: the machine’s own list ${name}`, async () => {
     const line = text.startsWith('\n') ? '' : text;
     await withSources(`deb http://127.0.0.1:9/debian bookworm main\n${line}`, async (etc) => {
       await mkdir(join(etc, 'sources.list.d'));

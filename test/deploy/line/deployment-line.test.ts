@@ -149,7 +149,7 @@ for (const { end, heeds } of [
   { end: 'ends immediately', heeds: true },
   { end: 'ends even if the check then succeeds', heeds: false },
 ]) {
-  test(`a waiting deployment that is cancelled while its author’s rights are checked ${end}, and all its pushes report who cancelled it`, async () => {
+  test(`if a waiting deployment is cancelled while its author’s rights are checked, all its pushes report who cancelled it, and it ${end}`, async () => {
     const { place, line, running, commits } = await building();
     await using _place = place;
     const four = await place.park('p4', { oldCommit: commits.three });

@@ -113,7 +113,7 @@ for (const [what, trigger, left] of [
   ['is recorded as failed', 'BEFORE UPDATE OF state ON releases', 1],
   ['is recorded for its deployment', 'BEFORE UPDATE OF version ON deployments', null],
 ] as const) {
-  test(`threat 83: if the disk is full while a release ${what}, the release counts as failed when the store works again`, async () => {
+  test(`threat 83: if the disk is full while the store records a release, the release counts as failed when the store works again: the release ${what}`, async () => {
     const { place, running } = await building();
     await using _place = place;
     const other = new DatabaseSync(join(place.folder, 'store.sqlite'));

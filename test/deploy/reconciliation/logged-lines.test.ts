@@ -35,7 +35,7 @@ for (const { name, log, again, untold } of [
   },
   { name: 'lines are not ASCII', log: ['ä 🦊'], again: ['ä 🦊', 'ä 🐺'], untold: ['ä 🐺'] },
 ]) {
-  test(`a resumed build adds exactly the lines that its log lacks, if ${name}`, async () => {
+  test(`a resumed build adds exactly the lines that its log lacks: ${name}`, async () => {
     const told = await LoggedLines.read(file(log.map((line) => `${line}\n`).join('')));
     assert.equal(
       again.map((line) => told.untold(`${line}\n`)).join(''),

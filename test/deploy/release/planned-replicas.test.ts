@@ -23,7 +23,7 @@ const artifact: Artifact = {
   service: { healthCheckPath: null },
 };
 
-test('threat 60: if the stored numbers would keep more process types running than process_types allows, the surplus commands do not run, and a warning says so', () => {
+test('threat 60: if the numbers that `scale` has stored would keep more process types running than the setting process_types allows, the surplus commands do not run, and a warning says so', () => {
   const stored: Replicas = Object.fromEntries(types(30, 'command', 0).map(({ type }) => [type, 2]));
   const store = {
     replicas: () => stored,

@@ -21,7 +21,7 @@ async function write(tool: string, content: string | Buffer, mode = 0o600): Prom
 
 const read = (tool: string, from: string | null = folder) => readOutsideFile(from, tool as ToolName);
 
-test('a tool gets the config vars that the operator’s file for this tool has at that moment, and none without such a file', async () => {
+test('the operator’s file of config vars for a tool is read anew each time; a tool without such a file gets no config vars from outside', async () => {
   await write('wikibot', "# the operator's\nexport API_KEY='s3cret'\nNOTE=\"two\\nlines\"\n", 0o640);
   const first = await read('wikibot');
   assert.equal(first.source, 'the operator’s file wikibot.env');

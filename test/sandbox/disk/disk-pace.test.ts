@@ -29,7 +29,7 @@ for (const [title, later, cause] of [
   ['the disk has few free entries left', { low: 'entries' }, 'entries'],
   ['the disk has few free bytes left', { low: 'bytes' }, 'bytes'],
 ] as const) {
-  test(`threat 83: if ${title}, the next measurement of disk use comes before the usual pause between measurements is over`, async () => {
+  test(`threat 83: if the disk may soon be full, the next measurement of disk use comes before the usual pause between measurements is over: ${title}`, async () => {
     const pace = new DiskPace({ room: new ChangingRoom(later), pauseMs: () => 3_600_000, rest: 19 });
     const next = await pace.next(1, AbortSignal.timeout(20_000));
     assert.equal(next.cause, cause);

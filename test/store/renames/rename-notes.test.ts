@@ -48,7 +48,7 @@ test('threat 205: the renames that a store with an older schema contains are rea
   assert.deepEqual(readNotes(folder), [note]);
 });
 
-test('threat 205: a new tool with the old name of a renamed tool gets neither its config vars nor its previews; a second start changes nothing', (t) => {
+test('threat 205: a new tool with the old name of a renamed tool gets neither the config vars nor the previews of the renamed tool; a second start of the server changes nothing', (t) => {
   const folder = place(t);
   const older = new SqliteStore(folder, key);
   older.setConfigVars(a, { SECRET: 'of alice' }, 'alice');

@@ -134,14 +134,14 @@ test('if the image for builds has uv, a build downloads and stores no uv', async
 });
 
 for (const { where, lifecycle, prune } of [
-  { where: 'on one machine,', lifecycle: '/nowhere', prune: 'cache prune -q' },
+  { where: 'on one machine', lifecycle: '/nowhere', prune: 'cache prune -q' },
   {
-    where: 'under the lifecycle, which stores them again in each build,',
+    where: 'under the lifecycle, which would store them again in each build',
     lifecycle: '/',
     prune: 'cache prune -q --ci',
   },
 ]) {
-  test(`${where} the downloads of packages are ${lifecycle === '/' ? 'not ' : ''}kept for the next build`, async () => {
+  test(`the packages that uv downloads are ${lifecycle === '/' ? 'not ' : ''}kept for the next build ${where}`, async () => {
     await using source = await ASource.of({});
     const uv = await aUv(source.layers);
     const script = 'source lib/packages.sh; add_setuptools() { :; }; save_venv key';

@@ -7,7 +7,7 @@ const label = (build: unknown, layers: unknown = {}) => ({
   'io.buildpacks.lifecycle.metadata': JSON.stringify(layers),
 });
 
-test('the processes of an image come from its label, sorted by type, with their arguments and working directory', () => {
+test('the processes of an image are read from a label of the image, sorted by type, with their arguments and working directory', () => {
   const { processes } = readLabels(
     label({
       processes: [

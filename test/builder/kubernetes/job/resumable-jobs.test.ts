@@ -66,7 +66,7 @@ for (const { name, jobs, pods } of [
   { name: 'whose pod is being deleted', jobs: [job], pods: [leaving(fetched(0))] },
   { name: 'of an earlier version of this server', jobs: [{ metadata: unknown }], pods: [fetched(0)] },
 ]) {
-  test(`a build ${name} is not listed as resumable`, async () => {
+  test(`a build that the server cannot resume is not listed as resumable: a build ${name}`, async () => {
     assert.deepEqual(await found(jobs, pods), []);
   });
 }
