@@ -55,7 +55,7 @@ export class BuildLimits implements AsyncDisposable {
   #outputBytes = 0;
   #use: DiskUse = { bytes: 0, entries: 0 };
   /**
-   * True if the last measurement found that the disk of the server was nearly full, but this build did not seem to fill
+   * True if the last measurement found that the disk of the server is nearly full, but not that this build is filling
    * it.
    */
   #isPuzzled = false;
@@ -154,8 +154,8 @@ export class BuildLimits implements AsyncDisposable {
   }
 
   /**
-   * Whether processes of the build may hide deleted files from this server, so that it cannot measure how much disk
-   * they use.
+   * Whether processes of the build may hide deleted files from this server. If so, this server cannot measure how much
+   * disk space such files use.
    */
   async #hasSecrets(): Promise<boolean> {
     return (await foldersWithSecrets([this.#options.folder])).size > 0;

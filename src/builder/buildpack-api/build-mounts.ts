@@ -105,8 +105,8 @@ export function buildPlaces(
     path: (name, ...below) => join(sandbox.path(mount(name, false)), ...below),
     detectMounts: (asked) => [
       ...(['workspace', 'buildpacks', 'platform'] as const).map((name) => mount(name, false)),
-      // The folder `detected` itself is not mounted. Otherwise a detection could put links into it, and the server
-      // would follow them when it makes more folders there.
+      // The folder `detected` itself is not mounted. Otherwise a detection could put symbolic links into it, and the
+      // server would follow them when it makes more folders there.
       ...asked.map((name) => mount('detected', true, name)),
       ...(['tmp', 'home'] as const).map((name) => mount(name, true)),
       ...runPackages,

@@ -82,16 +82,16 @@ export class SharedFiles {
    * Replaces each file of a finished layer by a hard link to the server's one copy of that file in `shared`. Makes this
    * copy if it does not exist yet. A file stays as it is if it has more than `MAX_FILE_BYTES` or has holes. It also
    * stays if it needs a new copy and the disk is nearly full. Once the layers of the build have more than `MAX_ENTRIES`
-   * files and folders, this layer and all later ones stay as they are. If `shared` is full, a new copy takes the place
-   * of a copy that is counted to the tool with the most copies. If no tool has clearly more copies than the tool of
-   * this layer, the file stays as it is.
+   * files and folders, this layer and all later ones stay as they are. Each copy counts for the tool that was the first
+   * to share it. If `shared` is full, a new copy replaces a copy that counts for the tool with the most copies. But if
+   * the tool with the most copies has fewer than two copies more than the tool of this layer, the file stays as it is.
    *
    * Call this only after all processes of the build have ended, because none of them may change the layer afterwards.
    *
-   * @param options - `toolNumber`: the number of the tool to which new copies are counted. `earlier`: the folder of
-   *   this layer in an earlier artifact, if `saysSame` is true for the two layers, otherwise null. A file that
-   *   `looksEqual` to the file there becomes a link to that file, without being read. Symbolic links in the earlier
-   *   layer are not followed. `budget`: how much of the build's layers may still be shared.
+   * @param options - `toolNumber`: the number of the tool for which new copies count. `earlier`: the folder of this
+   *   layer in an earlier artifact, if `saysSame` is true for the two layers, otherwise null. A file that `looksEqual`
+   *   to the file there becomes a link to that file, without being read. Symbolic links in the earlier layer are not
+   *   followed. `budget`: how much of the build's layers may still be shared.
    * @throws the reason of the signal. Copies that nothing links to may then be left: see `sweep`.
    */
   async share(layer: string, options: SharingOptions): Promise<void> {
@@ -223,7 +223,7 @@ class Copies {
   }
 
   /**
-   * Makes room for one more copy, which is counted to the tool with this number. When the copy is made, the caller must
+   * Makes room for one more copy, which counts for the tool with this number. When the copy is made, the caller must
    * call `add`.
    *
    * @returns the names of copies that the caller must delete. Null if there is no room, and no other tool has at least

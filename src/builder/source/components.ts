@@ -22,8 +22,8 @@ export interface Component {
   /** True if the component receives the requests to the tool. */
   readonly isPublished: boolean;
   /**
-   * True if `isPublished` is false for all components, and this is the only continuous component with a port. The
-   * component gets the requests if the build has no `web`.
+   * True if `isPublished` is false for all components, and this is the only component that has a port and runs all the
+   * time. The component gets the requests if the build has no `web`.
    */
   readonly isOnlyWithPort?: boolean;
   /** How many processes run if the component has no schedule. Absent means one. A named command has 0. */
