@@ -45,8 +45,8 @@ export async function openExport(file: string, passphrase: string): Promise<Open
   if (manifest === null) throw badExport('it has no manifest that this server can read');
   const sealed = await bytesOfNext(entries, PARTS[1], MAX_SECRETS_BYTES);
   // The secrets can be decrypted only with the passphrase and the unchanged manifest, which has the digest of the
-  // repository. So if this succeeds, the maker of the file knew the passphrase, and the digest later shows that the
-  // repository is unchanged too.
+  // repository. If the decryption succeeds, the maker of the file knew the passphrase, and the digest later shows
+  // whether the repository is unchanged too.
   const text = await openText(sealed, head, passphrase);
   if (text === null)
     throw new DeployError(
