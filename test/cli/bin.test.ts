@@ -48,7 +48,7 @@ async function servedDesk(data: string) {
   };
 }
 
-test('help of the local binary needs no running server, and lists commands in lines of at most 120 characters', async () => {
+test('`help` of the local binary needs no running server, and lists commands in lines of at most 120 characters', async () => {
   const { exitCode, stdout, stderr } = await bin(newFolder(), ['help']);
   assert.deepEqual({ exitCode, stderr }, { exitCode: 0, stderr: '' });
   assert.match(
@@ -96,7 +96,7 @@ test('a command of the local binary says how to start a server if no server runs
 for (const { name, argv, says } of [
   { name: 'an unknown command', argv: ['fly'], says: /no command “fly”/ },
   { name: 'the first word of a command alone', argv: ['user'], says: /no command “user”/ },
-  { name: 'start with an argument', argv: ['start', 'now'], says: /start takes no arguments/ },
+  { name: '`start` with an argument', argv: ['start', 'now'], says: /start takes no arguments/ },
 ]) {
   test(`for the local binary, ${name} is a usage error`, async () => {
     const { exitCode, stderr } = await bin(newFolder(), argv);
@@ -151,7 +151,7 @@ test('a command of the local binary that needs no input does not read standard i
   assert.equal(stdout, '[]\n[]');
 });
 
-test('if the reader of the output closes the pipe, the local binary ends without printing a stack', async () => {
+test('if the reader of the output closes the pipe, the local binary ends without printing a stack trace', async () => {
   const data = newFolder();
   await using served = await servedDesk(data);
   served.desk.maintain(wikibot, 'alice');

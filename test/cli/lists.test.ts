@@ -616,7 +616,7 @@ test('threat 135: for 1,000 changes of 190 long names each, the table of `config
   assert.equal(JSON.parse(fewer.out).length, 50);
 });
 
-test('threat 135: if one person runs nine `config history` or `logs --json` at once, two print and the others wait', async () => {
+test('threat 135: of nine `config history` or `logs --json` commands that one person runs at the same time, two print and the others wait', async () => {
   using desk = new Desk();
   desk.maintain(wikibot, 'alice');
   desk.store.setConfigVars(wikibot, { NAME: 'value' }, 'alice');

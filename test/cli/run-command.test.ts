@@ -92,7 +92,7 @@ for (const { name, argv, says } of [
     says: /too many words after deploy\. Over SSH, a text with spaces needs two pairs/,
   },
   {
-    name: 'a flag of run after the tool',
+    name: 'a flag of `run` after the tool',
     argv: ['run', 'wikibot', '--list'],
     says: /Flags of run come before the tool, as in run --list TOOL/,
   },
@@ -102,7 +102,7 @@ for (const { name, argv, says } of [
     says: /config get needs NAME/,
   },
   {
-    name: 'an unknown command of the family config',
+    name: 'an unknown command of the family `config`',
     argv: ['config', 'show', 'wikibot'],
     says: /There is no command “config show”. There are: config list, config get, config set, config unset, config import, /,
   },

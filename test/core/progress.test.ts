@@ -60,7 +60,7 @@ test('a line with the prefix of a step is coloured, and without colours the outp
 
 for (const { name, part, end = 'x' } of [
   { name: 'control strings without an end', part: '\u001b]' },
-  { name: 'links without an end', part: '\u001b]8;;' },
+  { name: 'terminal links without an end', part: '\u001b]8;;' },
   { name: 'C1 control strings', part: '\u009d' },
   { name: 'C1 control strings that another sequence interrupts', part: '\u009d', end: '\u001bx' },
   { name: 'carriage returns', part: '\r' },

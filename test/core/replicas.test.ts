@@ -29,13 +29,13 @@ for (const { name, types, template, asked, most, expected } of [
     expected: 'web=1 migrate=0 worker=2',
   },
   {
-    name: 'a number from the command scale keeps a named command running',
+    name: 'a number from the command `scale` keeps a named command running',
     types: ['worker=0'],
     asked: { worker: 1 },
     expected: 'worker=1',
   },
   {
-    name: 'the process type release never has a number, even one from the command scale',
+    name: 'the process type `release` never has a number, even one from the command `scale`',
     types: ['release', 'web'],
     asked: { release: 3 },
     expected: 'web=1',
@@ -48,7 +48,7 @@ for (const { name, types, template, asked, most, expected } of [
     expected: 'web=3 worker=1',
   },
   {
-    name: 'a number from the command scale wins over service.template',
+    name: 'a number from the command `scale` wins over service.template',
     types: ['web'],
     template: 3,
     asked: { web: 0 },
@@ -61,7 +61,7 @@ for (const { name, types, template, asked, most, expected } of [
     expected: 'web=1',
   },
   {
-    name: 'max_replicas limits each type, and numbers from service.template and the command scale alike',
+    name: 'max_replicas limits each type, and numbers from service.template and the command `scale` alike',
     types: ['web', 'worker'],
     template: 9,
     asked: { worker: 5 },
@@ -104,7 +104,7 @@ for (const { name, live, next, kept } of [
   },
   { name: 'no type that the next release lacks', live: ['web', 'worker'], next: ['web'], kept: '' },
   {
-    name: 'no type for which the next release has a number',
+    name: 'no type for which the next release has a number of processes',
     live: ['web', 'worker'],
     next: ['web', 'worker=3'],
     kept: '',

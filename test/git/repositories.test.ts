@@ -91,7 +91,7 @@ test('threat 87: a start of the server removes half-made repositories, but no ot
   assert.deepEqual(readdirSync(root), ['wikibot.git.new']);
 });
 
-test('threat 35: git packs the objects of a clone with low priority, so that the server and the tools go first', async () => {
+test('threat 35: git packs the objects of a clone with low priority, so that the server and the tools get the processor first', async () => {
   const root = join(folder, 'nice');
   const tools = join(folder, 'nice-bin');
   mkdirSync(tools);

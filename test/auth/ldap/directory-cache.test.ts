@@ -85,7 +85,7 @@ for (const [name, ask] of questions) {
     assert.ok(await ask(directory));
   });
 
-  test(`threat 6: a hundred callers that ask about ${name} at once cause one question to LDAP`, async () => {
+  test(`threat 6: a hundred callers that ask about ${name} at the same time cause one question to LDAP`, async () => {
     const { slow, directory } = cached(0);
     const { promise, resolve } = Promise.withResolvers<void>();
     slow.gate = promise;

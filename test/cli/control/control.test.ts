@@ -44,7 +44,7 @@ async function call(argv: readonly string[], input: AsyncIterable<Uint8Array> | 
   return { status, ...said };
 }
 
-test('the local socket passes words, output, error output and exit status on unchanged', {
+test('the local socket passes on the words, output, error output and exit status of a command unchanged', {
   timeout: 20_000,
 }, async () => {
   run = async ({ argv, out, err }) => {

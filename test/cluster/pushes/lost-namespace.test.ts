@@ -133,7 +133,7 @@ describe('the namespace of a live tool is deleted together with the server’s r
     assert.equal((await there.get(TOOL)).body, 'two');
   });
 
-  test('a server that starts without a tool’s namespace says so once, and starts the release when the namespace is back', async () => {
+  test('if a tool’s namespace is missing when the server starts, the server says so once, and starts the release when the namespace is back', async () => {
     const never = await WorkTree.create(there.server, 'ssh', 'never');
     await never.commit('one', webTool('never'));
     assert.match(

@@ -7,7 +7,7 @@ import { execa } from 'execa';
 import { Priorities } from '../../../src/core/fair-share/priorities.ts';
 import { LIMITED_GIT, LOW_PRIORITY } from '../../../src/git/git-environment.ts';
 
-test('threat 186: the first two programs of a person have the usual priority, and all others a low one', () => {
+test('threat 186: of the programs that run for a person, the first two have the usual priority, and all others a low one', () => {
   const priorities = new Priorities();
   const [one, two, three] = ['mallory', 'mallory', 'mallory'].map((uid) => priorities.enter(uid));
   assert.deepEqual(

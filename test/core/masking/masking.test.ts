@@ -79,7 +79,7 @@ const ALIKE = [
   },
 ];
 for (const { name, vars, line } of ALIKE) {
-  test(`threat 55: masking a line with many beginnings of secrets takes less than 8 ms: ${name}`, async () => {
+  test(`threat 55: masking a line in which secrets seem to begin many times takes less than 8 ms: ${name}`, async () => {
     const mask = await masking(vars);
     // Measures processor time, because a busy machine also does other work.
     const before = process.cpuUsage();

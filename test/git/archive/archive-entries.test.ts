@@ -181,7 +181,7 @@ describe('archives', { concurrency: 2 }, () => {
   );
   for (const [index, { title, code }] of refusals.entries()) {
     const threat = { BAD_ARCHIVE: 'threat 95: ', TREE_TOO_LARGE: 'threat 96: ' }[code] ?? '';
-    test(`${threat}an archive is refused because of ${title}`, async () => {
+    test(`${threat}an archive is refused if it has ${title}`, async () => {
       const tar = (await refused)[index] ?? assert.fail();
       await assert.rejects(place.commit(tar), { code });
     });

@@ -25,7 +25,7 @@ for (const { name, command, request } of [
     request: { kind: 'command', argv: ['config', 'set', 'wc', 'A=b c', 'D=$(id)'] },
   },
   {
-    name: 'an empty command, which counts as help',
+    name: 'an empty command, which counts as `help`',
     command: '  ',
     request: { kind: 'command', argv: ['help'] },
   },
