@@ -20,7 +20,7 @@ function place(t: TestContext) {
   return readConfig({ TOOLFORGE_PUSH_DATA: data, TOOLFORGE_PUSH_KEYS: join(folder, 'keys') });
 }
 
-test('threat 87: if the user directory is missing but has a backup, the server refuses to start, and names the restore command', async (t) => {
+test('threat 87: if the user directory is missing but has a backup, the server refuses to start, and names the command `restore directory`', async (t) => {
   const config = place(t);
   const backup = `backups/directory-${timeStamp(Date.now())}.yaml`;
   writeFileSync(join(config.data, backup), 'users: {alice: {}}\ntools: {}\n');

@@ -43,7 +43,7 @@ async function offerAndLeave(bench: SshWorkbench, username: string, slow: SlowDi
   await closed;
 }
 
-test('threat 6: strangers at one address who offer keys and disconnect cause at most four questions to the user directory at once, and others can log in', async (context) => {
+test('threat 6: strangers at one address who offer keys and disconnect cause at most four simultaneous questions to the user directory, and others can log in', async (context) => {
   const slow = new SlowDirectory();
   const directory = new CachedDirectory(slow, { cacheMs: 60_000, limitMs: 5000 });
   const bench = await SshWorkbench.open({ directory });

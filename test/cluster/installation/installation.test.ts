@@ -72,7 +72,7 @@ test('pushes by key over SSH and by password over HTTPS go live and answer throu
   assert.deepEqual(await installation.get('by-password'), { status: 200, body: 'by password' });
 });
 
-test('a push of a tool that crashes is refused with the tool’s output, and the old release still serves', async () => {
+test('a push of a tool that crashes is refused with the tool’s output, and the old release still answers', async () => {
   const before = await byKey.head();
   await byKey.commit('broken', { 'server.py': "raise SystemExit('no database here')\n" });
   const pushed = await byKey.push();

@@ -175,7 +175,7 @@ describe('a server that restarts', { concurrency: 1 }, () => {
     await second.close();
   });
 
-  test('if the cluster’s API is away for five seconds during a rollout, the rollout continues, and the old release serves', async () => {
+  test('if the cluster’s API is away for five seconds during a rollout, the rollout continues, and meanwhile the old release answers', async () => {
     const tool = 'away' as ToolName;
     await rollOut(bench.runtime, releaseOf(tool, 1, await webArtifact('old')));
     const slow = `import time\ntime.sleep(2)\n${webTool('new')}`;

@@ -45,7 +45,7 @@ describe('objects of an earlier server version', { concurrency: 1 }, () => {
     return old;
   }
 
-  test('a release that an earlier version of the server rolled out is resumed and still serves with the same pods, and the next release replaces it', async () => {
+  test('a release that an earlier version of the server rolled out is resumed and still answers with the same pods, and the next release replaces it', async () => {
     const tool = 'older' as ToolName;
     const namespace = `${bench.prefix}${tool}`;
     const [one, two] = await Promise.all(

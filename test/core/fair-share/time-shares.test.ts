@@ -43,7 +43,7 @@ test('time in which other programs have the processor during background work doe
   assert.ok(tookMs < 1500, `${tookMs} ms`);
 });
 
-test('threat 55: on a machine that is busy with other programs, waiting background work lets the server serve requests in between', async () => {
+test('threat 55: on a machine that is busy with other programs, the server can serve requests after fewer than ten pieces of waiting background work', async () => {
   const shares = new TimeShares({ part: 0.25, sliceMs: 4 });
   let [done, atTurn, most] = [0, 0, 0];
   const turns = setInterval(() => {
@@ -62,7 +62,7 @@ test('threat 55: on a machine that is busy with other programs, waiting backgrou
   assert.ok(most < 10, `${most} pieces of work without a pause`);
 });
 
-test('threat 113: on a machine that is busy with other programs, pieces of background work in a row let the server serve requests in between', async () => {
+test('threat 113: on a machine that is busy with other programs, the server can serve requests between two pieces of background work that follow one another', async () => {
   const shares = new TimeShares({ part: 0.25, sliceMs: 4 });
   // The program sleeps here instead of working, as if others had the processor.
   const sleep = (ms: number) => void Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, ms);

@@ -90,7 +90,7 @@ describe('races', { concurrency: 4 }, () => {
     await assertTrue(name, 'next');
   });
 
-  test('promise 3: a simultaneous rollback, change of config vars, restart and push run one after the other, and all succeed', async () => {
+  test('promise 3: a rollback, a change of config vars, a restart and a push that begin at the same time run one after the other, and all succeed', async () => {
     const { name, tree, first } = await newTool();
     await tree.commit('two', webTool('two'));
     assert.equal((await tree.push()).exitCode, 0);

@@ -369,7 +369,7 @@ const cases: readonly Case[] = [
 
 for (const { what, harm, refused, ...more } of cases) {
   const { serves = 'three secret', next = 5, isCommitLost = false, aside = [] } = more;
-  test(`threat 87: if ${what}, no commit, artifact or log is lost, and the server ${refused === null ? 'starts and works' : `works after the command that it names: \`${refused}\``}`, async () => {
+  test(`threat 87: if ${what}, the server keeps all commits, artifacts and logs that are left, and it ${refused === null ? 'starts and works' : `works after the command that it names: \`${refused}\``}`, async () => {
     await server.kill('SIGTERM');
     await removeTree(data);
     await copy(now, data);

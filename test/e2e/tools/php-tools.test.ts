@@ -76,7 +76,7 @@ test('`heroku-php-nginx` in a Procfile follows the nginx and PHP configuration o
   assert.equal((await server.get('php-nginx', '/a/b')).body, 'nginx and PHP answer /a/b, memory 160M\n');
 });
 
-test('a page of one tool uses PHP, Python and Perl, and the tool’s lists of packages and .git are not served', {
+test('a page of one tool uses PHP, Python and Perl; neither .git nor the files that list the tool’s packages are served', {
   skip,
 }, async () => {
   const { first: pushed } = await pushFixture(server, 'php-python-perl');
