@@ -153,7 +153,7 @@ test('go: if Go downloads another version of itself, the push shows what Go prin
   assert.match(layer, /^version = "1\.[\d.]+"$/m);
 });
 
-test("go: comments in go.mod that Heroku defines, such as +heroku install, choose the version of Go and the packages that are built", async () => {
+test('go: comments in go.mod that Heroku defines, such as +heroku install, choose the version of Go and the packages that are built', async () => {
   await using source = await aSource({
     'go.mod':
       'module example.org/bots\n\n// +heroku goVersion =1.99\n// +heroku install ./cmd/list\n\ngo 1.21\n',
