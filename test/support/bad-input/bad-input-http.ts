@@ -21,6 +21,10 @@ const PUSH_REFS = 'GET /hello.git/info/refs?service=git-receive-pack';
 const FETCH_REFS = 'GET /hello.git/info/refs?service=git-upload-pack';
 const noise = randomBytes(4096);
 const zeros = gzipSync(Buffer.alloc(96 * 1024 * 1024));
+/** A gzip body of 96 MiB in which a part is noise, so that it does not expand to more than 100 times its size. */
+const sparse = gzipSync(
+  Buffer.concat(Array.from({ length: 96 }, () => [randomBytes(16 * 1024), Buffer.alloc(1008 * 1024)]).flat()),
+);
 
 /** Sends a request of the attacker. @returns the status, and all bytes that came until the server closed the connection. */
 async function ask(siege: Siege, sent: Sent): Promise<{ status: number; text: string }> {
@@ -256,13 +260,30 @@ export const httpKinds: readonly BadInput[] = [
     [{ line: FETCH, body: `0032want ${'1'.repeat(40)}\n00000009done\n` }],
     /ERR upload-pack: not our ref/,
   ),
-  kind(['threat 25: gzip bombs in a push', 4], 400, [encoded(PUSH, 'gzip', zeros)], /not a pkt-line/),
-  kind(['threat 25: gzip bombs in a fetch', 8], 413, [encoded(FETCH, 'gzip', zeros)], /larger than 33554432/),
+  kind(['threat 25: gzip bombs in a push', 4], 400, [encoded(PUSH, 'gzip', sparse)], /not a pkt-line/),
+  kind(
+    ['threat 25: gzip bombs in a fetch', 8],
+    413,
+    [encoded(FETCH, 'gzip', sparse)],
+    /larger than 33554432/,
+  ),
+  kind(
+    ['threat 241: gzip bombs of zeros in a push', 4],
+    413,
+    [encoded(PUSH, 'gzip', zeros)],
+    /100 times its size/,
+  ),
+  kind(
+    ['threat 241: gzip bombs of zeros in a fetch', 8],
+    413,
+    [encoded(FETCH, 'gzip', zeros)],
+    /100 times its size/,
+  ),
   kind(
     ['threat 25: broken gzip', 8],
     400,
     [PUSH, FETCH].flatMap((line) =>
-      [noise, Buffer.alloc(0), zeros.subarray(0, 9000), Buffer.concat([zeros.subarray(0, 40), noise])].map(
+      [noise, Buffer.alloc(0), sparse.subarray(0, 9000), Buffer.concat([sparse.subarray(0, 40), noise])].map(
         (body) => encoded(line, 'gzip', body),
       ),
     ),
