@@ -8,9 +8,13 @@ import { argumentsOf, childrenOf } from '../../../src/sandbox/process/process-ta
 const monitors = () => childrenOf(process.pid).filter((pid) => argumentsOf(pid).includes('monitor'));
 
 watchAddresses(() => undefined);
-// The child begins as a copy of this process, and becomes `ip monitor` a moment later.
-for (let count = 0; count < 100 && monitors().length === 0; count += 1) await wait(100);
-const [monitor] = monitors();
+// The child begins as a copy of this process, becomes setpriv, and then `ip monitor`. While it becomes another program, it
+// has no arguments for a moment.
+let monitor: number | undefined;
+for (let count = 0; count < 100 && monitor === undefined; count += 1) {
+  await wait(100);
+  [monitor] = monitors();
+}
 if (monitor === undefined) throw new Error('no program watches the addresses');
 const taken: number[] = [];
 try {
