@@ -16,11 +16,12 @@ export interface PackageList {
 const NAME = /^[a-z0-9][a-z0-9+.-]+$/;
 
 /**
- * Reads a list of packages, which has the format of `deploy/builder/packages`: each line begins with `suite`,
- * `release`, `run` or `build`.
+ * Reads a list of packages in the format of `deploy/builder/packages`. The first word of a line says what follows:
+ * `suite` the code name of the Debian release, `release` its number (not used here), `run` packages of both trees,
+ * `build` packages of the tree for builds only.
  *
  * @throws DeployError `NO_FILE` if the list cannot be read; `BAD_PACKAGE_LIST` if a line begins with another word or
- * has a word that is not a package name, or if the list does not name exactly one Debian release.
+ * has a word that is not a package name, or if the lines `suite` do not have exactly one code name.
  */
 export async function readPackageList(path: string): Promise<PackageList> {
   const text = await readFile(path, 'utf8').catch((cause: unknown) => {

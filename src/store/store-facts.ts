@@ -140,8 +140,9 @@ function factsIn(database: DatabaseSync): StoreFacts {
 }
 
 /**
- * The renames that a store knows. If no server has brought the store to the newest schema, returns for each earlier
- * name a rename to the tool's present name, because such a store has not recorded the names between them.
+ * The renames that a store knows, the oldest first. They are rows of the table `facts` (`NOTED`). A store of an earlier
+ * schema has no such rows. Its table `renames` has only the earlier names of each tool, each with the present name. So a
+ * rename from A to B and then to C is returned as A to C and B to C. Empty if the store is older than this table.
  */
 function renamesIn(database: DatabaseSync, facts: ReadonlyMap<string, string>): RenameNote[] {
   const noted = [...facts].flatMap(([name, value]) => (name.startsWith(NOTED) ? [parseNote(value)] : []));

@@ -71,9 +71,9 @@ export class DirectoryFile {
   #tookMs = 0;
 
   /**
-   * @param begin - Called by `addUser`. Makes the folder of the file if no server has ever started with that folder,
-   * and returns true. Otherwise returns false: `addUser` then makes no file, because a new file would hide that the old
-   * file was lost.
+   * @param begin - Called by `addUser`. If no server has ever used the data folder, makes this folder and returns true:
+   * `addUser` may then make the file. If a server has used it, returns false: a missing file was lost, and a new file
+   * would hide this. By default, returns false.
    */
   constructor(path: string, begin: () => Promise<boolean> = async () => false) {
     this.#path = path;

@@ -45,9 +45,9 @@ export class Maintenance {
   }
 
   /**
-   * Call this when a release has gone live. If its tool is in maintenance, visitors now get the release's own page
-   * about maintenance. If that page cannot be read or is larger than `MAX_PAGE_BYTES`, they get the server's plain
-   * page.
+   * Call this when a release has gone live. If its tool is in maintenance, visitors now get the page about maintenance
+   * of this release. They get the server's plain page if the release has no such page, or if the page cannot be read or
+   * is larger than `MAX_PAGE_BYTES`.
    */
   async follow(live: Release): Promise<void> {
     if (!this.#pages.has(live.tool)) return;

@@ -99,7 +99,7 @@ describe('schedules of the local runtime', { concurrency: 1 }, () => {
       assert.equal(await log(bench, 'update'), 'old\nnew');
     }));
 
-  test('threat 60: a scheduled run does not start while two runs of earlier releases have not ended, even if each release gives its processes new names', () =>
+  test('threat 60: runs of earlier releases that have not ended count towards the limit of scheduled runs of a tool, even if each release renames its scheduled processes', () =>
     within(async (bench) => {
       const { runtime, clock, artifact } = bench;
       const named = (...names: readonly string[]) =>
