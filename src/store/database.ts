@@ -11,7 +11,7 @@ export interface DatabaseOptions {
   readonly busyTimeoutMs: number;
 }
 
-/** A value of a row. */
+/** A value for one `?` of an SQL statement. */
 export type Value = SQLInputValue;
 
 // The primary result codes of SQLite: https://www.sqlite.org/rescode.html

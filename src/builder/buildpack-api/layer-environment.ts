@@ -116,10 +116,13 @@ export async function addEnvFolder(
 }
 
 /**
- * Reads the files of an `env` folder that can change variables, sorted by name. The keys are the names of the files.
+ * Reads the plain files of an `env` folder that have no suffix or a suffix in `ACTIONS`.
  *
- * @param length - Counts the characters of these files, and of all files that were read earlier with the same `length`.
- * @throws DeployError `NOT_PASSABLE` if `length` has counted too many.
+ * @param length - Counts the characters of these files, and `FILE_LENGTH` for the folder and for each of its entries.
+ *   Give the same `length` for all folders that must not be too large together.
+ * @returns the text of each file by the file's name, in the order of the names.
+ * @throws DeployError `NOT_PASSABLE` if `length` has counted too many, or if the folder has too many entries or a file
+ *   is too large to read.
  */
 export async function readEnvFolder(
   length: EnvLength,

@@ -239,7 +239,10 @@ export class KubernetesBuilder implements Builder {
     });
   }
 
-  /** Prepares the source and the Job of a build or an inspection, and calls `follow`, which starts the Job. */
+  /**
+   * Prepares the source and the Job of a build, or of an inspection, which only detects buildpacks (`Builder.inspect`).
+   * Then calls `follow`, which starts the Job.
+   */
   async #withJob<Result>(
     request: BuildRequest,
     place: {

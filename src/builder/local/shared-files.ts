@@ -283,8 +283,8 @@ interface Entry {
  * Lists everything in a layer, which untrusted code has made. A folder whose path is too long or whose name is not
  * UTF-8 is listed, but not entered.
  *
- * @param earlier - The folder of the same layer in an earlier artifact, from which `before` of each entry is made. Null
- *   if there is no such layer: then each `before` is null.
+ * @param earlier - The folder of the same layer in an earlier artifact. The field `before` of an entry is the path that
+ *   the entry would have in this folder. Null if there is no such layer: then each `before` is null.
  */
 async function* entriesBelow(layer: string, earlier: string | null): AsyncGenerator<Entry> {
   const folders = [{ folder: layer, before: earlier }];

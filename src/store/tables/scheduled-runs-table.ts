@@ -15,7 +15,10 @@ export class ScheduledRunsTable {
     this.#kept = kept;
   }
 
-  /** Adds a run, unless the table has it already. Keeps only the newest `kept` runs of the tool. */
+  /**
+   * Adds a run, unless the table has a run of the same tool, process type and start time. Deletes all but the newest
+   * `kept` runs of the tool.
+   */
   add(tool: ToolName, { type, startedAt, endedAt, exitCode, detail }: Omit<PastRun, 'number'>): void {
     this.#database.run(
       `INSERT INTO scheduled_runs (tool, type, started_at, ended_at, exit_code, detail)

@@ -332,8 +332,10 @@ export class DiskWatch {
   }
 
   /**
-   * Ends the processes of the tool that hides most, for example by moving its files all the time. If no tool hides
-   * much, ends the process with the largest folder that grows slowly, for example by a log.
+   * Makes room on a disk that has been nearly full for `lowMs` milliseconds. One tool has the most bytes or files
+   * (`measure`) that earlier checks missed, for example because it moves its files all the time: ends the processes of
+   * this tool that hide much. If no tool hides much, or if `lowMs` is at least `3 * SLOW_MS`, ends the process with the
+   * largest of the large folders that grow slowly, such as one that writes a log.
    */
   async #endMoving(measure: 'bytes' | 'entries', lowMs: number): Promise<void> {
     const slow = this.#growing('slowly', measure)
