@@ -48,7 +48,11 @@ export class OldLogs implements AsyncDisposable {
   }
 }
 
-/** Deletes the logs of all tools that are older than `days`. A failure for one tool is only logged. */
+/**
+ * Deletes those logs of deployments and tools that are older than `days`, and surplus logs of deployments. Keeps the
+ * logs of deployments for which `mayLogGo` is false. Deletes nothing while a backup or an export is made. A failure for
+ * one tool is only logged.
+ */
 export async function dropOldLogs(
   { store, runtime, logs, days, cleanUp, log }: OldLogsOptions,
   now: number,

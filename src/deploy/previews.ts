@@ -368,7 +368,11 @@ export class ToolPreviews implements Previews, AsyncDisposable {
     );
   }
 
-  /** Moves the branch of a preview, in the repository of its tool, to what is live on the preview. */
+  /**
+   * Moves the branch of a preview, in the repository of its tool, to the commit that is live on the preview.
+   *
+   * @param more - Further lines for the same ref transaction, such as those that move the tags of a push.
+   */
   async #follow(preview: ToolName, more: readonly string[] = []): Promise<void> {
     const { store, repositories } = this.#options;
     const tool = store.previewOf(preview);

@@ -255,7 +255,7 @@ async function unsealed(change: Parameters<typeof forged>[0]): Promise<string> {
   return await forged(change, { passphrase: '' });
 }
 
-test('threat 101: an import sets no limit above the limits of the server, says how to set it, and starts no more processes than the server allows', async () => {
+test('threat 101: an import does not give a tool limits above those of the server, but prints the command that does, and it starts no more processes than the server allows', async () => {
   const limits = { replicas: 1000, memory: 2 ** 50, builds: 7, repository: 2 ** 40 };
   const file = await forged(set({ replicas: { web: 9 }, limits }));
   const name = 'greedy';

@@ -9,7 +9,10 @@ import type { LdapTool, LdapTools } from './ldap-tools.ts';
  * followed.
  */
 const MAX_STEPS = 8;
-/** The maintainers of one tool are searched among the members of at most this many tools. */
+/**
+ * The maintainers of a tool are searched among its own members and those of the tools that it has as members, in at most
+ * this many tools together. If the next step would exceed this, all tools of that step are ignored.
+ */
 const MAX_TOOLS = 500;
 
 /**

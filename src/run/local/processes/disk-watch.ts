@@ -54,7 +54,8 @@ const MAX_LOST_PART = 0.1;
  */
 const STOPPED_MS = 30_000;
 /**
- * The shortest time between two measurements for which sandboxes are stopped because of `#lostBytes`, in milliseconds.
+ * If the server has stopped all sandboxes for a moment because the disk lost free bytes (see `MAX_LOST_PART`), it does
+ * so for this reason again at the earliest after this many milliseconds.
  */
 const LOST_MS = 10 * 60_000;
 /**

@@ -20,14 +20,15 @@ const NEVER = new AbortController().signal;
  */
 export class StartTurns {
   /**
-   * How many scheduled runs and commands of `run` and `exec` may start at the same time, and how long the pauses
-   * between them are. These limits are strict, because many runs can be due at the same moment, and it does little harm
-   * if one waits.
+   * The limits for scheduled runs and for commands of `run` and `exec`: one starts at a time, and after each start the
+   * server pauses for three times as long as the start took (of which at most `MOST_MS` counts). These limits are
+   * strict, because many runs can be due at the same moment, and it does little harm if one waits.
    */
   static readonly RUNS = { atOnce: 1, rest: 3 };
   /**
-   * How many processes of rollouts, and processes that are restarted, may start at the same time, and how long the
-   * pauses between them are. These limits are mild, because visitors wait for such processes.
+   * The limits for processes of rollouts and for processes that are restarted: four start at a time, and after each
+   * start the server pauses for half as long as the start took. These limits are mild, because visitors wait for such
+   * processes.
    */
   static readonly ROLLOUTS = { atOnce: 4, rest: 0.5 };
 
