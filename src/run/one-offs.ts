@@ -9,7 +9,7 @@ import { type RunMode, whyUnusable } from '../sandbox/build-mode.ts';
 import type { Exit } from '../sandbox/sandbox.ts';
 import type { OneOff, OneOffEnd, ProcessStatus } from './runtime.ts';
 import { mostMemory } from './service-limits.ts';
-import { exitWords } from './words/exit-words.ts';
+import { exitWords, wasOverLimit } from './words/exit-words.ts';
 
 export type OneOffConfig = Pick<
   Config,
@@ -147,8 +147,7 @@ export class OneOffs {
   }
 
   #why(exit: Exit, memoryBytes: number): string | null {
-    const isOverLimit = exit.isOutOfMemory || exit.isOverKernelLimits || exit.disk !== undefined;
-    if (isOverLimit) return `The command ${exitWords(exit, memoryBytes)}.`;
+    if (wasOverLimit(exit)) return `The command ${exitWords(exit, memoryBytes)}.`;
     return this.#closing.signal.aborted ? 'The command was ended: this server is being stopped.' : null;
   }
 }

@@ -3,7 +3,7 @@ import type { Progress } from '../core/progress.ts';
 import type { PhaseStep } from '../core/replicas.ts';
 import type { Exit } from '../sandbox/sandbox.ts';
 import { errorHint } from './words/error-hints.ts';
-import { exitWords } from './words/exit-words.ts';
+import { exitWords, wasOverLimit } from './words/exit-words.ts';
 import { lastError } from './words/last-error.ts';
 
 /** How many of the last lines of a test or release command are searched for the error that made it fail. */
@@ -40,8 +40,7 @@ export async function runReleaseCommand(
   });
   if (exit.code === 0) return;
   const words = `the ${step} command ${exitWords(exit, memoryBytes)}`;
-  const isOwnError =
-    exit.code !== null && exit.disk === undefined && !exit.isOutOfMemory && !exit.isOverKernelLimits;
+  const isOwnError = exit.code !== null && !wasOverLimit(exit);
   const error = isOwnError ? lastError(lines) : null;
   throw new DeployError(
     phaseFailed(step),

@@ -1,6 +1,11 @@
 import { mebibytes } from '../../core/text/mebibytes.ts';
 import { type DiskEnd, type Exit, KERNEL_LIMITS_HINT, OVER_KERNEL_LIMITS } from '../../sandbox/sandbox.ts';
 
+/** True if the server or the kernel ended a process because it, or its tool, exceeded a limit. */
+export function wasOverLimit(exit: Exit): boolean {
+  return exit.isOutOfMemory || exit.isOverKernelLimits === true || exit.disk !== undefined;
+}
+
 /** Says how a process ended: `exited with code 1`. */
 export function exitWords(exit: Exit, memoryBytes: number): string {
   if (exit.disk !== undefined) return `was ended because ${diskWords(exit.disk)}`;

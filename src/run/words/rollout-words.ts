@@ -5,7 +5,7 @@ import type { Exit } from '../../sandbox/sandbox.ts';
 import type { Seen } from '../health/health-check.ts';
 import { memoryLimit } from '../service-limits.ts';
 import { errorHint } from './error-hints.ts';
-import { exitHint, exitWords } from './exit-words.ts';
+import { exitHint, exitWords, wasOverLimit } from './exit-words.ts';
 import { lastError } from './last-error.ts';
 
 /** A process of a rollout. */
@@ -67,8 +67,7 @@ export function crashed(
   hint = exitHint(exit),
 ): DeployError {
   const words = exitWords(exit, memoryLimit(release, type, run_memory));
-  const isOwnError =
-    exit.code !== null && exit.disk === undefined && !exit.isOutOfMemory && !exit.isOverKernelLimits;
+  const isOwnError = exit.code !== null && !wasOverLimit(exit);
   const error = isOwnError ? lastError(lastLines) : null;
   if (error === null) return new DeployError('ROLLOUT_CRASHED', `${name} ${words}`, hint);
   return new DeployError(
