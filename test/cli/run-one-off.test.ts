@@ -75,7 +75,7 @@ test('`run --detach` prints the name of the command that it starts, `run --list`
     assert.equal((await desk.type(['run', ...words])).status, 2, words.join(' '));
 });
 
-test('threat 8: the runtime is told to end a detached command when the person who started it no longer maintains the tool', async (context) => {
+test('threat 8: if the person who started a detached command no longer maintains the tool, the server tells the runtime to end the command', async (context) => {
   using desk = deskWithLive();
   await desk.type(['run', '--detach', wikibot, 'sleep', '1000']);
   const [detached] = desk.runtime.detached;

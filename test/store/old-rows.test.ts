@@ -48,6 +48,20 @@ function addMany(folder: string, table: string, row: Readonly<Record<string, str
     INSERT INTO ${table} (tool, ${names}) SELECT 'wikibot', ${Object.values(row)} FROM many`);
 }
 
+/** Writes many releases of one artifact that were live once, with the versions from 1 to `MANY`. */
+function addReplaced(folder: string, artifact: string): void {
+  addMany(folder, 'releases', {
+    ...{
+      version: 'n',
+      state: `'replaced'`,
+      commit: `'a'`,
+      artifact: `'{"id":"${artifact}"}'`,
+      config_vars: `x'00'`,
+    },
+    ...{ description: `''`, by: `'alice'`, credential: `''`, deployment_id: `'live'`, created_at: '0' },
+  });
+}
+
 /** Writes many failed deployments with failed builds. */
 function addFailed(folder: string, at: number): void {
   addMany(folder, 'deployments', {
@@ -106,16 +120,7 @@ test('a missing release counts as deleted by the clean-up only if it is older th
     `UPDATE releases SET version = ${MANY + 1}; UPDATE tools SET live_version = ${MANY + 1}, last_version = ${MANY + 1}`,
   );
   later.close();
-  addMany(folder, 'releases', {
-    ...{
-      version: 'n',
-      state: `'replaced'`,
-      commit: `'a'`,
-      artifact: `'{"id":"gone"}'`,
-      config_vars: `x'00'`,
-    },
-    ...{ description: `''`, by: `'alice'`, credential: `''`, deployment_id: `'live'`, created_at: '0' },
-  });
+  addReplaced(folder, 'gone');
   using store = withDispose(new SqliteStore(folder, key));
   store.dropOldRows(wikibot, now);
   assert.equal(countsIn(folder).releases, 1000);
@@ -136,16 +141,7 @@ test('threat 248: the store keeps the newest 1000 releases of a tool, and of the
   later.exec(`UPDATE releases SET version = ${MANY} + version; UPDATE releases SET version = 0 WHERE artifact ->> '$.id' = 'old';
     UPDATE tools SET live_version = ${MANY + 2}, last_version = ${MANY + 2}`);
   later.close();
-  addMany(folder, 'releases', {
-    ...{
-      version: 'n',
-      state: `'replaced'`,
-      commit: `'a'`,
-      artifact: `'{"id":"live"}'`,
-      config_vars: `x'00'`,
-    },
-    ...{ description: `''`, by: `'alice'`, credential: `''`, deployment_id: `'live'`, created_at: '0' },
-  });
+  addReplaced(folder, 'live');
   using store = withDispose(new SqliteStore(folder, key));
   store.dropOldRows(wikibot, now);
   const known = [...store.releaseCommits(wikibot).keys()].sort((a, b) => a - b);

@@ -10,8 +10,8 @@ import type { LdapTool, LdapTools } from './ldap-tools.ts';
  */
 const MAX_STEPS = 8;
 /**
- * The maintainers of a tool are searched among its own members and those of the tools that it has as members, in at most
- * this many tools together. If the next step would exceed this, all tools of that step are ignored.
+ * The maintainers of a tool are searched among its own members and those of the tools that it has as members, in at
+ * most this many tools together. If the next step would exceed this, all tools of that step are ignored.
  */
 const MAX_TOOLS = 500;
 

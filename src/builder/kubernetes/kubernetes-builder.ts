@@ -377,8 +377,8 @@ export class KubernetesBuilder implements Builder {
   }
 
   /**
-   * Runs `action`, which deletes something in the registry. If the registry refuses or does not answer, only logs the
-   * error, because what is left in the registry only takes space.
+   * Runs `action`, which deletes something in the registry. If the registry refuses or does not answer, logs the error
+   * and goes on: what is then left in the registry takes space, but does no other harm.
    */
   async #ifRegistryAnswers(tool: ToolName, what: string, action: () => Promise<void>): Promise<void> {
     try {

@@ -84,7 +84,7 @@ export class SharedFiles {
    * stays if it needs a new copy and the disk is nearly full. Once the layers of the build have more than `MAX_ENTRIES`
    * files and folders, this layer and all later ones stay as they are. Each copy counts for the tool that was the first
    * to share it. If `shared` is full, a new copy replaces a copy that counts for the tool with the most copies. But if
-   * the tool with the most copies has fewer than two copies more than the tool of this layer, the file stays as it is.
+   * that tool has at most one copy more than the tool of this layer, the file stays as it is.
    *
    * Call this only after all processes of the build have ended, because none of them may change the layer afterwards.
    *

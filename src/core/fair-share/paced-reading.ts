@@ -220,7 +220,8 @@ export class PacedReading {
   }
 
   /**
-   * True if the next request may begin now. If false, the server goes on reading when the turn of the request comes.
+   * True if the next request of this connection may begin now. If it may not, the server reads the connection again
+   * when the request may begin.
    */
   #isTurn(): boolean {
     if (!this.#hasTurns || this.#body !== null || this.#isInHead || this.#isOpaque) return true;

@@ -24,8 +24,7 @@ export async function resumeTool(
   let failures = 0;
   for (let pauseMs = firstPauseMs; !signal.aborted; pauseMs = Math.min(pauseMs * 2, MAX_PAUSE_MS)) {
     try {
-      // After a failure, do not resume the tool while a deployment of it is unfinished, because that deployment may
-      // make another release live.
+      // After a failure, wait if a deployment of the tool is running: it may make another release live.
       if (failures === 0 || !isDeploying(context, name)) {
         await resumeOnce(context, name);
         if (failures > 0) log.info({ tool: name, failures }, 'tool resumed');

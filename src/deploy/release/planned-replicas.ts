@@ -13,8 +13,8 @@ const STAYS_UP = /bot|celery|clock|consum|daemon|listen|queue|sidekiq|stream|wor
 /**
  * Returns how many processes of each type a release must run: the numbers that `scale` stored, or the release's own,
  * and at most `maxReplicas`. If more types would run than the limit `processTypes` allows, the last named commands get
- * 0. A named command goes on running if the live release runs it only because an earlier version of this server started
- * every process type: see `replicasKept`.
+ * 0. Earlier versions of this server started every process type. A named command that runs for this reason continues to
+ * run: see `replicasKept`.
  */
 export function plannedReplicas(context: Limited, release: Release): Replicas {
   const replicas = askedReplicas(context, release);
@@ -79,8 +79,8 @@ export function warnOfTooMany(context: Limited, release: Release, progress: Prog
 }
 
 /**
- * Prints which process types do not start by themselves, and how to start them. Also names those that go on running
- * only because an earlier version of this server started every process type: see `replicasKept`.
+ * Prints which process types do not start by themselves, and how to start them. Earlier versions of this server started
+ * every process type. Also prints which types continue to run for this reason: see `replicasKept`.
  */
 export function sayNamedCommands(context: Limited, release: Release, progress: Progress): void {
   const { store } = context;

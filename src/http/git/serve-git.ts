@@ -227,8 +227,8 @@ interface Conversation {
   /** The streams through which the body of the request passes to git. */
   readonly stages: readonly Transform[];
   /**
-   * Returns the reason, for the client, why git's output was empty. Null if there is none. Call this when git has
-   * ended.
+   * Call this when git has ended. If git printed nothing and the server knows why, returns the reason, in words for the
+   * client. Otherwise returns null.
    */
   readonly notice: () => string | null;
 }

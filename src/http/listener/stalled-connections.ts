@@ -8,7 +8,7 @@ const CHECK_MS = 250;
 const SCARCE_MS = 10_000;
 /**
  * While the kernel's memory for connections is scarce, one address or one tool may have this many connections on which
- * bytes wait. If it has more, all of them end.
+ * bytes wait. In each check, the address or tool with the most loses all of them if it has more.
  */
 const MAX_WAITING = 20;
 

@@ -119,7 +119,7 @@ test('a failed build leaves no artifact, and the next build sees no file of the 
   });
 });
 
-test('threat 213: another process than the server makes equal files of layers one file on the disk, and the build goes on if this process fails', async () => {
+test('threat 213: a program beside the server replaces equal files of layers by one file, and the build goes on if this program fails', async () => {
   const build = `mkdir "$CNB_LAYERS_DIR/l"; echo shared >"$CNB_LAYERS_DIR/l/file"; touch -d @1000000000 "$CNB_LAYERS_DIR/l/file"
     printf '[types]\\nlaunch = true\\n[metadata]\\nshared = true\\n' >"$CNB_LAYERS_DIR/l.toml"; ${webProcess}`;
   await withBuilder({ one: { build } }, async (builder) => {

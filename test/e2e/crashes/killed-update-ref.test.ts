@@ -50,7 +50,7 @@ for (const [index, moment] of MOMENTS.entries()) {
   });
 }
 
-test('threat 82: if `git update-ref` is killed whenever it is told to commit, the push is rejected although its release is live, and main moves when git works again', async () => {
+test('threat 82: if each `git update-ref` is killed as it commits, the push is rejected although its release is live; when git works again, main moves to the live commit', async () => {
   const { name, tree, first } = await liveTool(server, 'killed-always');
   const two = await tree.commit('two', webTool('two'));
   await git.kill('told to commit', 10_000);

@@ -34,8 +34,9 @@ export const LAUNCHER = ['/cnb/lifecycle/launcher', '--'];
 /**
  * The script that runs a command without a terminal. The script first waits for a line, which the server sends when it
  * has attached to the pod, so that no output is lost. Then the script prints a random mark and starts the command. When
- * the command has ended, the script prints the mark to standard output and to standard error. Then the script drops
- * unread input until the server detaches: if the script ended earlier, output on its way to the server would be lost.
+ * the command has ended, the script prints the mark to standard output and to standard error. Then the script waits
+ * until the server detaches, and reads the rest of its input meanwhile. If the script ended earlier, the output that is
+ * on its way to the server would be lost.
  */
 const PIPED = `read -r attached || exit 129
 mark=$1

@@ -34,7 +34,13 @@ function deployments(
 
 describe('a starting server resumes', () => {
   for (const { name, found, selected, rolloutId, others } of [
-    { name: 'no rollout if there is none', found: [], selected: null, rolloutId: null, others: [] },
+    {
+      name: 'nothing if the cluster has no rollout of the tool',
+      found: [],
+      selected: null,
+      rolloutId: null,
+      others: [],
+    },
     { name: 'the only rollout', found: deployments('a'), selected: 'a', rolloutId: 'a', others: [] },
     {
       name: 'the rollout that the Service selects, not a newer rollout of the same release',
