@@ -104,9 +104,11 @@ export async function readDataFacts(config: DataConfig): Promise<DataFacts> {
 }
 
 /**
- * Finds the tools that were renamed since a store was copied. Null if the store cannot be read.
+ * Finds the tools that have other names in a store than in the rest of the data folder. Such a store is a backup from
+ * before the tools were renamed.
  *
- * @param data - The data folder in which the store is used.
+ * @param store - What is known about the store.
+ * @returns null if the store cannot be read.
  * @throws DeployError `DATA_DISAGREES` if `renames.json` is damaged.
  */
 export function namesIn(data: string, store: StoreFacts): NamesPlan | null {

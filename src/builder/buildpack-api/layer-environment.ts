@@ -40,8 +40,8 @@ const ACTIONS: ReadonlySet<string> = new Set(['override', 'default', 'prepend', 
 const FILE_LENGTH = 24 * 1024;
 
 /**
- * Counts the characters that were read from `env` folders, and throws an error if they are too many to be passed to a
- * program as environment variables.
+ * Counts the characters of the files in the `env` folders of layers while these are read. Throws an error if they are
+ * too many to be passed to a program as environment variables.
  */
 export class EnvLength {
   #length = 0;

@@ -170,14 +170,18 @@ interface Wanted {
   readonly goal: string;
 }
 
-/** Whether the name of a file is nearly the name `wanted`. @param name - The letters and digits of `file`. */
+/**
+ * Whether the name `file` is one letter away from the name of a wanted file: one letter was added, left out or changed,
+ * or two neighbours were swapped. False for short names. @param name - The letters and digits of `file`.
+ */
 function isNearly({ file, name }: { readonly file: string; readonly name: string }, wanted: Wanted): boolean {
   const { goal } = wanted;
   const isLong = goal.length >= 8 && file.startsWith('.') === wanted.name.startsWith('.');
   return isLong && name[0] === goal[0] && isOneEditApart(name, goal);
 }
 
-/** The letters and digits of a file name. The extension `yml` becomes `yaml`, and `text` becomes `txt`. */
+/** Returns the letters and digits of a file name, in lower case. First writes the extension `yml` as `yaml`, and `text` as
+ * `txt`. */
 function letters(file: string): string {
   return file
     .toLowerCase()

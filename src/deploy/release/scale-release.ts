@@ -16,9 +16,9 @@ export interface ScalePlan {
   readonly release: Release;
   /** The new number of processes for each changed process type. The numbers of other types stay the same. */
   readonly changes: Replicas;
-  /** The sizes to store. Given only for a tool that is stopped. Absent if the sizes stay the same. */
+  /** The new memory and CPU sizes of process types. Given only if the tool is stopped and the sizes change. */
   readonly sizes?: Sizes;
-  /** The process type whose processes are replaced by new ones. Absent if no process is replaced. */
+  /** The process type whose running processes are replaced by new processes. Absent if no process is replaced. */
   readonly renewed?: string;
 }
 

@@ -109,8 +109,9 @@ export type ToolManifest = Readonly<z.infer<typeof manifestOf>>;
 
 /** The text that `secrets.sealed` encrypts: the config vars that the tool's next release gets. */
 export const secretsOf = z.strictObject({
-  // Count the config vars first, because to check a million of them would keep the server busy for seconds. If there
-  // are only a few too many, they pass here, and `changeConfigVars` refuses them with the limit in its message.
+  // Count the config vars before anything checks each of them, because to check a million would keep the server busy
+  // for seconds. This count lets a few too many pass: later, `changeConfigVars` refuses these with a better message,
+  // which names the limit.
   configVars: z
     .unknown()
     .refine((all) => all instanceof Object && Object.keys(all).length <= 10 * MAX_CONFIG_VARS)
