@@ -22,12 +22,13 @@ export interface DryRunContext extends DeployContext {
 }
 
 /**
- * Tells `progress` what a push would do: which buildpacks are detected, how many builds are left, and what the rollout
- * would change. Makes the checks that come before the build of the real push, and changes nothing.
+ * Tells `progress` what a push would do: which buildpacks are detected, how many builds the tool has had in the last 24
+ * hours and how many it may have, and what the rollout would change. Makes the checks that come before the build of the
+ * real push, and changes nothing.
  *
  * @param context - Its `repositories` must have the objects of the push.
- * @throws DeployError if the real push would be refused or would fail before the first buildpack runs; AbortError when
- * the signal fires.
+ * @throws DeployError if the real push would be refused or would fail before the first buildpack runs, or if the
+ * cluster would refuse the rollout; AbortError when the signal fires.
  */
 export async function dryRun(
   context: DryRunContext,

@@ -23,7 +23,7 @@ export interface LdapTool {
   readonly isDisabled: boolean;
 }
 
-/** Finds tools in LDAP: their groups, their own accounts, and the members of groups that are themselves tools. */
+/** Finds tools in LDAP: their groups, their own accounts, and which members of a tool's group are tools too. */
 export class LdapTools {
   readonly #servers: LdapServers;
   readonly #settings: LdapSettings;

@@ -39,7 +39,7 @@ const list: AdminCommand = {
   usage: '[--json]',
   summary: 'all tools and their maintainers',
   examples: ['tool list'],
-  details: ['--json: name, maintainers, isDisabled.'],
+  details: ['--json prints an array of objects with: name, maintainers, isDisabled.'],
   options: { json: { type: 'boolean' } },
   words: { min: 0, max: 0 },
   async run({ directory, flags, out }) {

@@ -44,7 +44,9 @@ const list: AdminCommand = {
   usage: '[--json]',
   summary: 'list all users, with their keys and tools',
   examples: ['user list'],
-  details: ['--json: name, keys (fingerprints), hasPassword, isDisabled, tools.'],
+  details: [
+    '--json prints an array of objects with: name, keys (fingerprints), hasPassword, isDisabled, tools.',
+  ],
   options: { json: { type: 'boolean' } },
   words: { min: 0, max: 0 },
   async run({ directory, flags, out }) {

@@ -95,7 +95,7 @@ const list: StackCommand = {
   summary: 'list the stacks and the live tools on each of them',
   examples: ['stack list'],
   details: [
-    '--json: id (null for this machine’s own system), madeAt (milliseconds since 1970), isNewest, tools.',
+    '--json prints an array of objects with: id (null for this machine’s own system), madeAt (milliseconds since 1970), isNewest, tools.',
   ],
   options: { json: { type: 'boolean' } },
   words: { min: 0, max: 0 },

@@ -10,7 +10,7 @@ export const buildsCommand = listCommand<Build>({
   examples: ['builds wikibot', 'builds wikibot -n 5 --json'],
   details: [
     '-n: how many builds, 20 by default, at most 1000. To see the log of a build: logs TOOL --build ID',
-    '--json: id, state (as in Toolforge’s builds-api), commit, deployment, buildpacks (null without an artifact), bytes (null without an artifact), startedAt, endedAt (null while the build runs).',
+    '--json prints an array of objects with: id, state (as in Toolforge’s builds-api), commit, deployment, buildpacks (null without an artifact), bytes (null without an artifact), startedAt, endedAt (null while the build runs).',
   ],
   one: 'build',
   *items(store, tool, limit) {

@@ -11,7 +11,7 @@ export const deploymentsCommand = listCommand<Deployment>({
   details: [
     'NOTE is the reason if a deployment did not go live; otherwise it is the note of the push, the first line of the commit message, or what a command changed.',
     '-n: how many deployments, 20 by default, at most 1000. To see the log of a deployment: logs TOOL --build ID',
-    '--json: id, kind, state, commit, version, reason, message, by, door, credential, createdAt, startedAt, endedAt.',
+    '--json prints an array of objects with: id, kind, state, commit, version, reason, message, by, door, credential, createdAt, startedAt, endedAt.',
   ],
   one: 'deployment',
   *items(store, tool, limit) {

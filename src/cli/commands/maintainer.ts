@@ -10,7 +10,10 @@ const list: ToolCommand = {
   usage: 'TOOL [--json]',
   summary: 'list the people who maintain a tool',
   examples: ['maintainer list wikibot'],
-  details: ['Disabled users are left out, because they can do nothing to the tool.', '--json: name.'],
+  details: [
+    'Disabled users are left out, because they can do nothing to the tool.',
+    '--json prints an array of objects with: name.',
+  ],
   action: 'read',
   options: { json: { type: 'boolean' } },
   words: { min: 0, max: 0 },

@@ -14,7 +14,7 @@ const list: ToolCommand = {
   summary: 'list the previews of a tool, with their addresses',
   details: [
     'A push to preview/NAME makes or renews a preview. In other commands, its name is NAME--TOOL, as in `logs NAME--TOOL`.',
-    '--json: name, tool (the name for other commands), version (null if nothing is live), address, deployedAt, endsAt.',
+    '--json prints an array of objects with: name, tool (the name for other commands), version (null if nothing is live), address, deployedAt, endsAt.',
   ],
   examples: ['previews wikibot', 'previews wikibot --json'],
   action: 'read',

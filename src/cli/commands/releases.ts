@@ -15,7 +15,7 @@ export const releasesCommand = listCommand<ListedRelease>({
   examples: ['releases wikibot', 'releases wikibot -n 5'],
   details: [
     '-n: how many releases, 20 by default, at most 1000.',
-    '--json: version, state (created, live, replaced or failed), commit, description, promotedTo, by, credential, deployment, build, configVars (names), crashes (process, count, firstAt, lastAt, reason), createdAt.',
+    '--json prints an array of objects with: version, state (created, live, replaced or failed), commit, description, promotedTo, by, credential, deployment, build, configVars (names), crashes (process, count, firstAt, lastAt, reason), createdAt.',
   ],
   one: 'release',
   // The record of a release can have 100 kB about its artifact, so a thousand releases are read in pieces.

@@ -20,7 +20,7 @@ const list: ToolCommand = {
   examples: ['token list wikibot'],
   details: [
     'The list has the tokens of the tool, and after them those of its previews.',
-    '--json: id, tool, name, scope (read or deploy), by, createdAt, expiresAt, lastUsedAt, isExpired.',
+    '--json prints an array of objects with: id, tool, name, scope (read or deploy), by, createdAt, expiresAt, lastUsedAt, isExpired.',
   ],
   action: 'read',
   options: { json: { type: 'boolean' } },

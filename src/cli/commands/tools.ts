@@ -18,7 +18,7 @@ export const toolsCommand: LoginCommand = {
   summary: 'list the tools that you maintain, and their states',
   examples: ['tools', 'tools --json'],
   details: [
-    '--json: name, version (null if no release is live), state, address (null if the name cannot be part of a host name, or if the host name would be this server’s own), frozen (the reason, or null), maintenance (true or false).',
+    '--json prints an array of objects with: name, version (null if no release is live), state, address (null if the name cannot be part of a host name, or if the host name would be this server’s own), frozen (the reason, or null), maintenance (true or false).',
     'state: new (never deployed), failed (deployed, but never live), stopped, up, starting, crashed, down, or commands (live, but keeps no process running).',
   ],
   action: null,

@@ -7,8 +7,8 @@ import { StringDecoder } from 'node:string_decoder';
  */
 const MAX_LINES = 4_000_000;
 /**
- * The searches in one log that find nothing may compare this many hashes in total. So many comparisons take about a
- * second.
+ * How many hashes the unsuccessful searches in one log may compare in total. This takes about a second. After that, no
+ * line is searched for any more, so each line counts as missing from the log.
  */
 const MAX_LOOKED_AT = 1_000_000_000;
 

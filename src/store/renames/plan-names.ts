@@ -111,11 +111,11 @@ function noted({ number, name }: NamedTool, unknown: readonly RenameNote[]): New
 }
 
 /**
- * For each number of a tool in the store: the names under which copies of releases have this number. Leaves out the
- * number if a copy under the tool's own name has it. Leaves out a name that a tool of the store has, unless that tool
- * was renamed too. Leaves out numbers without such a name.
+ * Finds other names that tools of the store may have now. For the number of each such tool, returns the names under
+ * which copies of its releases are stored. A tool with copies under its own name is left out. A name that another tool
+ * of the store has counts only if this result has another name for that tool too.
  *
- * @param numbers - The numbers of the tools of the store, by name.
+ * @param numbers - The number of each tool of the store, by name.
  */
 function claimed(
   numbers: ReadonlyMap<ToolName, number>,

@@ -249,7 +249,7 @@ const tenLayers = `
   ${webProcess}`;
 
 for (const types of ['launch', 'launch cache', 'cache']) {
-  test(`threat 176: a file with a name in each of ten layers with the types ${types} is copied once, not ten times`, async () => {
+  test(`threat 176: a file with a hard link in each of ten layers with the types ${types} is copied once, not ten times`, async () => {
     await using buildpacks = await SampleBuildpacks.write({ one: { build: tenLayers } });
     await using builder = await ABuilder.open({ buildpacks: buildpacks.folder });
     await builder.build(source.folder, { configVars: { MAKE: 'yes', TYPES: types } });

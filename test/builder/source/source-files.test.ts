@@ -330,7 +330,7 @@ test('threat 41: submodules, LFS pointers and links to outside of the source cau
   assert.match(warnings[2] ?? '', /absolute, folder\/outside\.$/);
 });
 
-test('threat 41: a pointer of Git LFS causes a warning if the .gitattributes is in the folder of the file', async () => {
+test('threat 41: a pointer of Git LFS causes a warning even if the only .gitattributes is in a subfolder', async () => {
   const source = await sourceOf({ 'app.py': '' });
   await mkdir(join(source, 'assets'));
   await writeFile(join(source, 'assets/.gitattributes'), '*.png filter=lfs diff=lfs merge=lfs -text\n');

@@ -103,7 +103,7 @@ for (const [account, uid] of [
   ['CORP\\Alice', 'alice'],
   ['alice@EXAMPLE.ORG', 'alice'],
 ] as const) {
-  test(`a first start under the account ${account}, whose name a user may not have, makes the user ${uid}`, async () => {
+  test(`if the operating system’s account ${account} has no valid user name, the first start makes the user ${uid}`, async () => {
     const folder = await mkdtemp(join(tmpdir(), 'first-start-'));
     try {
       await mkdir(join(folder, '.ssh/folder.pub'), { recursive: true });

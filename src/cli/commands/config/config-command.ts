@@ -30,7 +30,7 @@ const list: ToolCommand = {
   examples: ['config list wikibot', 'config list wikibot --show-values'],
   details: [
     '“from outside” marks a config var that the operator keeps in a file or a Secret. The server does not store it.',
-    '--json: name, and value with --show-values; source of a config var from outside.',
+    '--json prints an array of objects with: name, and value with --show-values; source of a config var from outside.',
   ],
   action: 'read',
   options: { 'show-values': { type: 'boolean' }, json: { type: 'boolean' } },
@@ -137,7 +137,7 @@ const history = listCommand<ConfigChange>({
   examples: ['config history wikibot'],
   details: [
     '-n: how many changes, 20 by default, at most 1000.',
-    '--json: version (null if the change was stored without a release), added, changed, removed, by, at.',
+    '--json prints an array of objects with: version (null if the change was stored without a release), added, changed, removed, by, at.',
   ],
   one: 'change of config vars',
   none: (tool) => `no change of the config vars of ${tool} is recorded\n`,

@@ -53,7 +53,7 @@ export const limitCommand: ToolCommand = {
     ),
     'Sizes have a unit: memory=2Gi, repository=500Mi. NAME=default resets a limit to the setting of this server.',
     'A new limit of memory counts for processes that start with the next deployment or restart.',
-    '--json: name, value (bytes for sizes), isOwn (false if the setting applies), setting.',
+    '--json prints an array of objects with: name, value (bytes for sizes), isOwn (false if the setting applies), setting.',
   ],
   isForOperator: true,
   action: 'manage',
@@ -95,7 +95,7 @@ export const quotaCommand: ToolCommand = {
   details: [
     'During a rollout, the old and the new release run beside each other, so a tool needs twice its processes and memory.',
     'Processes that are ending, such as those of the release before, do not count as used: they have a column of their own.',
-    '--json: name, used, ending (null if nothing of this kind can end), duringRollout (null if a rollout needs no more), limit (null if there is none), unit.',
+    '--json prints an array of objects with: name, used, ending (null if nothing of this kind can end), duringRollout (null if a rollout needs no more), limit (null if there is none), unit.',
   ],
   action: 'read',
   options: { json: { type: 'boolean' } },

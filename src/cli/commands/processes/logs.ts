@@ -32,7 +32,7 @@ export const logsCommand: ToolCommand = {
     'Over SSH, your own shell removes one pair of quotes, so write a TEXT with spaces as: --grep "\'no luck\'"',
     '--build takes the id of a build or deployment, and shows the log of the deployment until the deployment ends.',
     'Each line has its time in UTC, the release, and the process that printed it. Lines of a process with the name push are from this server.',
-    '--json: at, process, version (null for lines that belong to no release), text.',
+    '--json prints an array of objects with: at, process, version (null for lines that belong to no release), text.',
   ],
   action: 'read',
   options: {

@@ -14,7 +14,7 @@ export const psCommand: ToolCommand = {
   summary: 'list the processes of a tool, and its running and waiting deployments',
   examples: ['ps wikibot', 'ps wikibot --json'],
   details: [
-    '--json: process, version, state (starting, up, crashed, stopping, scheduled, or off if somebody has scaled it to 0), startedAt, restarts, command, detail, memory (bytes), lastExit (null, or at, reason), schedule.',
+    '--json prints an array of objects with: process, version, state (starting, up, crashed, stopping, scheduled, or off if somebody has scaled it to 0), startedAt, restarts, command, detail, memory (bytes), lastExit (null, or at, reason), schedule.',
     'In --json, schedule is null, or has text, cron (five fields, UTC), nextAt and lastRun (null, or startedAt, endedAt, exitCode, detail).',
   ],
   action: 'read',

@@ -26,7 +26,7 @@ export const runOneOffCommand: ToolCommand = {
     'If the first word is a process type of the tool, the command of this type runs, with the other words as arguments.',
     'You are connected to the command’s standard input, output and error, and get its exit status. For a terminal: ssh -t',
     '--detach does not wait: it prints the name of the command, such as run.1. Its output is in: logs TOOL -p run.1',
-    '`run --list TOOL` shows the commands of `run` and `exec` that run now. With --json: name, version, startedAt, command.',
+    '`run --list TOOL` shows the commands of `run` and `exec` that run now. --json prints an array of objects with: name, version, startedAt, command.',
     '`run --end run.1 TOOL` ends a command that was started with --detach.',
     'Files that the command writes are deleted when it ends. The release does not change.',
   ],

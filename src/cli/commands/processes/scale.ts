@@ -31,7 +31,7 @@ export const scaleCommand: ToolCommand = {
     'Only web starts by itself. Any other process type, such as worker, runs all the time only if you scale it, or if toolforge.yaml or app.json asks for it.',
     'If new processes do not become healthy, the number stays as before. Later deployments keep the numbers.',
     '`scale TOOL web=2:1Gi:500m` also gives each web process 1 GiB of memory and, in a cluster, half a processor core. web=2:default resets the size to what the files of the tool say. A new size replaces the processes without an interruption.',
-    'Without TYPE=COUNT, `scale` lists the process types. --json: type, running, asked, memoryBytes, cpuCores (null if nothing is asked).',
+    'Without TYPE=COUNT, `scale` lists the process types. --json prints an array of objects with: type, running, asked, memoryBytes, cpuCores (null if nothing is asked).',
   ],
   action: 'read',
   isAfterTool: (word) => word.includes('='),

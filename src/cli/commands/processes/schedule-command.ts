@@ -23,7 +23,7 @@ const list: ToolCommand = {
   summary: 'list the scheduled processes of a tool',
   examples: ['schedule list wikibot'],
   details: [
-    '--json: name, schedule, cron (five fields, UTC), isPaused, nextAt, lastRun (as in `ps --json`).',
+    '--json prints an array of objects with: name, schedule, cron (five fields, UTC), isPaused, nextAt, lastRun (as in `ps --json`).',
   ],
   action: 'read',
   options: { json: { type: 'boolean' } },
@@ -142,7 +142,7 @@ const history: ToolCommand = {
   examples: ['schedule history wikibot', 'schedule history wikibot nightly -n 5'],
   details: [
     '-n: how many runs, 20 by default, at most 1000.',
-    '--json: number, type, startedAt, endedAt, exitCode, detail.',
+    '--json prints an array of objects with: number, type, startedAt, endedAt, exitCode, detail.',
   ],
   action: 'read',
   options: { count: { type: 'string', short: 'n' }, json: { type: 'boolean' } },

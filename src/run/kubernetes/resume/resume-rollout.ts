@@ -20,10 +20,12 @@ export interface Resumption {
 
 /**
  * Resumes the release that is recorded as live, at the start of a server. Keeps the rollout of this release that the
- * cluster has. If the cluster has none, creates a rollout. Ends all other rollouts of the tool.
+ * cluster has. If the cluster has none, creates a rollout. Sends the tool's requests to this rollout, and ends all other
+ * rollouts of the tool.
  *
- * @returns `later`, which resolves when the server no longer retries to move the requests. Null if the server need not
- * retry.
+ * @returns `later`: null if this rollout gets the requests now. Otherwise, the server tries again to send them there,
+ * and `later` resolves when this succeeds, or when the server gives up because it stops, because the tool is stopped,
+ * or because another rollout goes live.
  * @throws DeployError if the cluster refuses a call or does not answer; the reason of the signal `closing` when it
  * fires.
  */
