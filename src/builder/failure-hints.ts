@@ -102,9 +102,9 @@ const NO_PLUGIN = /The "([\w./-]{1,60})" plugin is not installed/;
 const HEADER = /fatal error: (\S+\.h(?:pp)?): No such file/;
 
 /**
- * Says what to do about a failed step, if its output shows a known reason outside of the tool's own code: a missing
- * library, header, program or module, a certificate, the network, or a package that does not exist, excludes another
- * package, or differs from the lock file. Otherwise null.
+ * Says what to do about a failed step, if its output shows a known reason. Most of these reasons are not in the tool's
+ * own code: for example, a library or program is missing, a host cannot be reached, or a package does not exist, is too
+ * old, or excludes another package. Null if no reason is known.
  *
  * @param text - The last lines of the output. The caller must cut long lines, because searching them takes too long.
  */

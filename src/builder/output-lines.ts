@@ -1,3 +1,5 @@
+import type { Mask } from '../core/masking/masking.ts';
+
 /** At most this many bytes of a line are shown. The rest of the line is dropped. */
 export const MAX_LINE_BYTES = 16 * 1024;
 const CUT = ' … (line cut)';
@@ -12,32 +14,36 @@ const MAX_HELD_BYTES = 4 * MAX_LINE_BYTES;
  * and masks secrets even if they arrive in pieces. Keeps at most one line in memory.
  */
 export class OutputLines {
-  readonly #mask: (text: string) => string;
+  readonly #mask: Mask['steps'];
   readonly #line: (text: string) => void;
   #held: Buffer[] = [];
   #heldBytes = 0;
   #isCut = false;
 
-  constructor(options: { mask: (text: string) => string; line: (text: string) => void }) {
+  constructor(options: { mask: Mask['steps']; line: (text: string) => void }) {
     this.#mask = options.mask;
     this.#line = options.line;
   }
 
-  write(chunk: Uint8Array): void {
+  /**
+   * Takes the next bytes of the output. Yields between steps, for `TimeShares.runSteps`: to mask a long line takes many
+   * milliseconds.
+   */
+  *write(chunk: Uint8Array): Generator<void, void> {
     let start = 0;
     for (;;) {
       const end = chunk.indexOf(0x0a, start);
       if (end < 0) break;
       this.#hold(chunk.subarray(start, end));
-      this.#flush();
+      yield* this.#flush();
       start = end + 1;
     }
     if (start < chunk.length) this.#hold(chunk.subarray(start));
   }
 
   /** Call this after the last chunk. Passes on the last line, if it has no newline at its end. */
-  end(): void {
-    if (this.#heldBytes > 0) this.#flush();
+  *end(): Generator<void, void> {
+    if (this.#heldBytes > 0) yield* this.#flush();
   }
 
   #hold(bytes: Uint8Array): void {
@@ -50,9 +56,9 @@ export class OutputLines {
     this.#heldBytes += kept.length;
   }
 
-  #flush(): void {
+  *#flush(): Generator<void, void> {
     const whole = Buffer.concat(this.#held);
-    const text = this.#mask(whole.toString('utf8').replace(/\r$/, ''));
+    const text = yield* this.#mask(whole.toString('utf8').replace(/\r$/, ''));
     const isLong = this.#isCut || Buffer.byteLength(text) > MAX_LINE_BYTES;
     this.#line(isLong ? cut(text) + CUT : text);
     this.#held = [];

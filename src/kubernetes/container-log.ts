@@ -51,6 +51,12 @@ const MAX_LAST_BYTES = 256 * 1024;
 const STAMP = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\S*$/;
 
 /**
+ * Gets a line of a container. To do long work with the line, it returns a generator that yields between the steps
+ * (`TimeShares.runSteps`).
+ */
+type OnLine = (line: ContainerLine) => Generator<void, void> | void;
+
+/**
  * Passes on the lines of a container, each once and in order. Waits until the container starts, follows it over its
  * restarts, and survives any outage of the API. Resolves when the container has ended for good, its pod no longer
  * exists, or the signal fires.
@@ -63,7 +69,7 @@ const STAMP = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\S*$/;
 export async function followContainerLog(
   cluster: Cluster,
   name: ContainerName,
-  onLine: (line: ContainerLine) => void,
+  onLine: OnLine,
   signal: AbortSignal,
   room: () => Promise<void> = async () => {},
 ): Promise<void> {
@@ -94,7 +100,7 @@ export async function followContainerLog(
 
 interface Reading {
   readonly place: Place;
-  readonly onLine: (line: ContainerLine) => void;
+  readonly onLine: OnLine;
   readonly signal: AbortSignal;
   readonly room: () => Promise<void>;
   readonly query: Readonly<Record<string, string>>;
@@ -118,7 +124,7 @@ async function read(cluster: Cluster, name: ContainerName, reading: Reading): Pr
   // the lines of the second `place.second` again.
   let known = place.count;
   const newestBefore = place.newest;
-  const take = (line: string): void => {
+  const take = function* (line: string): Generator<void, void> {
     const space = line.indexOf(' ');
     const stamp = space === -1 ? line : line.slice(0, space);
     // Skip a line without a time stamp. The node itself may add such a line, for example that it cannot watch the log
@@ -131,14 +137,17 @@ async function read(cluster: Cluster, name: ContainerName, reading: Reading): Pr
     known = 0;
     const at = new Date(stamp).toISOString();
     moveTo(place, stamp, at.slice(0, 19));
-    onLine({ at, text: space === -1 ? '' : line.slice(space + 1) });
+    yield* onLine({ at, text: space === -1 ? '' : line.slice(space + 1) }) ?? [];
+  };
+  const takeAll = function* (lines: readonly string[]): Generator<void, void> {
+    for (const line of lines) yield* take(line);
   };
   const cutter = new LineCutter(MAX_LINE_CHARACTERS);
   for await (const chunk of response as AsyncIterable<Buffer>) {
     // `outputTime` limits the time that this server spends on output. Cut the bytes into lines within this time too,
     // because cutting takes longer than passing the lines on.
     for (const piece of inPieces(chunk)) {
-      await outputTime.run(name.share ?? name.namespace, () => cutter.push(piece).forEach(take));
+      await outputTime.runSteps(name.share ?? name.namespace, takeAll(cutter.push(piece)));
     }
     await room();
   }

@@ -1,13 +1,16 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { MAX_LINE_BYTES, OutputLines } from '../../src/builder/output-lines.ts';
+import { allSteps } from '../../src/core/fair-share/time-shares.ts';
 import { masking } from '../../src/core/masking/masking.ts';
 
-function linesOf(chunks: readonly (string | Buffer)[], mask = (text: string) => text): string[] {
+const nothing = await masking({});
+
+function linesOf(chunks: readonly (string | Buffer)[], mask = nothing): string[] {
   const lines: string[] = [];
-  const output = new OutputLines({ mask, line: (text) => lines.push(text) });
-  for (const chunk of chunks) output.write(Buffer.from(chunk as string));
-  output.end();
+  const output = new OutputLines({ mask: mask.steps, line: (text) => lines.push(text) });
+  for (const chunk of chunks) allSteps(output.write(Buffer.from(chunk as string)));
+  allSteps(output.end());
   return lines;
 }
 

@@ -19,7 +19,12 @@ function answerPod(response: ServerResponse, state: V1ContainerState): void {
 async function linesOf(t: TestContext, api: FakeApi): Promise<string[]> {
   t.after(() => api.close());
   const lines: string[] = [];
-  await followContainerLog(api.cluster, PLACE, ({ text }) => lines.push(text), AbortSignal.timeout(20_000));
+  await followContainerLog(
+    api.cluster,
+    PLACE,
+    ({ text }) => void lines.push(text),
+    AbortSignal.timeout(20_000),
+  );
   return lines;
 }
 

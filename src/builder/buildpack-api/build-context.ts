@@ -1,6 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { arch, platform } from 'node:os';
 import { systemCode } from '../../core/errors.ts';
+import type { Mask } from '../../core/masking/masking.ts';
 import type { Progress } from '../../core/progress.ts';
 import type { Limits, Sandbox, SharedNetwork } from '../../sandbox/sandbox.ts';
 import type { BuildLimits } from '../build-limits.ts';
@@ -21,7 +22,7 @@ export interface BuildContext {
   readonly guard: BuildLimits;
   readonly limits: Limits;
   readonly progress: Progress;
-  readonly mask: (text: string) => string;
+  readonly mask: Mask;
   /**
    * The environment at the start of a build, such as PATH and HOME, without the variables of the fields `target` and
    * `variables`.

@@ -1,5 +1,6 @@
 import { addAbortListener } from 'node:events';
 import { inPieces, outputTime } from '../../core/fair-share/time-shares.ts';
+import type { Mask } from '../../core/masking/masking.ts';
 import type { Exit, Sandbox, SandboxCommand } from '../../sandbox/sandbox.ts';
 import type { BuildLimits } from '../build-limits.ts';
 import { LastLines } from '../failure-reason.ts';
@@ -21,7 +22,7 @@ export async function runStep(
   command: SandboxCommand,
   options: {
     readonly guard: BuildLimits;
-    readonly mask: (text: string) => string;
+    readonly mask: Mask;
     readonly line: (text: string) => void;
   },
 ): Promise<StepEnd> {
@@ -36,7 +37,7 @@ export async function runStep(
   const share = String(command.toolNumber);
   const lastLines = new LastLines();
   const lines = new OutputLines({
-    mask: options.mask,
+    mask: options.mask.steps,
     line: (text) => {
       if (guard.signal.aborted) return;
       lastLines.add(text);
@@ -46,9 +47,9 @@ export async function runStep(
   try {
     for await (const chunk of process.output) {
       guard.hear(chunk.length);
-      for (const piece of inPieces(chunk)) await outputTime.run(share, () => lines.write(piece));
+      for (const piece of inPieces(chunk)) await outputTime.runSteps(share, lines.write(piece));
     }
-    lines.end();
+    await outputTime.runSteps(share, lines.end());
     const exit = await exited;
     guard.signal.throwIfAborted();
     return { ...exit, lastLines: lastLines.all };

@@ -187,19 +187,19 @@ async function readDetected(
   const { scratch } = context.places.folders;
   const lines: string[] = [];
   const output = new OutputLines({
-    mask: context.mask,
+    mask: context.mask.steps,
     line: (text) => {
       if (lines.length < MAX_LINES) lines.push(text);
     },
   });
+  const share = String(context.toolNumber);
   try {
     const start = await readStart(scratch, ['detected', name, 'output'], MAX_OUTPUT_BYTES);
-    const share = String(context.toolNumber);
-    for (const piece of inPieces(start)) await outputTime.run(share, () => output.write(piece));
+    for (const piece of inPieces(start)) await outputTime.runSteps(share, output.write(piece));
   } catch {
     return { result: 'error', alternatives: [], lines: ['its output cannot be read'], end: whole };
   }
-  output.end();
+  await outputTime.runSteps(share, output.end());
   if (status === null)
     return { result: 'error', alternatives: [], lines: [...lines, ...whole.lastLines], end: whole };
   const exit = fromStatus(status);

@@ -382,8 +382,8 @@ export class LocalBuilds {
   }
 
   /**
-   * Deletes the files of a failed build, and moves cached layers back to the cache. But if the build failed with
-   * `BUILD_OUT_OF_DISK`, deletes the cache too.
+   * Deletes the files of a failed build, and moves cached layers back to the cache. If the build failed with
+   * `BUILD_OUT_OF_DISK`, or if the layers cannot be moved, deletes the cache instead.
    */
   async #clear(folder: string, places: LayerPlaces, state: BuildState, error: unknown): Promise<void> {
     const isFull = error instanceof DeployError && error.code === 'BUILD_OUT_OF_DISK';

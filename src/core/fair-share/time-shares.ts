@@ -73,6 +73,22 @@ export class TimeShares {
   }
 
   /**
+   * Does work that may take long. The work yields after each short step. When its steps have taken `sliceMs`, other work
+   * gets its turn before the next step.
+   */
+  async runSteps<Result>(key: string, steps: Generator<void, Result>): Promise<Result> {
+    for (;;) {
+      const step = await this.run(key, () => {
+        const end = performance.now() + this.#options.sliceMs;
+        let one = steps.next();
+        while (one.done !== true && performance.now() < end) one = steps.next();
+        return one;
+      });
+      if (step.done === true) return step.value;
+    }
+  }
+
+  /**
    * Charges `key` the time of work that is already done. Then lets the event loop do other work, and waits until `key`
    * gets its turn.
    */
@@ -171,6 +187,14 @@ export class TimeShares {
     this.#debtMs = Math.max(0, this.#debtMs - passedMs * this.#options.part);
     this.#paidAt = now;
     return this.#debtMs < this.#options.sliceMs;
+  }
+}
+
+/** Does all steps of some work without a pause, and returns the result. `TimeShares.runSteps` makes pauses. */
+export function allSteps<Result>(steps: Generator<void, Result>): Result {
+  for (;;) {
+    const { done, value } = steps.next();
+    if (done === true) return value;
   }
 }
 

@@ -10,6 +10,8 @@ export interface Pattern {
 /** After this many bytes of patterns, which take a few milliseconds, other work gets a turn. */
 const BYTES_A_TURN = 32 * 1024;
 const BYTE_VALUES = 256;
+/** After this many bytes of a text, which take less than a millisecond, a search makes a pause. */
+const BYTES_A_STEP = 4096;
 
 /**
  * Finds many patterns at once. Its time grows with the text alone, not with the number or the size of the patterns.
@@ -56,17 +58,19 @@ export class ByteSearch {
 
   /**
    * Calls `onMatch` for each place of `bytes` where a pattern ends, with the longest pattern that ends there. `end` is
-   * the index after the pattern's last byte.
+   * the index after the pattern's last byte. Yields after each `BYTES_A_STEP`, so that the caller can let other work run
+   * (`TimeShares.runSteps`).
    */
-  scan(
+  *scan(
     bytes: Uint8Array,
     length: number,
     onMatch: (end: number, matchLength: number, label: number) => void,
-  ): void {
+  ): Generator<void, void> {
     const ends = this.#ends;
     const first = this.#first;
     let node = 0;
     for (let index = 0; index < length; index++) {
+      if (index % BYTES_A_STEP === BYTES_A_STEP - 1) yield;
       const byte = bytes[index] as number;
       node = node === 0 ? (first[byte] as number) : this.#step(node, byte);
       const found = ends[node] as number;

@@ -1,12 +1,20 @@
 import { createHash } from 'node:crypto';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { stripVTControlCharacters } from 'node:util';
+import { allSteps } from '../fair-share/time-shares.ts';
 import { clean } from '../progress.ts';
 import { ByteSearch, type Pattern } from './byte-search.ts';
 import { type Decoded, fromBase64, withoutBackslashes, withoutPercents } from './decoded-text.ts';
 
 /** Replaces the secrets in one line of text by the names of their config vars. */
-export type Mask = (text: string) => string;
+export interface Mask {
+  (text: string): string;
+  /**
+   * Does the same, and yields about once a millisecond, so that other work can run meanwhile (`TimeShares.runSteps`).
+   * Use this for lines that may be long.
+   */
+  steps(text: string): Generator<void, string>;
+}
 
 /** Shorter values of config vars are not masked in output, because everyday output contains such short words. */
 const MIN_SECRET_CHARACTERS = 6;
@@ -30,21 +38,22 @@ const MIN_DIFFERENT_BYTES = 6;
 /**
  * Returns a function that replaces the values of config vars, and the single lines of these values, by the names of the
  * vars. The function also finds values that are encoded as in URLs, JSON or base64, or that have colours in them. A
- * base64 text may be longer than the value, or go over several lines. If secrets overlap, all their text is replaced.
+ * value is also found if it was encoded in base64 together with other text, and if the base64 text has several lines. If secrets overlap, all their text is replaced.
  * Values and lines of less than six characters are not masked, because everyday output contains them too.
  *
  * The time grows with the length of the text alone. Callers with the same config vars share one search structure.
  */
 export async function masking(configVars: Readonly<Record<string, string>>): Promise<Mask> {
   const secrets = await secretsOf(configVars);
-  if (secrets === null) return (text) => text;
-  return (text) => {
-    if (!CONTROL.test(text)) return secrets.mask(text);
+  const steps = function* (text: string): Generator<void, string> {
+    if (secrets === null) return text;
+    if (!CONTROL.test(text)) return yield* secrets.mask(text);
     const plain = stripped(text);
-    const masked = secrets.mask(plain);
-    const coloured = secrets.mask(text);
+    const masked = yield* secrets.mask(plain);
+    const coloured = yield* secrets.mask(text);
     return masked === plain || stripped(coloured) === masked ? coloured : masked;
   };
+  return Object.assign((text: string) => allSteps(steps(text)), { steps });
 }
 
 const CONTROL = /(?![\t\n])\p{Cc}/u;
@@ -156,9 +165,9 @@ class Secrets {
     this.#parts = parts;
   }
 
-  mask(text: string): string {
+  *mask(text: string): Generator<void, string> {
     const bytes = Buffer.from(text);
-    const found = this.#find(bytes);
+    const found = yield* this.#find(bytes);
     if (found.length === 0) return text;
     let masked = '';
     let done = 0;
@@ -170,23 +179,23 @@ class Secrets {
   }
 
   /** The parts of the line that show secrets, in order. No two parts overlap. */
-  #find(bytes: Uint8Array): Covered[] {
+  *#find(bytes: Uint8Array): Generator<void, Covered[]> {
     const found: Covered[] = [];
-    this.#parts.search.scan(bytes, bytes.length, (end, longest, label) =>
+    yield* this.#parts.search.scan(bytes, bytes.length, (end, longest, label) =>
       add(found, { start: end - longest, end, label, longest }),
     );
-    for (const one of escapesOf(bytes)) this.#findIn(one, found);
+    for (const one of escapesOf(bytes)) yield* this.#findIn(one, found);
     for (const run of fromBase64(bytes, Math.min(this.#parts.leastBytes, BLOCK_BYTES))) {
-      this.#findIn(run, found);
-      if (run.length >= BLOCK_BYTES) this.#findBlocks(run, found);
+      yield* this.#findIn(run, found);
+      if (run.length >= BLOCK_BYTES) yield* this.#findBlocks(run, found);
     }
     const merged: Covered[] = [];
     for (const covered of found.sort((a, b) => a.start - b.start)) add(merged, covered);
     return merged;
   }
 
-  #findIn({ bytes, length, starts, ends }: Decoded, found: Covered[]): void {
-    this.#parts.search.scan(bytes, length, (after, longest, label) => {
+  *#findIn({ bytes, length, starts, ends }: Decoded, found: Covered[]): Generator<void, void> {
+    yield* this.#parts.search.scan(bytes, length, (after, longest, label) => {
       const [start, end] = [starts[after - longest] as number, ends[after - 1] as number];
       add(found, { start, end, label, longest });
     });
@@ -196,9 +205,9 @@ class Secrets {
    * Finds blocks of the values of config vars in decoded text. Adds to `found` each block and the text around it in
    * which the rest of the value would stand.
    */
-  #findBlocks({ bytes, length, starts, ends }: Decoded, found: Covered[]): void {
+  *#findBlocks({ bytes, length, starts, ends }: Decoded, found: Covered[]): Generator<void, void> {
     const { blocks, blockSearch } = this.#parts;
-    blockSearch.scan(bytes, length, (after, size, index) => {
+    yield* blockSearch.scan(bytes, length, (after, size, index) => {
       const block = blocks[index] as Block;
       const from = Math.max(0, after - size - block.before);
       const to = Math.min(length, after + block.after);

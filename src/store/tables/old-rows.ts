@@ -11,9 +11,10 @@ const MIN_AGE_MS = 2 * 24 * 60 * 60 * 1000;
 const AT_ONCE = 500;
 
 /**
- * Deletes rows of a tool beyond the newest `kept` of each table. Of the older rows, keeps the live release, the newest
- * release of each artifact that a rollback can run, builds with an artifact, and every deployment that has not ended or
- * has a build or release in the store.
+ * Deletes rows of a tool beyond the newest `kept` of each table, at most `AT_ONCE` of each table. Of the older rows,
+ * keeps the live release, the newest release of each artifact that a rollback can run, releases and builds younger than
+ * `MIN_AGE_MS`, builds that have an artifact or have not ended, and every deployment that has not ended or has a build
+ * or release in the store.
  */
 export function dropOldRows(
   database: Database,

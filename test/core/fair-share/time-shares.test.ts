@@ -32,6 +32,25 @@ test('background work with a share of 25 % takes less than 35 % of the time, and
   assert.ok(worked < 350, `${worked} of 1000 ms`);
 });
 
+test('other work and the event loop get their turns between the steps of long work', async () => {
+  const shares = new TimeShares({ part: 1, sliceMs: 2 });
+  let steps = 0;
+  const long = shares.runSteps(
+    'long',
+    (function* () {
+      for (; steps < 50; steps++) {
+        busy(1);
+        yield;
+      }
+      return 'done';
+    })(),
+  );
+  await shares.run('short', () => {});
+  assert.ok(steps < 10, `${steps} steps`);
+  assert.equal(await long, 'done');
+  assert.equal(steps, 50);
+});
+
 test('time in which other programs have the processor during background work does not count for the share of this work', async () => {
   const shares = new TimeShares({ part: 0.25, sliceMs: 4 });
   const startedAt = performance.now();

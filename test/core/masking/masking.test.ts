@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
-import { createHash } from 'node:crypto';
+import { createHash, randomBytes } from 'node:crypto';
 import { test } from 'node:test';
 import { OutputLines } from '../../../src/builder/output-lines.ts';
+import { allSteps } from '../../../src/core/fair-share/time-shares.ts';
 import { masking } from '../../../src/core/masking/masking.ts';
 
 test('threat 63: the base64 form, the URL-encoded form and single lines of a config var’s value are masked', async () => {
@@ -90,6 +91,32 @@ for (const { name, vars, line } of ALIKE) {
   });
 }
 
+test('threat 240: a line of 64 kB with colours is masked in steps that each take less than 10 ms of the processor, with config vars of 512 kB', async (context) => {
+  const letters = (count: number) => randomBytes(count).toString('base64').slice(0, count);
+  const vars = Object.fromEntries(
+    Array.from({ length: 16 }, (_, index) => [
+      `V${index}`,
+      Array.from({ length: 760 }, () => letters(42)).join('\n'),
+    ]),
+  );
+  // Each place of the line seems to begin a secret.
+  const lines = Object.values(vars).flatMap((value) => value.split('\n'));
+  const line = lines.map((one, index) => `${one.slice(0, 5)}${index % 8 === 0 ? '\u001b[1m' : ''}`).join('');
+  const { steps } = await masking(vars);
+  const masked = steps(line.slice(0, 64 * 1024));
+  const took: number[] = [];
+  for (let isDone = false; !isDone; ) {
+    const before = process.threadCpuUsage();
+    isDone = masked.next().done === true;
+    took.push(process.threadCpuUsage(before).user / 1000);
+  }
+  context.diagnostic(`${took.reduce((sum, ms) => sum + ms).toFixed(0)} ms in ${took.length} steps`);
+  assert.ok(took.length > 20);
+  // A garbage collection may fall into a step.
+  const [, ...most] = took.toSorted((a, b) => b - a);
+  assert.ok((most[0] ?? 0) < 10, `${most.slice(0, 5)} ms`);
+});
+
 test('threat 63: overlapping secrets are masked completely', async () => {
   const vars = { FIRST: 'alpha-bravo', SECOND: 'bravo-charlie', THIRD: 'charlie-delta' };
   const mask = await masking(vars);
@@ -110,10 +137,10 @@ test('threat 63: overlapping secrets are masked completely, wherever the output 
   const output = Buffer.from('<alpha-brävo-charlie>\n');
   for (let cut = 0; cut <= output.length; cut++) {
     const seen: string[] = [];
-    const lines = new OutputLines({ mask, line: (text) => seen.push(text) });
-    lines.write(output.subarray(0, cut));
-    lines.write(output.subarray(cut));
-    lines.end();
+    const lines = new OutputLines({ mask: mask.steps, line: (text) => seen.push(text) });
+    allSteps(lines.write(output.subarray(0, cut)));
+    allSteps(lines.write(output.subarray(cut)));
+    allSteps(lines.end());
     assert.deepEqual(seen, ['<[config var SECOND]>']);
   }
 });

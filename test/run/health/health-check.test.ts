@@ -73,7 +73,7 @@ async function withServer(listener: RequestListener, action: (port: number) => P
   }
 }
 
-test('threat 79: a web process that listens only on another port than PORT counts as unhealthy before health_time is over', async () => {
+test('threat 79: if a web process listens only on another port than PORT, it counts as unhealthy soon, without waiting for the end of health_time', async () => {
   const limits = { timeoutMs: 60_000, elsewhereMs: 300 };
   const { readiness } = await watch(new Listening([5000]), limits);
   assert.ok(readiness.kind === 'timed-out');

@@ -1,4 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
+import { outputTime } from '../../../core/fair-share/time-shares.ts';
+import type { Mask } from '../../../core/masking/masking.ts';
 import type { Cluster } from '../../../kubernetes/cluster.ts';
 import { followContainerLog } from '../../../kubernetes/container-log.ts';
 import type { BuildLimits } from '../../build-limits.ts';
@@ -16,7 +18,7 @@ export interface PhasesOptions {
   readonly pod: BuildPod;
   readonly job: Pick<BuildJob, 'rebaseOf' | 'isInspection'>;
   readonly guard: BuildLimits;
-  readonly mask: (text: string) => string;
+  readonly mask: Mask;
   readonly limits: { readonly diskBytes: number; readonly memoryBytes: number };
   /**
    * How many milliseconds a build waits for the end of a fault that can pass by itself: a full node, or a registry that
@@ -61,7 +63,7 @@ export async function followPhases(options: PhasesOptions): Promise<void> {
 async function follow(phase: Phase, options: PhasesOptions): Promise<ContainerEnd> {
   const { cluster, namespace, pod, guard, mask } = options;
   const lines = new OutputLines({
-    mask,
+    mask: mask.steps,
     line: (text) => {
       if (!guard.signal.aborted) options.line(phase, text);
     },
@@ -69,14 +71,15 @@ async function follow(phase: Phase, options: PhasesOptions): Promise<ContainerEn
   // Aborting `given` ends both the reading of the container's log and the wait for the end of the container.
   const given = new AbortController();
   const signal = AbortSignal.any([guard.signal, given.signal]);
+  const share = pod.name ?? '';
   const log = followContainerLog(
     cluster,
     // Each pod has its own share of the server's time for output. By default, all builds would have only one share,
     // because they run in one namespace.
-    { namespace, pod: pod.name ?? '', container: phase, share: pod.name ?? '' },
-    ({ text }) => {
+    { namespace, pod: pod.name ?? '', container: phase, share },
+    function* ({ text }) {
       const bytes = Buffer.from(`${text}\n`);
-      lines.write(bytes);
+      yield* lines.write(bytes);
       if (phase === 'build') guard.hear(bytes.length);
     },
     signal,
@@ -92,7 +95,7 @@ async function follow(phase: Phase, options: PhasesOptions): Promise<ContainerEn
     await Promise.allSettled([log, over]);
     throw error;
   }
-  lines.end();
+  await outputTime.runSteps(share, lines.end());
   guard.signal.throwIfAborted();
   const end = pod.endOf(phase);
   const whole = pod.fault;

@@ -151,7 +151,7 @@ async function deploy(
   const notes = [
     ...(maintenance === null ? [] : [maintenance]),
     manifest.isStopped
-      ? `${tool} was stopped on the other server, and runs here. To stop it: \`stop ${tool}\`\n`
+      ? `${tool} had been stopped on the other server before it was exported, but it runs here now. To stop it: \`stop ${tool}\`\n`
       : `The processes and schedules on the other server still run. To end them there: npx toolforge-push stop ${manifest.tool}\n`,
   ];
   await out(notes.join('').replace(/`([^`]+)`/g, (_, words: string) => context.typed(words)));

@@ -92,7 +92,9 @@ export class PodLogs {
     await followContainerLog(
       cluster,
       place,
-      (line) => isNew(line) && lines.add(line),
+      (line) => {
+        if (isNew(line)) lines.add(line);
+      },
       signal,
       () => lines.room(),
     );

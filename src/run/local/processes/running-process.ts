@@ -229,25 +229,32 @@ class RunOutput {
   /** Writes all output of the process to the tool's log. Then resolves with how the process ended. */
   async taken(process: SandboxProcess): Promise<Exit> {
     const { onLine, toolNumber, name, toolLog, release } = this.#start;
+    const share = String(toolNumber);
     const mask = onLine === undefined ? null : await this.#masking();
-    const take = (texts: string[]) => {
-      this.#last = [...this.#last, ...texts].slice(-KEPT_LINES);
-      for (const text of texts) {
-        if (beginsError(text)) this.#error = { text, later: 0 };
-        else if (this.#error !== null) this.#error.later += 1;
+    const tell = async (texts: readonly string[]) => {
+      if (mask !== null && onLine !== undefined) {
+        for (const text of texts) onLine(await outputTime.runSteps(share, mask(text)));
       }
-      if (mask !== null) for (const text of texts) onLine?.(mask(text));
-      return texts;
+      await toolLog.append(name, texts, release.version);
     };
     for await (const chunk of process.output) {
       const texts: string[] = [];
       for (const piece of inPieces(chunk)) {
-        texts.push(...(await outputTime.run(String(toolNumber), () => take(this.#lines.push(piece)))));
+        texts.push(...(await outputTime.run(share, () => this.#take(this.#lines.push(piece)))));
       }
-      await toolLog.append(name, texts, release.version);
+      await tell(texts);
     }
-    await toolLog.append(name, take(this.#lines.end()), release.version);
+    await tell(this.#take(this.#lines.end()));
     return await process.exited;
+  }
+
+  #take(texts: string[]): string[] {
+    this.#last = [...this.#last, ...texts].slice(-KEPT_LINES);
+    for (const text of texts) {
+      if (beginsError(text)) this.#error = { text, later: 0 };
+      else if (this.#error !== null) this.#error.later += 1;
+    }
+    return texts;
   }
 
   /**
@@ -262,7 +269,7 @@ class RunOutput {
     const { text: error = '', later = 0 } = this.#error ?? {};
     const isAbove = later >= this.#last.length && later <= MOST_DETAILS && error !== '';
     for (const text of isAbove ? [error, ...this.#last] : this.#last)
-      lines.push(await outputTime.run(String(this.#start.toolNumber), () => mask(text)));
+      lines.push(await outputTime.runSteps(String(this.#start.toolNumber), mask(text)));
     return lines;
   }
 
@@ -270,7 +277,7 @@ class RunOutput {
    * Returns a function that masks secrets in a line for a push. The line may have been cut in the middle of a
    * value.
    */
-  async #masking(): Promise<(text: string) => string> {
+  async #masking(): Promise<Mask['steps']> {
     clearTimeout(this.#forgetting);
     this.#forgetting = setTimeout(() => {
       this.#mask = null;
@@ -283,7 +290,9 @@ class RunOutput {
       (most, value) => Math.max(most, 3 * Buffer.byteLength(value)),
       0,
     );
-    return (text) => withoutHalves(mask(text), longest);
+    return function* (text) {
+      return withoutHalves(yield* mask.steps(text), longest);
+    };
   }
 }
 
