@@ -32,7 +32,7 @@ test('background work with a share of 25 % takes less than 35 % of the time, and
   assert.ok(worked < 350, `${worked} of 1000 ms`);
 });
 
-test('other work and the event loop get their turns between the steps of long work', async () => {
+test('threat 240: other work and the event loop get their turns between the steps of long work', async () => {
   const shares = new TimeShares({ part: 1, sliceMs: 2 });
   let steps = 0;
   const long = shares.runSteps(
