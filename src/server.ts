@@ -113,7 +113,6 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     http: hostPort(http),
     ...(sources === null ? {} : { sources: hostPort(sources) }),
   };
-  log.info({ ...places, data, sandbox: backEnds.isolation }, 'ready');
   const oldLogs = new OldLogs({
     ...context,
     logs: state.logs,
@@ -126,6 +125,8 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     isDirectoryGood: () => hasUsers(config),
     log,
   });
+  // Log this last, because an error above, such as a damaged store, ends the start.
+  log.info({ ...places, data, sandbox: backEnds.isolation }, 'ready');
 
   return {
     addresses,

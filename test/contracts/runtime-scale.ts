@@ -240,7 +240,8 @@ export function scaleContract(benchNow: () => RuntimeBench): void {
     assert.match(String((await request(tool, '/')).status), /^50[23]$/);
     const startedAt = performance.now();
     await rollOut(runtime, releaseOf(tool, 2, artifact), { replicas: { web: 0 } });
-    assert.ok(performance.now() - startedAt < 10_000, 'nobody waits for what is not to run');
+    // To wait for it would take 60 s in a cluster (`pod_start_time`).
+    assert.ok(performance.now() - startedAt < 30_000, 'nobody waits for what is not to run');
     await scale(runtime, releaseOf(tool, 2, artifact), { web: 1 });
     await until(async () => (await request(tool, '/')).status === 200, 'an answer');
   });

@@ -454,7 +454,8 @@ export function runtimeContract(name: string, makeBench: () => Promise<RuntimeBe
       await bench.request(tool, '/exit').catch(() => null);
       await until(async () => (await runtime.status(tool))[0]?.restarts === 1, 'the restart');
       await until(async () => (await bench.request(tool, '/')).status === 200, 'an answer');
-      assert.match(await textOf(runtime, tool), /web\.1 exited with code 3; starting again in/);
+      const said = /web\.1 exited with code 3; starting again in/;
+      await until(async () => said.test(await textOf(runtime, tool)), 'the line in the log');
       const [status] = await runtime.status(tool);
       assert.equal(status?.lastExit?.words, 'exited with code 3');
       assert.ok(Math.abs(Date.now() - status.lastExit.at) < 60_000);
