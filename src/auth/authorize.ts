@@ -13,8 +13,8 @@ const rank: readonly Action[] = ['read', 'deploy', 'manage'];
  * old answer never refuses anybody.
  *
  * @param isFresh - True to check a person who already uses the right, for example in an open shell. The cache is then
- * not used, so that nobody continues because of an old answer. Other questions for the same person do not delay this
- * question.
+ * not used, because an old answer may still allow what the directory now refuses. This question does not wait for other
+ * questions about the same person.
  * @returns the tool as the directory knows it. The maintainers of a tool have the same rights to its previews.
  * @throws DeployError `NO_ACCESS` if there is no such tool, or if the principal does not maintain it, with the same
  * message for both. Also `NO_ACCESS` if the credential is only for another tool. `TOOL_RENAMED` if the principal

@@ -32,9 +32,9 @@ export type Progressed = 'not started' | 'failed' | 'built';
 
 /**
  * Restores layers of earlier builds, by the rules of the buildpacks lifecycle. Of each launch layer of the newest
- * artifact, the metadata are restored. If the layer is cached, its content is copied too. But a launch layer that is
- * not cached and that later buildpacks need is not restored at all. Layers that only builds need are moved out of the
- * cache. The table `types` of a layer is never restored.
+ * artifact, the metadata are restored. If the layer is cached, its content is copied too. There is one exception: a
+ * launch layer that later buildpacks need is only restored if it is cached. Layers that only builds need are moved from
+ * the cache into the folder of the build. The table `types` of a layer is never restored.
  *
  * If the metadata of a layer have `linked = true`, its files belong to the server, and the build runs as another user,
  * the layer is not copied. Instead, the build gets hard links to the files, which it can delete and replace, but not

@@ -103,7 +103,7 @@ test('time that other programs take on a busy machine is not counted as reading 
   assert.equal(time.waitMs('one'), 0);
 });
 
-test('threat 55: if a client sends several requests in one packet, the time to answer them counts as reading time of this client', async () => {
+test('threat 55: if a client sends several requests in one packet, the time that the server needs to answer them is charged to this client, like time for reading', async () => {
   let usedMs = 0;
   const time = new ReadingTime(() => usedMs);
   for (let round = 0; round < 10; round++) {

@@ -241,11 +241,10 @@ async function setPaused(context: ToolContext, isPaused: boolean): Promise<numbe
   // Tell the runtime which schedules are paused even if the store has not changed, because the last such call may have
   // failed.
   await services.runtime.applyPauses(tool);
-  const already = wasPaused === isPaused ? 'already ' : '';
   await out(
     isPaused
-      ? `${type} is ${already}paused. Resume it with: ${typed(`schedule resume ${tool} ${type}`)}\n`
-      : `${type} ${already}runs when it is due: ${schedule.text}\n`,
+      ? `${type} is ${wasPaused ? 'already ' : ''}paused. Resume it with: ${typed(`schedule resume ${tool} ${type}`)}\n`
+      : `${type} ${wasPaused ? 'is resumed' : 'was not paused'}, and runs at its times: ${schedule.text}\n`,
   );
   return 0;
 }
