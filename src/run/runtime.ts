@@ -164,7 +164,8 @@ export interface TerminalSize {
 }
 
 /**
- * A one-off command: one run of a command beside the tool's processes. The client that started it waits for its end.
+ * A one-off command: one run of a command beside the tool's processes. The client that started it waits for its end,
+ * unless it is detached.
  */
 export interface OneOff {
   readonly release: Release;

@@ -101,8 +101,8 @@ export const KERNEL_LIMITS_HINT =
   'Take fewer locks of files at the same time (flock, fcntl), release those that are no longer needed, watch fewer files by epoll, and read or close netlink sockets.';
 
 /**
- * Why the server ended a process for its disk use. `room`: the disk was nearly full. `open-files`: the process held so
- * many files open that its deleted files could not be found. `moving`: it moved files and folders all the time, so that
+ * Why the server ended a process for its disk use. `room`: the disk was nearly full. `open-files`: the processes of its
+ * sandbox together had more than `limit` files open, or mapped or hid so many that deleted files could not be found. `moving`: it moved files and folders all the time, so that
  * they could not be measured. The other kinds: the process, or all processes of its tool together (`-of-tool`), wrote
  * more bytes or made more files and folders (`entries`) than `limit`.
  */

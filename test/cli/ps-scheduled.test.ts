@@ -147,7 +147,10 @@ test('changes by `schedule pause` and `schedule resume` are kept in the store an
   assert.deepEqual(desk.store.pausedSchedules(wikibot), ['update']);
   assert.match((await type('schedule list wikibot')).out, /^update +@daily .* paused$/m);
   assert.equal(JSON.parse((await type('schedule list wikibot --json')).out)[0].isPaused, true);
-  assert.match((await type('schedule resume wikibot update')).out, /^update is resumed, and runs at its times: @daily$/m);
+  assert.match(
+    (await type('schedule resume wikibot update')).out,
+    /^update is resumed, and runs at its times: @daily$/m,
+  );
   assert.deepEqual(desk.store.pausedSchedules(wikibot), []);
   assert.deepEqual(desk.runtime.scheduleCalls, Array(3).fill(['pauses', 'wikibot']));
 });

@@ -25,7 +25,7 @@ export function isNotFound(error: unknown): boolean {
   return error instanceof ApiException && error.code === 404 && missingNamespace(error) === null;
 }
 
-/** Explains a refusal of the cluster's API to people. Null if no person can fix it. */
+/** Explains a refusal of the cluster's API to people. Null if the error is no refusal, or has no known reason. */
 export function refusalOf(error: unknown): DeployError | null {
   if (!(error instanceof ApiException)) return null;
   const { message, reason } = statusOf(error);

@@ -42,7 +42,7 @@ export function renameTool(
     from,
   ))
     database.run('UPDATE tools SET config_vars = ? WHERE number = ?', again(sealed, 'vars'), number);
-  // Each release can have half a megabyte, so they are read one after the other.
+  // The config vars of one release can have half a megabyte, so read those of one release after the other.
   const versions = database.all<{ version: number }>('SELECT version FROM releases WHERE tool = ?', from);
   for (const { version } of versions) {
     const row = database.get<Sealed>(

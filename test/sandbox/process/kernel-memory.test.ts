@@ -114,7 +114,7 @@ print('nobody ended this')`;
   });
 }
 
-test('threat 233: a server that is not root also ends a sandbox with thousands of locks, although it does not know how many locks the machine has', {
+test('threat 233: a server that is not root cannot read how many file locks the whole machine has in use, but still ends a sandbox with thousands of them', {
   skip: !isRoot,
 }, async () => {
   await using data = await dataFolder();
