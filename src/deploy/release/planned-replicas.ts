@@ -59,8 +59,8 @@ export function askedAfter(context: Limited, release: Release, changes: Replicas
 }
 
 /**
- * Warns about the named commands that do not run because too many process types would run (`processTypes`), and about
- * each type that is scaled to more processes than `maxReplicas`.
+ * Warns about the named commands that do not run because other process types already reach the limit `processTypes`,
+ * and about each type that is scaled to more processes than the limit `maxReplicas`.
  */
 export function warnOfTooMany(context: Limited, release: Release, progress: Progress): void {
   const { store, processTypes } = context;

@@ -33,7 +33,7 @@ export interface SentArchive {
   readonly message: string;
   /** Push options, as `git push -o` would send them. */
   readonly options: readonly string[];
-  /** Gets the output for the person. Must not reject. */
+  /** Called with each piece of the output that the person who deploys sees. Must not reject. */
   readonly say: (bytes: Uint8Array) => Promise<void>;
   /** Fires when the client leaves. A deployment that is under way continues. */
   readonly signal: AbortSignal;

@@ -64,7 +64,7 @@ export class Advertisements {
 function tooManyQuestions(): DeployError {
   return new DeployError(
     'TOO_MANY_FETCHES',
-    'too many of your clones, fetches and pushes, or too many of this token, are starting at the moment',
+    'too many clones, fetches and pushes of your user, or with this password or token, are starting at the moment',
     'Wait until some of them have started, and try again.',
   );
 }

@@ -220,8 +220,8 @@ async function makeStage(run: string): Promise<string> {
 }
 
 /**
- * The folders that the backup takes from the folders `LISTED`. The backup takes no others: while tar reads, a build or
- * a first push may add artifacts and repositories, which `fillStage` has not checked and which the copied store lacks.
+ * The artifacts and repositories that the backup takes: those that were there when the store was copied. While tar
+ * reads, a build or a first push may add others, which `fillStage` has not checked and which the copied store lacks.
  */
 interface Members {
   /** Folders that the archive gets without their content. */

@@ -106,7 +106,7 @@ test('without sources_listen, the server opens no port for sources', () => {
   );
 });
 
-test('threat 200: each of 40 requests that a hostile build sends together counts as a request of its network', async (t) => {
+test('threat 200: if a hostile build sends 40 requests at once, each counts against the pace of requests from the build’s network', async (t) => {
   const waitMs = t.mock.method(requestTime, 'waitMs', () => 0);
   // The server does not pace requests from 127.0.0.1, the address of a proxy on the same machine.
   const socket = connect({ host: '127.0.0.1', port: Number(new URL(url).port), localAddress: '127.0.0.2' });

@@ -96,10 +96,18 @@ function readLabel<Schema extends z.ZodType>(
   const text = labels[name] ?? '{}';
   if (text.length > MAX_LABEL_CHARACTERS)
     throw unusable(name, `it has more than ${mebibytes(MAX_LABEL_CHARACTERS)}`);
-  const { data, error } = schema.safeParse(JSON.parse(text));
+  const { data, error } = schema.safeParse(parsed(name, text));
   if (error === undefined) return data;
   const [issue] = error.issues;
   throw unusable(name, `${issue?.path.join('.')}: ${issue?.message}`);
+}
+
+function parsed(name: string, text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    throw unusable(name, 'it is not JSON');
+  }
 }
 
 function unusable(name: string, why: string): DeployError {

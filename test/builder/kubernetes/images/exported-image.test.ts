@@ -101,3 +101,11 @@ test('threat 201: a build whose image has labels that are too large or of an inv
       (error: Error & { code?: string }) => error.code === 'BUILD_FAILED' && why.test(error.message),
     );
 });
+
+test('threat 201: a build whose image has a label that is not JSON fails with one clear sentence', () => {
+  for (const name of Object.keys(label({}, {})))
+    assert.throws(() => readLabels({ ...label({}, {}), [name]: '{"processes": [' }), {
+      code: 'BUILD_FAILED',
+      message: `the label ${name} of the built image cannot be used: it is not JSON`,
+    });
+});

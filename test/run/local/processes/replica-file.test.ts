@@ -85,7 +85,7 @@ test('user and password of replica.my.cnf may have quotes and spaces around them
   });
 });
 
-test('threat 35: a long line of line separators in replica.my.cnf is read quickly', () => {
+test('threat 35: a value of thousands of line separators (U+2028) in replica.my.cnf is read quickly', () => {
   const value = `\u2028 `.repeat(30_000);
   assert.deepEqual(replicaVariables(`user=${value}x\npassword=${value}`), {
     TOOL_REPLICA_USER: 'x',
