@@ -221,8 +221,8 @@ export function storedSchedules(
 }
 
 /**
- * Deletes the folders of a tool in the data folder that no back end deletes: its repository, logs, and copies of
- * releases.
+ * Deletes folders of a tool in the data folder: its repository, its logs, the logs of its deployments, and the copies
+ * of its releases. The back ends delete its other folders.
  */
 export async function removeToolFolders(data: string, tool: ToolName): Promise<void> {
   for (const name of ['deployments', 'logs', 'releases']) await removeTree(join(data, name, tool));

@@ -16,11 +16,11 @@ const rank: readonly Action[] = ['read', 'deploy', 'manage'];
  * not used, because an old answer may still allow what the directory now refuses. This question does not wait for other
  * questions about the same person.
  * @returns the tool as the directory knows it. The maintainers of a tool have the same rights to its previews.
- * @throws DeployError `NO_ACCESS` if there is no such tool, or if the principal does not maintain it, with the same
- * message for both. Also `NO_ACCESS` if the credential is only for another tool. `TOOL_RENAMED` if the principal
- * maintains the tool under another name now. `TOKEN_SCOPE` if the deploy token does not allow the action.
- * `TOOL_DISABLED` if the tool is disabled and the action is not `read`. `DIRECTORY_UNAVAILABLE` or `DIRECTORY_BUSY` if
- * the directory gives no answer.
+ * @throws DeployError `NO_ACCESS` if there is no such tool, or if the principal neither maintains it nor is an
+ * operator, with the same message for both. Also `NO_ACCESS` if the credential is only for another tool. `TOOL_RENAMED`
+ * if the principal maintains the tool under another name now. `TOKEN_SCOPE` if the deploy token does not allow the
+ * action. `TOOL_DISABLED` if the tool is disabled, the action is not `read`, and the principal is no operator.
+ * `DIRECTORY_UNAVAILABLE` or `DIRECTORY_BUSY` if the directory gives no answer.
  */
 export async function authorize(
   directory: Directory,

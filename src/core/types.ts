@@ -122,7 +122,10 @@ export interface Schedule {
   readonly cron: string;
   /** How often a failed run is started again, 0 to 5. */
   readonly retry: number;
-  /** The time limit of a run, in seconds, that the tool sets. Null if it sets none. `runLimit` also applies the operator's. */
+  /**
+   * The time limit of a run, in seconds, that the tool sets. Null if it sets none. `runLimit` also applies the
+   * operator's.
+   */
   readonly timeoutSeconds: number | null;
 }
 

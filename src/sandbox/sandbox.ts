@@ -102,9 +102,10 @@ export const KERNEL_LIMITS_HINT =
 
 /**
  * Why the server ended a process for its disk use. `room`: the disk was nearly full. `open-files`: the processes of its
- * sandbox together had more than `limit` files open, or mapped or hid so many that deleted files could not be found. `moving`: it moved files and folders all the time, so that
- * they could not be measured. The other kinds: the process, or all processes of its tool together (`-of-tool`), wrote
- * more bytes or made more files and folders (`entries`) than `limit`.
+ * sandbox together had more than `limit` files open, or mapped or hid so many that deleted files could not be found.
+ * `moving`: it moved files and folders all the time, so that they could not be measured. The other kinds: the process,
+ * or all processes of its tool together (`-of-tool`), wrote more bytes or made more files and folders (`entries`) than
+ * `limit`.
  */
 export type DiskEnd =
   | {

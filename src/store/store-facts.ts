@@ -141,8 +141,8 @@ function factsIn(database: DatabaseSync): StoreFacts {
 
 /**
  * The renames that a store knows, the oldest first. They are rows of the table `facts` (`NOTED`). A store of an earlier
- * schema has no such rows. Its table `renames` has only the earlier names of each tool, each with the present name. So a
- * rename from A to B and then to C is returned as A to C and B to C. Empty if the store is older than this table.
+ * schema has no such rows. Its table `renames` has only the earlier names of each tool, each with the present name. So
+ * a rename from A to B and then to C is returned as A to C and B to C. Empty if the store is older than this table.
  */
 function renamesIn(database: DatabaseSync, facts: ReadonlyMap<string, string>): RenameNote[] {
   const noted = [...facts].flatMap(([name, value]) => (name.startsWith(NOTED) ? [parseNote(value)] : []));

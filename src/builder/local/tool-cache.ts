@@ -36,8 +36,8 @@ export type Progressed = 'not started' | 'failed' | 'built';
  * launch layer that later buildpacks need is only restored if it is cached. Layers that only builds need are moved from
  * the cache into the folder of the build. The table `types` of a layer is never restored.
  *
- * If the metadata of a layer have `linked = true`, its files belong to the server, and the build runs as another user,
- * the layer is not copied. Instead, the build gets hard links to the files, which it can delete and replace, but not
+ * A layer is not copied if all of this is true: its metadata have `linked = true`, its files belong to the server, and
+ * the build runs as another user. Then the build gets hard links to the files, which it can delete and replace, but not
  * change.
  *
  * @param canLink - Whether builds run as another user than the server.

@@ -118,8 +118,8 @@ export class RegistryRequests {
       Array.from(challenge.matchAll(/(\w+)="([^"]*)"/g), ([, name = '', value = '']) => [name, value]),
     );
     const realm = URL.parse(fields['realm'] ?? '');
-    // Send the password without TLS only if the registry itself is used without TLS (`isPlainHttp`). A registry with TLS
-    // may not name a token server without TLS.
+    // Send the password without TLS only if the registry itself is used without TLS (`isPlainHttp`). A registry with
+    // TLS may not name a token server without TLS.
     const isSafe = realm?.protocol === 'https:' || (realm?.protocol === 'http:' && this.#options.isPlainHttp);
     if (realm === null || !isSafe) return null;
     if (fields['service'] !== undefined) realm.searchParams.set('service', fields['service']);

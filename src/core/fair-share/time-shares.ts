@@ -73,8 +73,8 @@ export class TimeShares {
   }
 
   /**
-   * Does work that may take long. The work yields after each short step. When its steps have taken `sliceMs`, other work
-   * gets its turn before the next step.
+   * Does work that may take long. The work yields after each short step. When its steps have taken `sliceMs`, other
+   * work gets its turn before the next step.
    */
   async runSteps<Result>(key: string, steps: Generator<void, Result>): Promise<Result> {
     for (;;) {

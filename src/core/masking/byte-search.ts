@@ -58,8 +58,8 @@ export class ByteSearch {
 
   /**
    * Calls `onMatch` for each place of `bytes` where a pattern ends, with the longest pattern that ends there. `end` is
-   * the index after the pattern's last byte. Yields after each `BYTES_A_STEP`, so that the caller can let other work run
-   * (`TimeShares.runSteps`).
+   * the index after the pattern's last byte. Yields after each `BYTES_A_STEP`, so that the caller can let other work
+   * run (`TimeShares.runSteps`).
    */
   *scan(
     bytes: Uint8Array,

@@ -38,8 +38,9 @@ const MIN_DIFFERENT_BYTES = 6;
 /**
  * Returns a function that replaces the values of config vars, and the single lines of these values, by the names of the
  * vars. The function also finds values that are encoded as in URLs, JSON or base64, or that have colours in them. A
- * value is also found if it was encoded in base64 together with other text, and if the base64 text has several lines. If secrets overlap, all their text is replaced.
- * Values and lines of less than six characters are not masked, because everyday output contains them too.
+ * value is also found if it was encoded in base64 together with other text, and if the base64 text has several lines.
+ * If secrets overlap, all their text is replaced. Values and lines of less than six characters are not masked, because
+ * everyday output contains them too.
  *
  * The time grows with the length of the text alone. Callers with the same config vars share one search structure.
  */

@@ -47,8 +47,8 @@ const CONFIG_LINE =
 
 /**
  * Lists the ref and settings files of a repository that are empty, cut off or overwritten, for example after a power
- * loss. Lists HEAD also if it is missing. Reads the files synchronously: the server does nothing else meanwhile. So only
- * the start of the server or a command of the operator may call this. It takes a third of the time of `findTorn`.
+ * loss. Lists HEAD also if it is missing. Reads the files synchronously: the server does nothing else meanwhile. So
+ * only the start of the server or a command of the operator may call this. It takes a third of the time of `findTorn`.
  */
 export function tornRefs(repositories: Repositories, tool: ToolName): string[] {
   const folder = repositories.folder(tool);

@@ -15,8 +15,8 @@ const ERRORS = [
   /^Error: \S|^Error \[\w+\]: |^\[cause\]: \S|^node: \S+: not found$/,
   /^(?:PHP )?(?:Fatal error|Parse error): /i,
   /^panic: |^thread '[^']*' .*panicked at|^fatal error: |^Fatal Python error: /,
-  // Perl and Ruby: a file or module that cannot be loaded, and a syntax error. Ruby also: any exception that ends the line
-  // with its name, such as `(NameError)`.
+  // Perl and Ruby: a file or module that cannot be loaded, and a syntax error. Ruby also: any exception that ends the
+  // line with its name, such as `(NameError)`.
   /^Can't locate \S+ in @INC|^Error while loading \S+: |^Can't open perl script|cannot load such file -- | \((?:\w+::)*\w*Error\)$|^syntax error at /,
   // A file is missing or cannot be run: messages of shells, Python, env and the dynamic linker.
   /^(?:\/bin\/)?(?:ba|da)?sh: .*(?:not found|No such file or directory|Permission denied|cannot execute)/,

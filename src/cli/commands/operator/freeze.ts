@@ -14,7 +14,7 @@ const freeze: LoginCommand = {
   examples: ['freeze wikibot moving the database until 17:00 UTC', 'freeze --all maintenance of the disks'],
   details: [
     'Refuses pushes, rollbacks, promotions, redeploys and changes of config vars. What is live keeps running, and `logs`, `ps`, `restart`, `scale` and `stop` still work.',
-    'The freeze does not change a deployment that already runs. Deployments that wait in the line are refused.',
+    'The freeze does not change a deployment that already runs. Deployments that wait in the line are refused, except `scale` and `restart`.',
     `REASON is one line of at most ${MAX_REASON} characters. Everybody who is refused sees it. --all freezes all tools, also tools that are added later.`,
   ],
   isForOperator: true,

@@ -20,8 +20,8 @@ export interface Resumption {
 
 /**
  * Resumes the release that is recorded as live, at the start of a server. Keeps the rollout of this release that the
- * cluster has. If the cluster has none, creates a rollout. Sends the tool's requests to this rollout, and ends all other
- * rollouts of the tool.
+ * cluster has. If the cluster has none, creates a rollout. Sends the tool's requests to this rollout, and ends all
+ * other rollouts of the tool.
  *
  * @returns `later`: null if this rollout gets the requests now. Otherwise, the server tries again to send them there,
  * and `later` resolves when this succeeds, or when the server gives up because it stops, because the tool is stopped,

@@ -138,8 +138,8 @@ class LocalOneOff {
   }
 
   /**
-   * Waits until the script that `onPipes` puts around the command has opened the pipes, then connects the client's
-   * streams.
+   * Reads the output of the script that `onPipes` puts around the command. As soon as the script has opened the pipes,
+   * connects the client's streams. Resolves when this output ends.
    *
    * @returns the first output of the script: `OPENED`, or the reason why the command could not be started.
    */
