@@ -17,8 +17,8 @@ test('an operator sets limits for one tool and resets them, and the setting of t
   assert.equal(
     set.out,
     `LIMIT       VALUE     FROM
-memory      2048 MiB  set for this tool (run_memory is 512 MiB)
-builds      20        set for this tool (builds_a_day is 200)
+memory      2048 MiB  set for this tool (the setting run_memory is 512 MiB)
+builds      20        set for this tool (the setting builds_a_day is 200)
 replicas    4         max_replicas
 repository  4096 MiB  repository_size
 `,

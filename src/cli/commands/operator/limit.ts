@@ -77,7 +77,7 @@ export const limitCommand: ToolCommand = {
       shown(name, limits[name]),
       own[name] === undefined
         ? `${LIMITS[name].setting}`
-        : `set for this tool (${LIMITS[name].setting} is ${shown(name, services.limits[name])})`,
+        : `set for this tool (the setting ${LIMITS[name].setting} is ${shown(name, services.limits[name])})`,
     ]);
     await out(columns([['LIMIT', 'VALUE', 'FROM'], ...rows]));
     const isMemoryChanged = args.some((word) => word.startsWith('memory='));
