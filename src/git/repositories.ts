@@ -45,7 +45,10 @@ export class Repositories {
   readonly #marks: Readonly<Record<string, string>>;
   readonly #shared: { readonly name: ToolName; readonly tool: ToolName } | null;
   readonly #changes = new PerToolQueue();
-  /** Lets work on a repository, such as merging packs, wait for the pushes and the copies that use the repository. */
+  /**
+   * Counts the pushes and copies that use each repository. Other work on a repository, such as merging packs, waits until
+   * no push or copy uses it.
+   */
   readonly turns = new RepositoryTurns();
 
   /**

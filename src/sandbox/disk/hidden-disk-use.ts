@@ -72,9 +72,9 @@ in_each_sandbox() {
 }`;
 
 /**
- * A shell command that prints the device number of the overlay (`Mount.writesTo`) whose changes lie below the folder
- * `$name`. The process $pid must see the overlay. Files in an overlay have its device number, not the disk's. The
- * number is computed from the minor number in mountinfo as for stat(2). The major number is 0.
+ * A shell command that prints the device number of an overlay (`Mount.writesTo`): the overlay whose `upperdir` is below
+ * the folder `$name`. Files in an overlay have its device number, not the disk's. The process $pid must see the overlay.
+ * mountinfo has the number as `0:MINOR`, and awk turns it into the one number that stat(2) gives.
  */
 const OVERLAY_DEVICE = `sed -nE "s#^[0-9]+ [0-9]+ 0:([0-9]+) .*upperdir=[^ ]*/$name/.*#\\1#p" "/proc/$pid/mountinfo" 2>/dev/null |
   awk 'NR == 1 { print $1 % 256 + int($1 / 256) * 1048576 }'`;

@@ -43,7 +43,7 @@ export interface NameEvidence {
   readonly known: ReadonlySet<string>;
   /** All renames, the oldest first. */
   readonly notes: readonly RenameNote[];
-  /** For each tool with copies of releases, except previews: the tool's number in its newest copy. */
+  /** The number of each tool that has copies of its releases (`ReleaseCopies`), from its newest copy. No previews. */
   readonly copied: ReadonlyMap<ToolName, number>;
   readonly now: number;
 }

@@ -166,7 +166,7 @@ test('threat 60: files with holes are not shared, because their copies would fil
   assert.equal((await stat(join(layer, 'small'))).nlink, 2);
 });
 
-test('threat 60: all layers of a build share at most 20,000 files and 1 GiB, and no more files are shared once the build has ended', async () => {
+test('threat 60: of all layers of a build together, at most 20,000 files and 1 GiB become shared files, and none after the build has ended', async () => {
   await using data = await Data.make();
   const shared = new SharedFiles(data.folder);
   const budget = { entries: 3, bytes: 10, copies: null };
