@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { stripVTControlCharacters } from 'node:util';
-import { allSteps } from '../fair-share/time-shares.ts';
+import { allSteps, outputTime } from '../fair-share/time-shares.ts';
 import { clean } from '../progress.ts';
 import { ByteSearch, type Pattern } from './byte-search.ts';
 import { type Decoded, fromBase64, withoutBackslashes, withoutPercents } from './decoded-text.ts';
@@ -55,6 +55,17 @@ export async function masking(configVars: Readonly<Record<string, string>>): Pro
     return masked === plain || stripped(coloured) === masked ? coloured : masked;
   };
   return Object.assign((text: string) => allSteps(steps(text)), { steps });
+}
+
+/** Masks lines that may be long, in the time for output of the tool or build `share` (`outputTime`). */
+export async function maskedLines(
+  lines: readonly string[],
+  steps: Mask['steps'],
+  share: string,
+): Promise<string[]> {
+  const masked: string[] = [];
+  for (const line of lines) masked.push(await outputTime.runSteps(share, steps(line)));
+  return masked;
 }
 
 const CONTROL = /(?![\t\n])\p{Cc}/u;

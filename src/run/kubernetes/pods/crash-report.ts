@@ -1,5 +1,5 @@
 import { DeployError } from '../../../core/errors.ts';
-import { masking } from '../../../core/masking/masking.ts';
+import { maskedLines, masking } from '../../../core/masking/masking.ts';
 import type { Progress } from '../../../core/progress.ts';
 import type { Release } from '../../../core/types.ts';
 import type { Cluster } from '../../../kubernetes/cluster.ts';
@@ -28,9 +28,7 @@ export async function crashOf(parts: CrashParts, pod: ToolPod): Promise<DeployEr
   if (!isEnd || end === null) return faultError(pod.name, fault ?? GONE);
   const exit = exitOf(end);
   const { release } = parts;
-  const mask = await masking(release.configVars);
-  const masked = { release, exit, ...parts.config, lastLines: lines.map(mask) };
-  return crashed(pod, masked, endHint(exit, lines));
+  return crashed(pod, { release, exit, ...parts.config, lastLines: lines }, endHint(exit, lines));
 }
 
 /**
@@ -38,7 +36,7 @@ export async function crashOf(parts: CrashParts, pod: ToolPod): Promise<DeployEr
  * does, that line comes first. Config vars are masked, because other people may read the push.
  *
  * @param run - The current run of the container, or the run before its last restart.
- * @returns the lines, not masked.
+ * @returns the lines that were shown, with config vars masked.
  */
 export async function showLastLines(
   { cluster, release, progress }: CrashParts,
@@ -51,9 +49,10 @@ export async function showLastLines(
     const error = (await lastLines(cluster, container, run, MOST_DETAILS)).findLast(beginsError);
     if (error !== undefined) lines.unshift(error);
   }
-  const mask = await masking(release.configVars);
-  for (const line of lines) progress.line(outputOf(name, mask(line)));
-  return lines;
+  const { steps } = await masking(release.configVars);
+  const masked = await maskedLines(lines, steps, namespace);
+  for (const line of masked) progress.line(outputOf(name, line));
+  return masked;
 }
 
 export function faultError(

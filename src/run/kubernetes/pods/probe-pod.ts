@@ -1,4 +1,4 @@
-import { masking } from '../../../core/masking/masking.ts';
+import { maskedLines, masking } from '../../../core/masking/masking.ts';
 import type { Release } from '../../../core/types.ts';
 import type { Cluster } from '../../../kubernetes/cluster.ts';
 import { lastLines } from '../../../kubernetes/container-log.ts';
@@ -119,7 +119,7 @@ export class PodProbe {
     const { cluster, release } = this.#options;
     const mask = await masking(release.configVars);
     const lines = await lastLines(cluster, { namespace, pod: podName, container: CONTAINER }, 'current');
-    this.#lines = lines.map((line) => mask(line));
+    this.#lines = await maskedLines(lines, mask.steps, namespace);
     return this.#lines;
   }
 }

@@ -244,7 +244,7 @@ export class InstanceStart {
       message: `${this.#instance.name} did not become healthy`,
       hint: `The last output of the process is above. ${this.#wanted}`,
     };
-    throw notHealthy(seen, Math.round(waitedMs / 1000) * 1000, lines.map(this.#mask));
+    throw notHealthy(seen, Math.round(waitedMs / 1000) * 1000, lines);
   }
 
   /** What a process must do to be healthy, as a sentence. */

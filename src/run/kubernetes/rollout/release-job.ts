@@ -161,14 +161,17 @@ class ReleaseRun {
     const lines = new LineGathering(toolLog, { name: `${step}.1`, version: release.version });
     const mask = await masking(release.configVars);
     const tell = limitedOutput(show);
+    const tellMasked = function* (text: string): Generator<void, void> {
+      tell(yield* mask.steps(text));
+    };
     const place = { namespace, pod: podName, container: CONTAINER };
     await followContainerLog(
       cluster,
       place,
       (line) => {
-        tell(mask(line.text));
         lines.add(line);
         this.#lineAt = performance.now();
+        return tellMasked(line.text);
       },
       AbortSignal.any([signal, this.#reading.signal]),
       () => lines.room(),

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import type { Config } from '../../../config.ts';
 import { inPieces, outputTime } from '../../../core/fair-share/time-shares.ts';
 import type { Log } from '../../../core/log/log.ts';
-import { type Mask, masking } from '../../../core/masking/masking.ts';
+import { type Mask, maskedLines, masking } from '../../../core/masking/masking.ts';
 import { releaseVariables, type ToolName } from '../../../core/names.ts';
 import type { Process, Release } from '../../../core/types.ts';
 import { certificateVariables } from '../../../sandbox/certificate-variables.ts';
@@ -231,10 +231,14 @@ class RunOutput {
     const { onLine, toolNumber, name, toolLog, release } = this.#start;
     const share = String(toolNumber);
     const mask = onLine === undefined ? null : await this.#masking();
-    const tell = async (texts: readonly string[]) => {
-      if (mask !== null && onLine !== undefined) {
-        for (const text of texts) onLine(await outputTime.runSteps(share, mask(text)));
+    const show = function* (texts: readonly string[], steps: Mask['steps']): Generator<void, void> {
+      for (const text of texts) {
+        onLine?.(yield* steps(text));
+        yield;
       }
+    };
+    const tell = async (texts: readonly string[]) => {
+      if (mask !== null) await outputTime.runSteps(share, show(texts, mask));
       await toolLog.append(name, texts, release.version);
     };
     for await (const chunk of process.output) {
@@ -265,12 +269,10 @@ class RunOutput {
    */
   async lastLines(): Promise<string[]> {
     const mask = await this.#masking();
-    const lines: string[] = [];
     const { text: error = '', later = 0 } = this.#error ?? {};
     const isAbove = later >= this.#last.length && later <= MOST_DETAILS && error !== '';
-    for (const text of isAbove ? [error, ...this.#last] : this.#last)
-      lines.push(await outputTime.runSteps(String(this.#start.toolNumber), mask(text)));
-    return lines;
+    const lines = isAbove ? [error, ...this.#last] : this.#last;
+    return await maskedLines(lines, mask, String(this.#start.toolNumber));
   }
 
   /**
