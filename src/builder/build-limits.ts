@@ -167,7 +167,7 @@ export class BuildLimits implements AsyncDisposable {
     this.#heardAt = now;
     const left = this.#options.limits.build_time - (now - this.#startedAt);
     this.#options.progress.line(
-      `still running: ${this.#step}, ${duration(now - this.#stepAt)}, ${duration(roughly(left))} left`,
+      `still running: ${this.#step}, ${duration(now - this.#stepAt)}; the build must end within ${duration(roughly(left))}`,
     );
   }
 

@@ -1,6 +1,6 @@
 /**
- * An error that a person can fix. Its three parts are shown to that person, the message as a sentence, so none of them
- * may contain a secret or a stack. Only errors for an operator may contain a path of the server. Any error that is not
+ * An error that a person can fix. Its code, message and hint are shown to that person, so none of them may contain a
+ * secret or a stack trace. Only errors for an operator may contain a path of the server. Any error that is not
  * a DeployError is a bug of this server.
  */
 export class DeployError extends Error {

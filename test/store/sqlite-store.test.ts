@@ -218,7 +218,7 @@ test('threat 83: opening a store on a read-only disk fails with STORE_FULL', { s
   assert.match(all, /^STORE_FULL .*read-only/);
 });
 
-test('threat 87: if a first release was copied, but the store could not record it as live before the power failed, the next start does not make it live', {
+test('threat 87: if the power fails when a tool’s first release has been copied to a file, but not recorded as live, the next start does not make it live', {
   skip: SmallDisk.whyNot,
 }, async () => {
   using disk = new SmallDisk({ mebibytes: 32, entries: 1000 });

@@ -50,7 +50,9 @@ export interface KubernetesBuilderOptions {
   readonly patienceMs?: number;
 }
 
-/** How many milliseconds each step of a cleanup may take, such as deleting the Jobs or the images of a tool. */
+/**
+ * How many milliseconds each step of a cleanup may take, such as deleting the Jobs of a tool, or the images of a build.
+ */
 const CLEANING_MS = 30_000;
 /** How many milliseconds the deletion of all images of a tool may take. */
 const FORGETTING_MS = 120_000;

@@ -59,8 +59,8 @@ export interface ImportedTool {
 }
 
 /**
- * Imports a tool from the file that another server exported. Checks the whole file first. The store does not change if
- * the file is damaged, foreign, too new or changed, if the passphrase is wrong, or if this server has the tool already.
+ * Imports a tool from the file that another server exported. The tool must be in the user directory of this server, but
+ * must not have been used here. Checks this and the whole file before it changes the store.
  *
  * If the file gives a tool a higher limit than this server allows, the limit of this server counts. So the person who
  * made the file cannot get more for the tool than this server gives.
@@ -69,10 +69,10 @@ export interface ImportedTool {
  * live commit must follow.
  *
  * @throws DeployError `BAD_ARCHIVE` if the file is damaged, foreign or too new; `BAD_PASSPHRASE` if the passphrase is
- * wrong or the file was changed; `TOOL_IN_USE` if this server has the tool already; `TOOL_FROZEN` if an operator has
- * frozen it; `REPOSITORY_FULL` if the objects exceed the limit of the tool; `DISK_NEARLY_FULL` if the disk of the
- * server is; `ARCHIVE_STALLED` if the client sends too slowly; the errors of `assertKnown`; an error if the signal
- * fires.
+ * wrong or the file was changed; `TOOL_IN_USE` if the tool is a preview, or has been used on this server; `TOOL_FROZEN`
+ * if an operator has frozen it; `REPOSITORY_FULL` if the objects exceed the limit of the tool; `DISK_NEARLY_FULL` if
+ * the disk of the server is; `ARCHIVE_STALLED` if the client sends too slowly; the errors of `assertKnown`; an error if
+ * the signal fires.
  */
 export async function importTool(
   options: ImportOptions,

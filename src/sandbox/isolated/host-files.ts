@@ -25,7 +25,7 @@ export interface HostFilesOptions {
   readonly root?: string;
   /** True if sandboxes are kept away from this address. */
   readonly isFenced: (address: string) => boolean;
-  /** The folders and files of the server that no sandbox may see, wherever they are. */
+  /** The folders and files of the server that no sandbox may see, even if they are in a folder that sandboxes see. */
   readonly hidden?: readonly string[];
 }
 

@@ -44,7 +44,7 @@ export interface IsolatedOptions {
   readonly baseUid: number;
   /** The networks that no command may reach, in CIDR form. */
   readonly blockedNetworks: readonly string[];
-  /** Folders and files of the server that no command may see, wherever they are. */
+  /** Folders and files of the server that no command may see, even if they are in a folder that sandboxes see. */
   readonly hidden: readonly string[];
   readonly cgroups: Cgroups;
   /**

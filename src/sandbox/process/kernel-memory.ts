@@ -207,8 +207,9 @@ async function bytesOfKernel(): Promise<number> {
 }
 
 /**
- * How many objects of this name the kernel has (slub in its documentation). The number may be too high, because some
- * kernels count objects of the same size together. Null if this server may not read it: only root can.
+ * How many objects the kernel has in its slab cache of this name, such as `file_lock_cache`. The number may be too
+ * high, because some kernels count objects of the same size together. Null if this server may not read it: only root
+ * can.
  */
 async function objectsOfKernel(name: string): Promise<number | null> {
   const text = await readFile(`/sys/kernel/slab/${name}/objects`, 'utf8').catch(() => '');

@@ -24,7 +24,7 @@ export interface BuildSecrets {
   readonly dockerConfig: string | null;
 }
 
-/** The API's limit for the content of one Secret. The API counts the values in base64, which is a third longer. */
+/** The API's limit for the values of one Secret together. It counts the bytes before base64, and no names. */
 const MAX_SECRET_BYTES = 1024 * 1024;
 
 /**
@@ -41,9 +41,10 @@ export async function startJob(
   room: Room,
 ): Promise<void> {
   const { signal } = room;
-  const platform = encoded(platformVariables(secrets.variables));
-  const bytes = Object.entries(platform).reduce((sum, pair) => sum + pair.join('').length, 0);
+  const variables = platformVariables(secrets.variables);
+  const bytes = Object.values(variables).reduce((sum, value) => sum + Buffer.byteLength(value), 0);
   if (bytes > MAX_SECRET_BYTES) throw variablesTooLarge();
+  const platform = encoded(variables);
   const object = buildJob(job);
   const made = await makeInRoom(() => applyObject<V1Job>(cluster, object, { signal }), room);
   const owner = { apiVersion: 'batch/v1', kind: 'Job', name: job.name, uid: made.metadata?.uid ?? '' };

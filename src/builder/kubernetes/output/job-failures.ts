@@ -149,7 +149,7 @@ export function noRoomForBuilds(noRoom: string, limitMs: number, cause?: unknown
 export function variablesTooLarge(): DeployError {
   return new DeployError(
     'CONFIG_TOO_LARGE',
-    'the config vars of the tool are too large: in a cluster, all of them together may have at most 750 kB',
+    'the config vars of the tool are too large: in a cluster, their values and those of the other variables of the build may have at most 1 MiB together',
     'Put large values into files, or remove config vars with: config unset TOOL NAME',
   );
 }

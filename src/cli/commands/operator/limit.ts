@@ -228,8 +228,8 @@ function parsed(name: keyof ToolLimits, text: string): number {
 }
 
 /**
- * Words for the limits that the operator has set for one tool, such as `memory 2048 MiB`, and the words of `limit` that
- * reset them. Both are empty if no limit is set.
+ * The limits that the operator has set for one tool, in words such as `memory 2048 MiB`, and the arguments of the
+ * command `limit` that reset them, such as `memory=default`. Both are empty if no limit is set.
  */
 export function ownLimitsInWords(own: Partial<ToolLimits>): { limits: string[]; resets: string[] } {
   const names = NAMES.filter((name) => own[name] !== undefined);
@@ -240,8 +240,8 @@ export function ownLimitsInWords(own: Partial<ToolLimits>): { limits: string[]; 
 }
 
 /**
- * The words of `limit` that set these limits, such as `memory=2048Mi`. A value above the range of its limit becomes the
- * maximum of this range.
+ * The arguments of the command `limit` that set these limits, such as `memory=2048Mi`. A value above the range of its
+ * limit becomes the maximum of this range.
  */
 export function wordsOfLimits(limits: Partial<ToolLimits>): string[] {
   return NAMES.filter((name) => limits[name] !== undefined).map((name) => {
