@@ -40,6 +40,8 @@ export function refusalOf(error: unknown): DeployError | null {
     );
   }
   if (error.code === 403) return refusalIn(message, error) ?? forbidden(message, error);
+  // Of all objects, only Secrets hold as much as a tool wants, so only these can exceed the limit of a request.
+  if (error.code === 413) return variablesTooLarge(error);
   if (reason === 'Invalid' || error.code === 400) return refusalIn(message, error);
   return null;
 }
@@ -57,7 +59,7 @@ export function refusalIn(message: string, cause?: unknown): DeployError | null 
     podSecurity(message, cause) ??
     terminating(message, cause) ??
     webhook(message, cause) ??
-    tooLarge(message, cause)
+    (/^Secret \S+ is invalid: data: Too long:/.test(message) ? variablesTooLarge(cause) : null)
   );
 }
 
@@ -132,15 +134,13 @@ function webhook(message: string, cause: unknown): DeployError | null {
   );
 }
 
-// Parses the message with which Kubernetes refuses a Secret that is too large.
-function tooLarge(message: string, cause: unknown): DeployError | null {
-  const match = /^Secret \S+ is invalid: data: Too long: (.*)$/s.exec(message);
-  if (match === null) return null;
+/** The error of variables that do not fit into a Secret, whose values may have 1 MiB together. */
+export function variablesTooLarge(cause?: unknown): DeployError {
   return new DeployError(
-    'TOO_LARGE',
-    `the config vars are too large for the cluster: all of them together ${match[1]}`,
-    'Remove or shorten some config vars.',
-    { cause },
+    'CONFIG_TOO_LARGE',
+    'the config vars are too large for the cluster: the values of all variables together may have at most 1 MiB',
+    'Put large values into files, or remove config vars with: config unset TOOL NAME',
+    cause === undefined ? {} : { cause },
   );
 }
 

@@ -227,6 +227,20 @@ while True: a.append(b'x' * 10_000_000)"`,
     );
   });
 
+  test('a build may have variables of 1 MiB together, as the API of the cluster counts them; with one byte more, the push says that they are too large', async () => {
+    await using builder = await open();
+    const values = Array.from({ length: 31 }, (_, number) => [`VALUE_${number}`, 'ä'.repeat(16 * 1024)]);
+    // The values of the two variables that each build has by default count, too.
+    const room = MIB - 31 * 32 * 1024 - 'C.UTF-8'.length - '315532801'.length;
+    const filledBy = (bytes: number) => ({ ...Object.fromEntries(values), LAST: 'x'.repeat(bytes) });
+    await builder.build(script(''), { configVars: filledBy(room) });
+    await assert.rejects(
+      builder.build(script(''), { configVars: filledBy(room + 1) }),
+      failsWith('CONFIG_TOO_LARGE', /at most 1 MiB$/),
+    );
+    await assertNothingLeft(builder);
+  });
+
   test('if the namespace for builds and the builder image are missing, a push names the namespace, and the next start of the server logs both faults', async () => {
     // The build itself would first find out that the image is missing.
     const builder_image = `${registryHost}/no-such-builder:1`;

@@ -94,8 +94,16 @@ describe('refusals of the API are explained', () => {
       code: 422,
       reason: 'Invalid',
       said: 'Secret "config-v1-x" is invalid: data: Too long: may not be more than 1048576 bytes',
-      is: 'TOO_LARGE',
-      message: /1048576 bytes/,
+      is: 'CONFIG_TOO_LARGE',
+      message: /at most 1 MiB$/,
+    },
+    {
+      name: 'config vars that are too large for a request',
+      code: 413,
+      reason: 'RequestEntityTooLarge',
+      said: 'Request entity too large: limit is 3145728',
+      is: 'CONFIG_TOO_LARGE',
+      message: /at most 1 MiB$/,
     },
     {
       name: 'expired credentials',

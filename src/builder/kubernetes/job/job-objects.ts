@@ -2,11 +2,10 @@ import type { V1Job, V1OwnerReference, V1Secret } from '@kubernetes/client-node'
 import { stringify } from 'smol-toml';
 import { type Applied, applyObject } from '../../../kubernetes/apply.ts';
 import type { Cluster } from '../../../kubernetes/cluster.ts';
-import { isNotFound } from '../../../kubernetes/faults/api-refusals.ts';
+import { isNotFound, variablesTooLarge } from '../../../kubernetes/faults/api-refusals.ts';
 import { retrying } from '../../../kubernetes/retry.ts';
 import type { BuildRequest } from '../../builder.ts';
 import { platformVariables } from '../../buildpack-api/build-mounts.ts';
-import { variablesTooLarge } from '../output/job-failures.ts';
 import { type BuildJob, buildJob } from './build-job.ts';
 import { BUILD_LABEL } from './build-names.ts';
 import { makeInRoom, type Room } from './quota-wait.ts';

@@ -145,15 +145,6 @@ export function noRoomForBuilds(noRoom: string, limitMs: number, cause?: unknown
   );
 }
 
-/** The error of config vars that do not fit into a Secret. */
-export function variablesTooLarge(): DeployError {
-  return new DeployError(
-    'CONFIG_TOO_LARGE',
-    'the config vars of the tool are too large: in a cluster, their values and those of the other variables of the build may have at most 1 MiB together',
-    'Put large values into files, or remove config vars with: config unset TOOL NAME',
-  );
-}
-
 /** The line that most likely gives the reason, without the prefix of a program, such as `ERROR: ` or `tar: `. */
 function lastWords(lines: readonly string[]): string {
   const telling = lines.filter((line) => /\p{L}/u.test(line) && !/^tar: (Exiting|Error is not)/.test(line));
