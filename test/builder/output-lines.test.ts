@@ -4,7 +4,7 @@ import { MAX_LINE_BYTES, OutputLines } from '../../src/builder/output-lines.ts';
 import { allSteps } from '../../src/core/fair-share/time-shares.ts';
 import { masking } from '../../src/core/masking/masking.ts';
 
-const nothing = await masking({});
+const nothing = await masking({}, 'wc');
 
 function linesOf(chunks: readonly (string | Buffer)[], mask = nothing): string[] {
   const lines: string[] = [];
@@ -36,7 +36,7 @@ test('an output line of megabytes is cut, and the next line is complete', () => 
 });
 
 test('threat 63: in output, the name of a config var replaces its value, even if the value is split over chunks; a value of three characters is not replaced', async () => {
-  const mask = await masking({ API_KEY: 'hunter2-hunter2', SHORT: 'abc' });
+  const mask = await masking({ API_KEY: 'hunter2-hunter2', SHORT: 'abc' }, 'wc');
   assert.deepEqual(linesOf(['key hunter2-', 'hunter2 end abc\n'], mask), [
     'key [config var API_KEY] end abc',
   ]);
@@ -44,7 +44,10 @@ test('threat 63: in output, the name of a config var replaces its value, even if
 
 test('threat 63: no part of a secret is printed where a long line is cut', async () => {
   const secret = 'S'.repeat(4000);
-  const [line = ''] = linesOf([`${'x'.repeat(64 * 1024 - 2000)}${secret}\n`], await masking({ KEY: secret }));
+  const [line = ''] = linesOf(
+    [`${'x'.repeat(64 * 1024 - 2000)}${secret}\n`],
+    await masking({ KEY: secret }, 'wc'),
+  );
   assert.doesNotMatch(line, /S/);
 });
 

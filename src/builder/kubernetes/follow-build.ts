@@ -62,7 +62,7 @@ export async function followBuild(following: Following): Promise<Artifact> {
   await using pod = new BuildPod(cluster, place);
   const telling = new BuildNarrator({ progress, guard, source, config, job });
   const timesMs: Record<string, number> = {};
-  const mask = await masking(request.configVars);
+  const mask = await masking(request.configVars, job.name);
   let end: 'done' | 'ended' | 'handed over' = 'ended';
   try {
     await following.begin?.();
@@ -122,7 +122,7 @@ export async function followInspection(
   const labels = selectorOf(request.tool, job.name);
   await using pod = new BuildPod(cluster, { namespace: job.namespace, name: job.name, labels });
   const telling = new BuildNarrator({ progress, guard, source, config, job });
-  const mask = await masking(request.configVars);
+  const mask = await masking(request.configVars, job.name);
   try {
     await following.begin();
     await followPhases({

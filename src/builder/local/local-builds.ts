@@ -215,7 +215,7 @@ export class LocalBuilds {
       guard,
       limits: sandboxLimits(config),
       progress,
-      mask: await masking(configVars),
+      mask: await masking(configVars, String(toolNumber)),
       environment: {
         PATH: '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin',
         HOME: places.path('home'),

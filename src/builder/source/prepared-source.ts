@@ -63,7 +63,7 @@ const MAX_CHARACTERS = 1000;
  *   `BUILD_APP_JSON`, `BUILD_SLUGIGNORE` or `BUILD_PROJECT_TOML`.
  */
 export async function prepareSource(
-  request: Pick<BuildRequest, 'checkOut' | 'tool' | 'configVars' | 'rebaseOf'> & {
+  request: Pick<BuildRequest, 'checkOut' | 'tool' | 'toolNumber' | 'configVars' | 'rebaseOf'> & {
     readonly mostScheduled: number;
   },
   folder: string,
@@ -88,7 +88,7 @@ export async function prepareSource(
   if (request.rebaseOf === undefined) assertConfigured(request.tool, app.required, request.configVars);
   const procfile = await readProcfile(folder);
   const overlooked = await overlookedFiles(folder, files);
-  const mask = await masking(request.configVars);
+  const mask = await masking(request.configVars, String(request.toolNumber));
   const warnings = [
     ...(leftOut?.warnings ?? []),
     ...rewritten,

@@ -1,5 +1,3 @@
-import { setImmediate as nextTurn } from 'node:timers/promises';
-
 /** One text to find. */
 export interface Pattern {
   readonly bytes: Uint8Array;
@@ -7,10 +5,8 @@ export interface Pattern {
   readonly label: number;
 }
 
-/** After this many bytes of patterns, which take a few milliseconds, other work gets a turn. */
-const BYTES_A_TURN = 32 * 1024;
 const BYTE_VALUES = 256;
-/** After this many bytes of a text, which take less than a millisecond, a search makes a pause. */
+/** This many bytes of a text or a pattern take less than a millisecond. */
 const BYTES_A_STEP = 4096;
 
 /**
@@ -39,10 +35,10 @@ export class ByteSearch {
   readonly #patterns: readonly Pattern[];
   #nodes = 1;
 
-  /** Prepares the search in short turns, so that a large set of patterns does not block other work. */
-  static async of(patterns: readonly Pattern[]): Promise<ByteSearch> {
+  /** Prepares the search. Yields after each `BYTES_A_STEP`, so that the caller can let other work run. */
+  static *of(patterns: readonly Pattern[]): Generator<void, ByteSearch> {
     const search = new ByteSearch(patterns);
-    await search.#build();
+    yield* search.#build();
     return search;
   }
 
@@ -95,7 +91,7 @@ export class ByteSearch {
     return this.#others.get(node * BYTE_VALUES + byte) ?? 0;
   }
 
-  async #build(): Promise<void> {
+  *#build(): Generator<void, void> {
     const depth = new Uint32Array(this.#byte.length);
     const parent = new Map<number, number>();
     let deepest = 0;
@@ -105,16 +101,13 @@ export class ByteSearch {
       for (const byte of bytes) {
         const known = node === 0 ? (this.#first[byte] as number) : this.#child(node, byte);
         node = known !== 0 ? known : this.#add(node, byte, depth, parent);
+        read += 1;
+        if (read % BYTES_A_STEP === 0) yield;
       }
       if (this.#ends[node] === 0) this.#ends[node] = index + 1;
       deepest = Math.max(deepest, bytes.length);
-      read += bytes.length;
-      if (read > BYTES_A_TURN) {
-        read = 0;
-        await nextTurn();
-      }
     }
-    await this.#link(byDepth(depth, this.#nodes, deepest), parent);
+    yield* this.#link(yield* byDepth(depth, this.#nodes, deepest), parent);
   }
 
   #add(parentNode: number, byte: number, depth: Uint32Array, parent: Map<number, number>): number {
@@ -137,9 +130,9 @@ export class ByteSearch {
    *
    * @param order - The nodes, those with a shorter text first.
    */
-  async #link(order: Uint32Array, parent: ReadonlyMap<number, number>): Promise<void> {
+  *#link(order: Uint32Array, parent: ReadonlyMap<number, number>): Generator<void, void> {
     for (const [count, node] of order.entries()) {
-      if (count % BYTES_A_TURN === BYTES_A_TURN - 1) await nextTurn();
+      if (count % BYTES_A_STEP === BYTES_A_STEP - 1) yield;
       const before = this.#isNext[node] === 1 ? node - 1 : (parent.get(node) ?? 0);
       // If the text of a node is one byte, leave `#fail` at 0, so that the search continues at the root.
       if (before === 0) continue;
@@ -151,9 +144,10 @@ export class ByteSearch {
 }
 
 /** The nodes 1 to `nodes - 1` in the order of their depth. */
-function byDepth(depth: Uint32Array, nodes: number, deepest: number): Uint32Array {
+function* byDepth(depth: Uint32Array, nodes: number, deepest: number): Generator<void, Uint32Array> {
   const starts = new Uint32Array(deepest + 2);
   for (let node = 1; node < nodes; node++) {
+    if (node % BYTES_A_STEP === 0) yield;
     const after = (depth[node] as number) + 1;
     starts[after] = (starts[after] as number) + 1;
   }
@@ -162,6 +156,7 @@ function byDepth(depth: Uint32Array, nodes: number, deepest: number): Uint32Arra
   }
   const order = new Uint32Array(nodes - 1);
   for (let node = 1; node < nodes; node++) {
+    if (node % BYTES_A_STEP === 0) yield;
     const level = depth[node] as number;
     const at = starts[level] as number;
     order[at] = node;

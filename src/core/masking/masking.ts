@@ -1,5 +1,4 @@
 import { createHash } from 'node:crypto';
-import { setImmediate as nextTurn } from 'node:timers/promises';
 import { stripVTControlCharacters } from 'node:util';
 import { allSteps, outputTime } from '../fair-share/time-shares.ts';
 import { clean } from '../progress.ts';
@@ -42,10 +41,13 @@ const MIN_DIFFERENT_BYTES = 6;
  * If secrets overlap, all their text is replaced. Values and lines of less than six characters are not masked, because
  * everyday output contains them too.
  *
- * The time grows with the length of the text alone. Callers with the same config vars share one search structure.
+ * The time to mask a text grows with the length of the text alone. Callers with the same config vars share one search
+ * structure.
+ *
+ * @param share - The tool or build in whose time for output the search structure is made (`outputTime`).
  */
-export async function masking(configVars: Readonly<Record<string, string>>): Promise<Mask> {
-  const secrets = await secretsOf(configVars);
+export async function masking(configVars: Readonly<Record<string, string>>, share: string): Promise<Mask> {
+  const secrets = await secretsOf(configVars, share);
   const steps = function* (text: string): Generator<void, string> {
     if (secrets === null) return text;
     if (!CONTROL.test(text)) return yield* secrets.mask(text);
@@ -74,45 +76,56 @@ function stripped(text: string): string {
   return stripVTControlCharacters(clean(text));
 }
 
+const making = new Map<string, Promise<Secrets | null>>();
 const shared = new Map<string, WeakRef<Secrets>>();
 const forget = new FinalizationRegistry<string>((digest) => {
   if (shared.get(digest)?.deref() === undefined) shared.delete(digest);
 });
 
-async function secretsOf(configVars: Readonly<Record<string, string>>): Promise<Secrets | null> {
+async function secretsOf(
+  configVars: Readonly<Record<string, string>>,
+  share: string,
+): Promise<Secrets | null> {
   const digest = createHash('sha256').update(JSON.stringify(configVars)).digest('base64');
   const known = shared.get(digest)?.deref();
   if (known !== undefined) return known;
-  const names = Object.keys(configVars);
+  let made = making.get(digest);
+  if (made === undefined) {
+    made = outputTime.runSteps(share, makeSecrets(configVars)).finally(() => making.delete(digest));
+    making.set(digest, made);
+  }
+  const secrets = await made;
+  if (secrets !== null && shared.get(digest)?.deref() !== secrets) {
+    shared.set(digest, new WeakRef(secrets));
+    forget.register(secrets, digest);
+  }
+  return secrets;
+}
+
+/** Yields about once a millisecond. The result is null if no value is long enough to be masked. */
+function* makeSecrets(configVars: Readonly<Record<string, string>>): Generator<void, Secrets | null> {
   const values = Object.values(configVars);
-  const patterns = await patternsOf(values);
+  const patterns = yield* patternsOf(values);
   if (patterns.length === 0) return null;
-  const leastBytes = patterns.reduce(
-    (least, { bytes }) => Math.min(least, bytes.length),
-    Number.MAX_SAFE_INTEGER,
-  );
-  const blocks = await blocksOf(values);
-  const made = new Secrets({
-    names,
-    search: await ByteSearch.of(patterns),
+  const blocks = yield* blocksOf(values);
+  return new Secrets({
+    names: Object.keys(configVars),
+    search: yield* ByteSearch.of(patterns),
     blocks,
-    blockSearch: await ByteSearch.of(blocks.map(({ bytes }, label) => ({ bytes, label }))),
-    leastBytes,
+    blockSearch: yield* ByteSearch.of(blocks.map(({ bytes }, label) => ({ bytes, label }))),
+    leastBytes: patterns.reduce((least, { bytes }) => Math.min(least, bytes.length), Number.MAX_SAFE_INTEGER),
   });
-  shared.set(digest, new WeakRef(made));
-  forget.register(made, digest);
-  return made;
 }
 
 /**
  * Returns the values of config vars and the lines of these values as patterns to search for, each text once. The label
  * of a pattern is the index of its value.
  */
-async function patternsOf(values: readonly string[]): Promise<Pattern[]> {
+function* patternsOf(values: readonly string[]): Generator<void, Pattern[]> {
   const labels = new Map<string, number>();
   for (const [label, value] of values.entries()) {
-    // A value may have thousands of lines, so other work gets a turn before each value.
-    await nextTurn();
+    // A value may have thousands of lines, so other work can run before each value.
+    yield;
     const lines = value.split(/\r\n|\n|\r/);
     const isWhole = lines.length === 1 || Buffer.byteLength(value) <= MAX_WHOLE_BYTES;
     for (const part of isWhole ? [value, ...lines] : lines) {
@@ -136,10 +149,10 @@ interface Block {
 }
 
 /** Cuts the values of config vars into blocks of 16 bytes. So any 31 bytes in a row contain a whole block. */
-async function blocksOf(values: readonly string[]): Promise<Block[]> {
+function* blocksOf(values: readonly string[]): Generator<void, Block[]> {
   const blocks: Block[] = [];
   for (const [label, value] of values.entries()) {
-    await nextTurn();
+    yield;
     const all = Buffer.from(value);
     for (let before = 0; before + BLOCK_BYTES <= all.length; before += BLOCK_BYTES) {
       const bytes = all.subarray(before, before + BLOCK_BYTES);

@@ -157,7 +157,7 @@ test('threat 55: of thousands of warnings about a source, a hundred are shown, a
     await mkdir(folder, { recursive: true });
     await writeFile(join(folder, 'Procfile'), `${'!\n'.repeat(5000)}${'A'.repeat(5000)}: x\n`);
   };
-  const request = { checkOut, tool: tool('wikibot'), configVars: {}, mostScheduled: 3 };
+  const request = { checkOut, tool: tool('wikibot'), toolNumber: 1, configVars: {}, mostScheduled: 3 };
   const signal = AbortSignal.timeout(60_000);
   const { warnings } = await prepareSource(
     request,

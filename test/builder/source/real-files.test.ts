@@ -544,7 +544,7 @@ async function outcome({ files, built = ['web'], tool: name = 'wikibot' }: Sampl
       await writeFile(join(folder, path), text);
     }
   };
-  const request = { tool: tool(name), checkOut, configVars: {}, mostScheduled: 5 };
+  const request = { tool: tool(name), toolNumber: 1, checkOut, configVars: {}, mostScheduled: 5 };
   const source = await prepareSource(
     request,
     folder,

@@ -49,7 +49,7 @@ export async function showLastLines(
     const error = (await lastLines(cluster, container, run, MOST_DETAILS)).findLast(beginsError);
     if (error !== undefined) lines.unshift(error);
   }
-  const { steps } = await masking(release.configVars);
+  const { steps } = await masking(release.configVars, namespace);
   const masked = await maskedLines(lines, steps, namespace);
   for (const line of masked) progress.line(outputOf(name, line));
   return masked;

@@ -117,7 +117,7 @@ export class PodProbe {
     if (performance.now() - this.#linesAt < LINES_AGAIN_MS) return this.#lines;
     this.#linesAt = performance.now();
     const { cluster, release } = this.#options;
-    const mask = await masking(release.configVars);
+    const mask = await masking(release.configVars, namespace);
     const lines = await lastLines(cluster, { namespace, pod: podName, container: CONTAINER }, 'current');
     this.#lines = await maskedLines(lines, mask.steps, namespace);
     return this.#lines;

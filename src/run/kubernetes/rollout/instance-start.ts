@@ -84,7 +84,7 @@ export class InstanceStart {
   async untilHealthy(): Promise<void> {
     const { pods } = this.#parts;
     const { rollout, name, signal, progress, process } = this.#instance;
-    this.#mask = await masking(rollout.release.configVars);
+    this.#mask = await masking(rollout.release.configVars, rollout.namespace);
     for (;;) {
       const pod = pods.ofRollout(rollout).find((one) => one.name === name && !one.isTerminating) ?? null;
       if (pod === null) this.#assertComes();

@@ -159,7 +159,7 @@ class ReleaseRun {
     const { toolLog } = this.#command;
     const { step, release, show, signal } = this.#phase;
     const lines = new LineGathering(toolLog, { name: `${step}.1`, version: release.version });
-    const mask = await masking(release.configVars);
+    const mask = await masking(release.configVars, namespace);
     const tell = limitedOutput(show);
     const tellMasked = function* (text: string): Generator<void, void> {
       tell(yield* mask.steps(text));

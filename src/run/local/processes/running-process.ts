@@ -170,7 +170,7 @@ async function startIn(
   const finished = output.taken(process).then(async (exit) => {
     const changed = start.onChanged === undefined ? [] : await place.changed();
     await giveBack();
-    if (changed.length > 0) start.onChanged?.(changed.map(await masking(secrets)));
+    if (changed.length > 0) start.onChanged?.(changed.map(await masking(secrets, String(start.toolNumber))));
     return exit;
   });
   const mark = script === undefined ? null : join(place.folder, 'tmp', MARK);
@@ -284,7 +284,7 @@ class RunOutput {
     this.#forgetting = setTimeout(() => {
       this.#mask = null;
     }, MASK_KEPT_MS).unref();
-    this.#mask ??= masking(this.#secrets);
+    this.#mask ??= masking(this.#secrets, String(this.#start.toolNumber));
     const mask = await this.#mask;
     // Masking does not find half a value. So at least the length of the longest value is removed from the end of a cut
     // line. In a URL, each byte of a value takes up to three characters, such as %41.
