@@ -42,7 +42,7 @@ export async function readPackageList(path: string): Promise<PackageList> {
       throw new DeployError(
         'BAD_PACKAGE_LIST',
         `line ${index + 1} of ${path} has the word ${wrong}, which is neither a package name nor a word with which a line may begin`,
-        'Begin each line with suite, release, run or build, and write the names of Debian packages after it.',
+        'Begin each line with run or build and the names of Debian packages, or with suite and the code name of the Debian release (suite trixie), or with release and its number (release 13).',
       );
     words[first]?.push(...rest);
   }

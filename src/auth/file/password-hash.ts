@@ -1,6 +1,9 @@
 import { randomBytes, randomInt, type ScryptOptions, scrypt, timingSafeEqual } from 'node:crypto';
 
-/** A stored password: `scrypt$N$r$p$salt$hash`, salt and hash in base64. */
+/**
+ * A stored password. As text, it is `scrypt$N$r$p$salt$hash`: N is the cost, r the block size, p the parallelization,
+ * and salt and hash are in base64.
+ */
 export interface PasswordHash {
   readonly cost: number;
   readonly blockSize: number;

@@ -58,9 +58,10 @@ const LAST_LINE = '# end';
  * route files. The script's first two arguments are the paths that `routeFiles` returns.
  *
  * Routes do not stop multicast from a socket that is bound to a device. A policy of the kernel's IPsec (xfrm) stops it,
- * unless the kernel lacks these policies (CONFIG_XFRM_USER). The policies also stop multicast inside the namespace, for
- * which `disable_xfrm` of loopback must be 0. The kernel copies a message to all hosts (224.0.0.1, ff02::1) for all
- * sockets of a port with interrupts off, and a tool can have thousands of sockets.
+ * unless the kernel lacks these policies (CONFIG_XFRM_USER). The policies also stop multicast inside the namespace, if
+ * `disable_xfrm` of loopback is 0. Otherwise, a tool could stop the whole machine with a message to all hosts
+ * (224.0.0.1, ff02::1): the kernel turns interrupts off while it copies such a message for each socket of the port, and
+ * a tool can have thousands of sockets.
  */
 export const SET_ROUTES = `${CHOOSE_FILE}
 { echo ${PORTS.first} ${PORTS.last} >/proc/sys/net/ipv4/ip_local_port_range; } 2>/dev/null || {

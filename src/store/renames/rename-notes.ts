@@ -14,7 +14,8 @@ export interface RenameNote {
 }
 
 /**
- * The table `facts` has a row for each rename that the store already follows. The names of these rows begin with this.
+ * The table `facts` has a row for each rename whose new name the store already uses. The names of these rows begin with
+ * this.
  */
 export const NOTED = 'renamed ';
 
@@ -26,7 +27,9 @@ const name = z.string().transform((text, context) => {
 });
 const note = z.strictObject({ number: z.int().positive(), from: name, to: name, at: z.number() });
 
-/** The name of the row in the table `facts` by which a store records that it already follows this rename. */
+/**
+ * The name of the row in the table `facts` by which a store records that it already uses the new name of this rename.
+ */
 export function noteKey({ number, from, at }: RenameNote): string {
   return `${NOTED}${number} ${from} ${at}`;
 }
