@@ -9,6 +9,7 @@ import { sentence } from '../../core/text/sentence.ts';
 import type { Principal } from '../../core/types.ts';
 import type { ParkedPush, Ticket } from '../../deploy/deployments.ts';
 import type { PushSession } from '../pack-services.ts';
+import { syncTags } from '../refs/sync-tags.ts';
 import {
   type CommandList,
   encodeCommandList,
@@ -443,7 +444,7 @@ export class TruthfulPush implements PushSession {
     const report = pushReport({
       fates: this.#fates,
       parkedAs: (fate, index) => this.#parkedAs(fate, index),
-      gitsReport: isAllRefused ? { unpack: 'ok', refs: [] } : this.#withLimit(gitsReport),
+      gitsReport: isAllRefused ? { unpack: 'ok', refs: [] } : await this.#synced(this.#withLimit(gitsReport)),
       outcome: await this.#outcome,
       isAtomic: this.#has('atomic'),
       hasOptions: this.#has('report-status-v2'),
@@ -510,6 +511,17 @@ export class TruthfulPush implements PushSession {
    */
   async #whenClientListens(): Promise<void> {
     if (!this.#context.hasAdvertisement) await this.#bodyEnd;
+  }
+
+  /** Syncs the tags that git has moved. Returns the report, or a refusal if the sync fails. */
+  async #synced(report: Report): Promise<Report> {
+    const moved = report.refs.flatMap(({ ref, reason }) => (reason === null ? [ref] : []));
+    try {
+      await syncTags(this.#context.folder, moved);
+      return report;
+    } catch (error) {
+      return { unpack: this.#explain(error).reason, refs: [] };
+    }
   }
 
   /**

@@ -5,6 +5,7 @@ import { withPipes } from '../../core/child-pipes.ts';
 import type { ToolName } from '../../core/names.ts';
 import type { Repositories } from '../repositories.ts';
 import { remaining, removeDeadLocks } from './stale-locks.ts';
+import { syncTags } from './sync-tags.ts';
 
 /** The pauses before each retry of a ref update. */
 const PAUSES_MS = [20, 100, 400, 1500];
@@ -85,11 +86,18 @@ export class RefTransaction implements AsyncDisposable {
   }
 
   /**
-   * Moves the prepared refs. If git is killed while it moves them, another git process moves the remaining refs.
+   * Moves the prepared refs, and syncs the tags among them. If git is killed while it moves them, another git process
+   * moves the remaining refs.
    *
-   * @throws Error if the retries fail too. Some refs may have moved by then.
+   * @throws Error if the retries or the sync fail. Some refs may have moved by then.
    */
   async commit(): Promise<void> {
+    const refs = this.#left.map((line) => line.split(' ')[1] ?? '');
+    await this.#move();
+    await syncTags(this.#repositories.folder(this.#tool), refs);
+  }
+
+  async #move(): Promise<void> {
     for (const pauseMs of [...PAUSES_MS, null]) {
       try {
         await this.#git.say('commit', 'commit: ok');
