@@ -96,9 +96,9 @@ export interface Exit {
  * Says why the server ended a process for which `Exit.isOverKernelLimits` is true: what the process had too much of.
  */
 export const OVER_KERNEL_LIMITS =
-  'more than 2,000 locks of files, more than 50,000 watches of epoll, or more than 32 MiB of unread messages in netlink sockets, alone or together with the other processes of this tool';
+  'more than 2,000 locks of files, more than 50,000 watches of epoll, more than 32 MiB of unread messages in netlink sockets, or too much unread data in TCP connections while the server was short of memory for connections, alone or together with the other processes of this tool';
 export const KERNEL_LIMITS_HINT =
-  'Take fewer locks of files at the same time (flock, fcntl), release those that are no longer needed, watch fewer files by epoll, and read or close netlink sockets.';
+  'Take fewer locks of files at the same time (flock, fcntl), release those that are no longer needed, watch fewer files by epoll, read or close netlink sockets, and read what arrives in TCP connections, or close them.';
 
 /**
  * Why the server ended a process for its disk use. `room`: the disk was nearly full. `open-files`: the processes of its

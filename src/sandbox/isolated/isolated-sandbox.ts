@@ -159,7 +159,10 @@ export class IsolatedSandbox implements Sandbox {
     };
     const memory = { limitBytes: command.limits.memoryBytes, toolNumber: shareNumber };
     const watching = child.pid && this.#memory?.watch(child.pid, memory, onOver);
-    const watchingKernel = child.pid && this.#kernelMemory.watch(child.pid, shareNumber, onOverKernelLimits);
+    const { uid } = this.#networkParts(command.toolNumber);
+    const watchingKernel =
+      child.pid &&
+      this.#kernelMemory.watch({ pid: child.pid, toolNumber: shareNumber, uid }, onOverKernelLimits);
 
     const ended = exitOf(child).then(async (exit): Promise<Exit> => {
       hasEnded = true;

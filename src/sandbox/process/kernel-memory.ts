@@ -1,6 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { setTimeout as wait } from 'node:timers/promises';
 import { ConcurrencyLimit } from '../../core/concurrency/concurrency-limit.ts';
+import { isTcpMemoryScarce, pressurePages } from '../../core/network/tcp-memory.ts';
 import { lastOfLarge } from './last-of-large.ts';
 import { outputOfShell } from './shell.ts';
 
@@ -45,8 +46,24 @@ const MOST_LOCKS = 2000;
  * connection. When somebody writes to a file, the kernel walks all watches of the file with interrupts off.
  */
 const MOST_WATCHES = 50_000;
-const MOST: Counts = { bytes: MOST_BYTES, locks: MOST_LOCKS, watches: MOST_WATCHES };
-const KINDS = ['bytes', 'locks', 'watches'] as const;
+/**
+ * How many bytes of memory the TCP connections in the network of a sandbox, or of all sandboxes of a tool together, may
+ * have while the machine runs short of memory for connections (`isTcpMemoryScarce`): an eighth of the memory at which
+ * the kernel begins to restrict every connection.
+ */
+const MOST_TCP_BYTES = Math.max(16 * 1024 * 1024, (pressurePages() * 4096) / 8);
+const MOST: Counts = {
+  bytes: MOST_BYTES,
+  locks: MOST_LOCKS,
+  watches: MOST_WATCHES,
+  tcpBytes: MOST_TCP_BYTES,
+};
+const KINDS = ['bytes', 'locks', 'watches', 'tcpBytes'] as const;
+/**
+ * While the machine runs short of memory for TCP connections, the server searches all sandboxes again and again. The
+ * pause after a search is this many times as long as the search.
+ */
+const TCP_REST = 4;
 /** The kernel's names of locks of files and of watches of epoll, as `objectsOfKernel` takes them. */
 const [LOCKS, WATCHES] = ['file_lock_cache', 'eventpoll_epi'];
 /**
@@ -68,16 +85,25 @@ const BUSY_MS = 2000;
 const AT_ONCE = 8;
 const SLOW = Symbol();
 
-/** What the processes of a sandbox have in the kernel: bytes of netlink messages, locks of files, watches of epoll. */
+/** What the processes of a sandbox have in the kernel. */
 interface Counts {
+  /** Bytes of netlink messages. */
   readonly bytes: number;
   readonly locks: number;
   readonly watches: number;
+  /** Bytes of memory of TCP connections. 0 if they were not counted, because such memory is not scarce. */
+  readonly tcpBytes: number;
 }
 
-interface Watched {
+/** A process whose descendants are a sandbox. */
+interface Watching {
   readonly pid: number;
   readonly toolNumber: number;
+  /** The user who owns the connections by which pasta connects the sandbox to the network. Null if it is the server's. */
+  readonly uid: number | null;
+}
+
+interface Watched extends Watching {
   readonly onOver: () => void;
   readonly startedAt: number;
   /**
@@ -90,9 +116,10 @@ interface Watched {
 }
 
 /**
- * Limits three things that use memory of the kernel and make everybody wait while the kernel walks them: locks of
- * files, watches of epoll, and messages that wait in netlink sockets. Each sandbox has these limits, and so have all
- * sandboxes of a tool together.
+ * Limits what processes can take of the kernel to the harm of others: locks of files and watches of epoll, because
+ * everybody waits while the kernel walks them; messages that wait in netlink sockets, because no control group counts
+ * their memory; and the memory of TCP connections, of which all connections of the machine have only a certain amount
+ * together. Each sandbox has these limits, and so have all sandboxes of a tool together.
  */
 export class KernelMemoryWatch {
   readonly #watched = new Map<number, Watched>();
@@ -100,20 +127,19 @@ export class KernelMemoryWatch {
   #isLooking = false;
 
   /**
-   * Calls `onOver` once if the descendants of a process together have more netlink messages, file locks or watches of
-   * epoll than `MOST` allows. If the descendants of all watched processes of the tool together have more, calls it if
+   * Calls `onOver` once if the descendants of a process together have more of something than `MOST` allows. If the descendants of all watched processes of the tool together have more, calls it if
    * `lastOfLarge` chooses these descendants to end. Also calls it if two searches in a row were too slow. Disposing the
    * result ends the watch.
    */
-  watch(pid: number, toolNumber: number, onOver: () => void): Disposable {
+  watch(watching: Watching, onOver: () => void): Disposable {
+    const { pid } = watching;
     this.#watched.set(pid, {
-      pid,
-      toolNumber,
+      ...watching,
       onOver,
       startedAt: performance.now(),
       search: null,
       slowInARow: 0,
-      counts: { bytes: 0, locks: 0, watches: 0 },
+      counts: { bytes: 0, locks: 0, watches: 0, tcpBytes: 0 },
     });
     if (!this.#isLooking) void this.#look();
     return { [Symbol.dispose]: () => void this.#watched.delete(pid) };
@@ -143,13 +169,18 @@ export class KernelMemoryWatch {
         (watches ?? 0) - leastWatches >= GROWN_WATCHES;
       const isTime =
         (locks === null || watches === null) && pausedMs >= Math.max(PAUSE_MS, PAUSE_LOOKS * tookMs);
-      if (!(hasGrown && pausedMs >= REST * tookMs) && !isTime) continue;
+      const isScarce = isTcpMemoryScarce();
+      const isDue = (hasGrown && pausedMs >= REST * tookMs) || (isScarce && pausedMs >= TCP_REST * tookMs);
+      if (!isDue && !isTime) continue;
       const families = await familiesOf([...this.#watched.keys()]);
       const isBusy = performance.now() - startedAt > BUSY_MS;
       const ofTools = Map.groupBy(families, ([pid]) => this.#watched.get(pid)?.toolNumber);
+      const outside = isScarce ? await tcpBytesOfUsers() : null;
       const searches = [...ofTools].map(async ([toolNumber, ofTool]) => {
         await Promise.all(
-          ofTool.map(([pid, family]) => this.#searches.run(() => this.#search(pid, family, isBusy))),
+          ofTool.map(([pid, family]) =>
+            this.#searches.run(() => this.#search(pid, family, { isBusy, outside })),
+          ),
         );
         this.#keepShare(toolNumber);
       });
@@ -161,17 +192,25 @@ export class KernelMemoryWatch {
     this.#isLooking = false;
   }
 
-  async #search(pid: number, family: readonly string[], isBusy: boolean): Promise<void> {
+  async #search(
+    pid: number,
+    family: readonly string[],
+    { isBusy, outside }: { readonly isBusy: boolean; readonly outside: ReadonlyMap<number, number> | null },
+  ): Promise<void> {
     const watched = this.#watched.get(pid);
     if (watched === undefined) return;
     // A search in this sandbox that an earlier look has started may still run. Then wait for that search, and start no
     // second one.
-    watched.search ??= countsOf(family).finally(() => {
+    watched.search ??= countsOf(family, outside !== null).finally(() => {
       watched.search = null;
     });
     const found = await Promise.race([watched.search, wait(WAIT_MS, SLOW, { ref: false })]);
     if (!isBusy) watched.slowInARow = found === SLOW ? watched.slowInARow + 1 : 0;
-    if (found !== SLOW && found !== null) watched.counts = found;
+    if (found !== SLOW && found !== null) {
+      const ofUser = [...this.#watched.values()].filter(({ uid }) => uid === watched.uid).length;
+      const tcpOutside = (outside?.get(watched.uid ?? -1) ?? 0) / ofUser;
+      watched.counts = { ...found, tcpBytes: found.tcpBytes + tcpOutside };
+    }
     const isOver = KINDS.some((kind) => watched.counts[kind] > MOST[kind]);
     if (isOver || watched.slowInARow >= 2) this.#end(watched);
   }
@@ -245,15 +284,30 @@ async function familiesOf(pids: readonly number[]): Promise<Map<number, string[]
   );
 }
 
-// A script that counts the bytes of netlink messages, the locks of files and the watches of epoll of one sandbox, up to
-// the first count that is over its limit. If a search takes more than `SEARCH_SECONDS`, the first count is infinite.
+// A script that counts the bytes of netlink messages, the locks of files, the watches of epoll and the memory of TCP
+// connections of one sandbox, up to the first count that is over its limit. It counts the memory only if `$1` is `tcp`.
+// The other arguments are the processes of the sandbox. If a search takes more than `SEARCH_SECONDS`, the first count is infinite.
 // `fdinfo` in /proc lists the locks of a process once for each descriptor of the same file, but they count once. A lock
 // by flock(2) counts for each descriptor, because many descriptors of one file can have one each. Such locks stay while
 // files wait in the queue of a socket (SCM_RIGHTS, unix(7)), so each of these files counts as a lock. All netlink
 // sockets of the network namespace count, and also messages to the kernel, which it keeps while it answers. `fdinfo`
 // has one line (`tfd`) for each watch of epoll. Watches that several processes share, because one has started the
-// others, count for each of them.
-const COUNT = `own=$(readlink /proc/self/ns/net)
+// others, count for each of them. The memory of a connection is what waits to be read (r) or sent (w) in it, and what
+// it has for more (f): `skmem` in ss(8). To see connections, a user other than root must enter the user namespace that
+// owns the network namespace, which is not the namespace of each process in the sandbox. So the script tries one
+// process after the other.
+const COUNT = `tcp=$1; shift
+own=$(readlink /proc/self/ns/net)
+[ "$(id -u)" = 0 ] && user=false || user=true
+connections() (
+  ulimit -t ${SEARCH_SECONDS}
+  for one; do
+    [ "$(readlink "/proc/$one/ns/net")" = "$own" ] && continue
+    enter="--net=/proc/$one/ns/net"
+    $user && enter="$enter --user=/proc/$one/ns/user --preserve-credentials"
+    nsenter $enter -- ss -tanmHO && return
+  done
+)
 for one; do
   net=$(readlink "/proc/$one/ns/net")
   [ "$net" ] && [ "$net" != "$own" ] && break
@@ -261,6 +315,7 @@ for one; do
 done
 search() { ( ulimit -t ${SEARCH_SECONDS}; exec grep -sH "$@" ); [ $? -gt 128 ] && echo cut; }
 { [ "$net" ] && search ^ "/proc/$one/net/netlink"
+  [ "$net" ] && [ "$tcp" = tcp ] && connections "$@"
   search -rE '^(lock|scm_fds|tfd):' $(for one; do echo "/proc/$one/fdinfo"; done)
 } 2>/dev/null | awk '
   $1 == "cut" { bytes = "Infinity"; exit }
@@ -268,13 +323,36 @@ search() { ( ulimit -t ${SEARCH_SECONDS}; exec grep -sH "$@" ); [ $? -gt 128 ] &
   $1 ~ /:lock:$/ { split($1, part, "/"); if ($3 == "FLOCK" || !seen[part[3], $6, $7, $8]++) locks++ }
   $1 ~ /:scm_fds:$/ { locks += $2 }
   $1 ~ /:tfd:$/ { watches++ }
+  /skmem:/ {
+    sub(/.*skmem:[(]/, "")
+    count = split($0, part, ",")
+    for (i = 1; i <= count; i++) if (part[i] ~ /^[rfw][0-9]/) tcp += substr(part[i], 2)
+  }
   bytes > ${MOST_BYTES} || locks > ${MOST_LOCKS} || watches > ${MOST_WATCHES} { exit }
-  END { print bytes ? bytes : 0, locks + 0, watches + 0 }'`;
+  END { print bytes ? bytes : 0, locks + 0, watches + 0, tcp + 0 }'`;
+
+/**
+ * Returns how many bytes of memory the TCP connections of each user have in the network of this machine. There, pasta
+ * has a connection for each connection between a sandbox and the network.
+ */
+async function tcpBytesOfUsers(): Promise<Map<number, number>> {
+  const output = (await outputOfShell('ss -tanmeHO', [])) ?? '';
+  const bytes = new Map<number, number>();
+  for (const line of output.split('\n')) {
+    const uid = Number(/ uid:(\d+) /.exec(line)?.[1] ?? 0);
+    const parts = line.slice(line.indexOf('skmem:(')).matchAll(/[(,][rfw](\d+)/g);
+    bytes.set(
+      uid,
+      [...parts].reduce((sum, [, one]) => sum + Number(one), bytes.get(uid) ?? 0),
+    );
+  }
+  return bytes;
+}
 
 /** Counts what the processes of one sandbox have in the kernel. Null if the shell could not run `COUNT`. */
-async function countsOf(family: readonly string[]): Promise<Counts | null> {
-  const output = await outputOfShell(COUNT, family);
+async function countsOf(family: readonly string[], withTcp: boolean): Promise<Counts | null> {
+  const output = await outputOfShell(COUNT, [withTcp ? 'tcp' : '', ...family]);
   if (!output) return null;
-  const [bytes = 0, locks = 0, watches = 0] = output.split(' ').map(Number);
-  return { bytes, locks, watches };
+  const [bytes = 0, locks = 0, watches = 0, tcpBytes = 0] = output.split(' ').map(Number);
+  return { bytes, locks, watches, tcpBytes };
 }

@@ -4,7 +4,9 @@ import { resolve } from 'node:path';
 import { test } from 'node:test';
 import { execa } from 'execa';
 import { stepFailed } from '../../../src/builder/build-failures.ts';
+import { isTcpMemoryScarce, pressurePages } from '../../../src/core/network/tcp-memory.ts';
 import { exitWords } from '../../../src/run/words/exit-words.ts';
+import { until } from '../../support/server.ts';
 import { dataFolder, isRoot, runIn, sandboxIn } from '../sandbox-bench.ts';
 
 const PLAIN_USER = 65_534;
@@ -113,6 +115,43 @@ print('nobody ended this')`;
     );
   });
 }
+
+/** Opens connections between sockets of the sandbox, of which each keeps megabytes that nobody reads. */
+const fillTcp = (megabytes: number) => `
+import resource, socket, time
+most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+listener = socket.create_server(('127.0.0.1', 8000), backlog=4000)
+held, sent = [], 0
+while sent < ${megabytes} << 20:
+    one = socket.create_connection(('127.0.0.1', 8000))
+    held += [one, listener.accept()[0]]
+    one.setblocking(False)
+    try:
+        while True: sent += one.send(bytes(1 << 16))
+    except BlockingIOError: pass
+`;
+
+test('threat 255: a sandbox whose TCP connections take the memory of all connections of the machine is ended, and one with a few megabytes is not', async () => {
+  await using data = await dataFolder();
+  const sandbox = await sandboxIn(data.path, 'isolated');
+  const program = (megabytes: number) => [
+    '/usr/bin/python3',
+    '-c',
+    `${fillTcp(megabytes)}\nprint('filled', flush=True)\ntime.sleep(10)\nprint('done')`,
+  ];
+  // The kernel begins to restrict connections only above that.
+  const most = Math.floor((0.75 * pressurePages() * 4096) / 1024 / 1024);
+  const [honest, hostile] = await Promise.all([
+    runIn(sandbox, program(4), { limits }),
+    runIn(sandbox, program(most), { limits, toolNumber: 2 }),
+  ]);
+  assert.equal(hostile.isOverKernelLimits, true, JSON.stringify(hostile));
+  assert.doesNotMatch(hostile.output, /done/);
+  assert.match(exitWords(hostile, limits.memoryBytes), /too much unread data in TCP connections/);
+  assert.equal(honest.output, 'filled\ndone\n');
+  await until(async () => !isTcpMemoryScarce(), 'memory for connections', 20_000);
+});
 
 test('threat 233: a server that is not root cannot read how many file locks the whole machine has in use, but still ends a sandbox with thousands of them', {
   skip: !isRoot,

@@ -12,8 +12,9 @@ export function isTcpMemoryScarce(): boolean {
   return Number(pages ?? 0) > pressurePages() / 2;
 }
 
-/** The pages of memory at which the kernel begins to restrict connections. A container cannot read this number. */
-function pressurePages(): number {
+/** The pages of memory at which the kernel begins to restrict connections. */
+export function pressurePages(): number {
+  // A container cannot read this file.
   const pages = read('/proc/sys/net/ipv4/tcp_mem')?.trim().split(/\s+/)[1];
   // By default, the kernel sets this number to a sixteenth of the memory. A page has at least 4 KiB.
   return Number(pages ?? totalmem() / 16 / 4096);
