@@ -125,7 +125,7 @@ async function localBackEnds({
   // Log advice only if there is not exactly one user. If the user directory cannot be read, the number counts as 1, so
   // nothing is logged here: other code reports that fault.
   else if ((await countPeople().catch(() => 1)) !== 1)
-    for (const advice of await weakLimits(config.data, limited))
+    for (const advice of await weakLimits(config.data, limited, sandbox.whyNoFlowLimit))
       log.warn({ advice }, 'one tool could harm others on this machine');
   const builder = new LocalBuilder({ config, sandbox, buildpacksFolder: config.buildpacks, log });
   return {

@@ -2,7 +2,7 @@
 # Installs the Debian packages that the tests need, or names them if this user may not install.
 set -euo pipefail
 
-packages=(bubblewrap passt util-linux iproute2 procps openssh-client git perl python3 python3-venv curl tar ca-certificates build-essential python3-seccomp openssl slapd ldap-utils mmdebstrap uidmap debian-archive-keyring php-cli php-fpm php-curl php-mbstring composer unzip apache2-bin nginx-light cpanminus carton starman libmojolicious-perl lighttpd ruby ruby-bundler puma ruby-rack postgresql mariadb-server-core mariadb-client-core redis-server)
+packages=(bubblewrap passt util-linux iproute2 nftables procps openssh-client git perl python3 python3-venv curl tar ca-certificates build-essential python3-seccomp openssl slapd ldap-utils mmdebstrap uidmap debian-archive-keyring php-cli php-fpm php-curl php-mbstring composer unzip apache2-bin nginx-light cpanminus carton starman libmojolicious-perl lighttpd ruby ruby-bundler puma ruby-rack postgresql mariadb-server-core mariadb-client-core redis-server)
 missing=()
 for package in "${packages[@]}"; do
   dpkg-query -W -f='${Status}' "$package" 2>/dev/null | grep -q 'ok installed' || missing+=("$package")

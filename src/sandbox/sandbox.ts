@@ -146,6 +146,11 @@ export interface Sandbox {
   readonly mode: 'isolated' | 'trusted';
   /** Why `Mount.writesTo` has no effect in this sandbox, as a text for people. Null if it has an effect. */
   readonly whyNoChanges: string | null;
+  /**
+   * Why the connections of isolated tools have no limits, although this server is root: a text that can follow the word
+   * `because`. Otherwise null.
+   */
+  readonly whyNoFlowLimit: string | null;
   /** True if each tool has a uid of its own. Otherwise all tools run as the user of the server. */
   readonly hasUsers: boolean;
   /**

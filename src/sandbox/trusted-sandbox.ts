@@ -48,6 +48,7 @@ export interface TrustedOptions {
 export class TrustedSandbox implements Sandbox {
   readonly mode = 'trusted';
   readonly whyNoChanges = 'tools are not isolated';
+  readonly whyNoFlowLimit = null;
   readonly hasUsers = false;
   readonly #options: TrustedOptions;
 

@@ -13,13 +13,22 @@ const ENOUGH_WATCHES = 2 ** 31 - 1;
  * server no way to prevent such harm.
  *
  * @param limited - The resources that control groups limit (`Cgroups.resources`).
+ * @param whyNoFlowLimit - See `Sandbox.whyNoFlowLimit`.
  * @see docs/sandbox.md, “What the sandbox does not promise”
  */
-export async function weakLimits(data: string, limited: readonly string[]): Promise<string[]> {
+export async function weakLimits(
+  data: string,
+  limited: readonly string[],
+  whyNoFlowLimit: string | null,
+): Promise<string[]> {
   const weak: string[] = [];
   if (!limited.includes('memory'))
     weak.push(
       'A hostile tool can use up the memory of this machine, because this server has no control groups that limit memory: run it as docs/service.md says, or as root in a container.',
+    );
+  if (whyNoFlowLimit !== null)
+    weak.push(
+      `A hostile tool can take all connections that this machine may have, because ${whyNoFlowLimit}.`,
     );
   if ((await statfs(data)).type === BTRFS)
     weak.push('The data folder is on Btrfs, so tools can hide disk space from all limits: use ext4 or XFS.');

@@ -11,7 +11,7 @@ const PLAIN_USER = 65_534;
 const source = resolve(import.meta.dirname, '../../src/sandbox/weak-limits.ts');
 const program = `
 import { weakLimits } from ${JSON.stringify(source)};
-console.log((await weakLimits(${JSON.stringify(tmpdir())}, ['memory'])).join('\\n'));`;
+console.log((await weakLimits(${JSON.stringify(tmpdir())}, ['memory'], null)).join('\\n'));`;
 const argv = [process.execPath, '--input-type=module', '-e', program];
 
 test('threat 60: a server that is not root warns that one tool could use up the epoll watches, unless sysctl allows the largest number', {
@@ -27,7 +27,12 @@ test('threat 60: a server that is not root warns that one tool could use up the 
 });
 
 test('threat 153: a server without control groups that limit memory warns that a hostile tool could use up the memory', async () => {
-  const without = await weakLimits(tmpdir(), ['cpu', 'pids']);
+  const without = await weakLimits(tmpdir(), ['cpu', 'pids'], null);
   assert.match(without.join('\n'), /no control groups that limit memory/);
-  assert.doesNotMatch((await weakLimits(tmpdir(), ['memory'])).join('\n'), /control groups/);
+  assert.doesNotMatch((await weakLimits(tmpdir(), ['memory'], null)).join('\n'), /control groups/);
+});
+
+test('threat 256: a server that is root and cannot limit the connections of tools warns that a tool could take them all', async () => {
+  const advice = await weakLimits(tmpdir(), ['memory'], 'nft is not installed (apt-get install nftables)');
+  assert.match(advice.join('\n'), /all connections that this machine may have, because nft is not installed/);
 });

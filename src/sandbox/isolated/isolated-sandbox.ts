@@ -6,6 +6,7 @@ import { execa } from 'execa';
 import { outputTime } from '../../core/fair-share/time-shares.ts';
 import type { Log } from '../../core/log/log.ts';
 import { Fence } from '../fence/fence.ts';
+import { limitFlows } from '../fence/flow-limit.ts';
 import { assertPassable } from '../process/argument-limits.ts';
 import type { Cgroups } from '../process/cgroups.ts';
 import { KernelMemoryWatch } from '../process/kernel-memory.ts';
@@ -76,6 +77,7 @@ export class IsolatedSandbox implements Sandbox {
   readonly #memory: MemoryWatch | null;
   readonly #kernelMemory = new KernelMemoryWatch();
   readonly hasUsers = process.getuid?.() === 0;
+  #whyNoFlowLimit: string | null = null;
 
   private constructor(
     options: IsolatedOptions,
@@ -103,7 +105,18 @@ export class IsolatedSandbox implements Sandbox {
       hidden: options.hidden,
     });
     await fence.watch(files.forwarder);
-    return new IsolatedSandbox(options, { files, fence, filter }, await whyNoOverlay(options.folder));
+    const sandbox = new IsolatedSandbox(
+      options,
+      { files, fence, filter },
+      await whyNoOverlay(options.folder),
+    );
+    if (sandbox.hasUsers) sandbox.#whyNoFlowLimit = await limitFlows(options.baseUid);
+    return sandbox;
+  }
+
+  /** Why `limitFlows` failed: a text that can follow the word `because`. Null if it did not, or if it was not tried. */
+  get whyNoFlowLimit(): string | null {
+    return this.#whyNoFlowLimit;
   }
 
   path(mount: Mount): string {

@@ -126,9 +126,25 @@ export class Machine implements AsyncDisposable {
     return Array.from(found, ([, port = '']) => Number.parseInt(port, 16));
   }
 
+  /** Adds rules to the firewall of the machine, in the language of nft(8). */
+  async addRules(rules: string): Promise<void> {
+    await execa('nsenter', [this.#in('m'), 'nft', '-f', '-'], { input: rules });
+  }
+
+  /** Counts the connections and pairs of UDP addresses that the kernel remembers for the machine. */
+  async flows(): Promise<number> {
+    const file = '/proc/sys/net/netfilter/nf_conntrack_count';
+    return Number((await execa('nsenter', [this.#in('m'), 'cat', file])).stdout);
+  }
+
   /** Runs a Python program on the machine until it is disposed of. It must print a line when it is ready. */
   async serving(program: string, ...args: readonly string[]): Promise<AsyncDisposable> {
     return await this.#serve('m', program, ...args);
+  }
+
+  /** Does the same outside, where the addresses of `INTERNET` are. */
+  async servingOutside(program: string, ...args: readonly string[]): Promise<AsyncDisposable> {
+    return await this.#serve('o', program, ...args);
   }
 
   async #serve(side: 'm' | 'o', program: string, ...args: readonly string[]): Promise<AsyncDisposable> {
