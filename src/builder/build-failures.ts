@@ -235,7 +235,7 @@ export function planUnresolved(ids: readonly string[]): DeployError {
  * The error of a source that no buildpack recognised.
  *
  * @param files - The names of the files and folders at the top of the source.
- * @param notes - The notes of the detections, which say why some files were ignored.
+ * @param notes - Why files were ignored: notes of the detections, and names of files that look like mistakes.
  */
 export function noBuildpack(files: readonly string[], notes: readonly string[]): DeployError {
   const shown = files.slice(0, 12).map((file) => file.replace(/[^\x20-\x7e]/g, '?'));

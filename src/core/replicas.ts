@@ -17,7 +17,10 @@ export function releaseProcess({ artifact }: Pick<Release, 'artifact'>): Process
  */
 export const TEST_TYPE = 'test';
 
-/** The process of a release that app.json names as its test. It may have any type. Undefined if there is none. */
+/**
+ * The process of a release that runs the test command of app.json. Its type is not always `TEST_TYPE`: the command can
+ * be the name of another process type. Undefined if app.json has no test command.
+ */
 export function testProcess({ artifact }: Pick<Release, 'artifact'>): Process | undefined {
   return artifact.processes.find(({ isTest }) => isTest === true);
 }

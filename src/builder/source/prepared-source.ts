@@ -1,7 +1,7 @@
 import { mkdir } from 'node:fs/promises';
 import { namesIn } from '../../core/disk/names-in.ts';
 import { DeployError } from '../../core/errors.ts';
-import { masking } from '../../core/masking/masking.ts';
+import { maskedLines, masking } from '../../core/masking/masking.ts';
 import type { Progress } from '../../core/progress.ts';
 import { assertConfigured } from '../../core/variables/required-config.ts';
 import type { BuildRequest } from '../builder.ts';
@@ -88,7 +88,9 @@ export async function prepareSource(
   if (request.rebaseOf === undefined) assertConfigured(request.tool, app.required, request.configVars);
   const procfile = await readProcfile(folder);
   const overlooked = await overlookedFiles(folder, files);
-  const mask = await masking(request.configVars, String(request.toolNumber));
+  const share = String(request.toolNumber);
+  const { steps } = await masking(request.configVars, share);
+  const masked = (lines: readonly string[]) => maskedLines(lines, steps, share);
   const warnings = [
     ...(leftOut?.warnings ?? []),
     ...rewritten,
@@ -114,11 +116,11 @@ export async function prepareSource(
     test: app.test,
     buildVariables: { ...app.variables, ...buildSecrets(app), ...project.buildVariables },
     own,
-    warnings: limited(warnings, mask),
+    warnings: await limited(warnings, masked),
     files,
-    webLine: procfile.web === null ? null : mask(procfile.web),
+    webLine: procfile.web === null ? null : ((await masked([procfile.web]))[0] ?? null),
     procfile: procfile.commands,
-    overlooked: overlooked.map(mask),
+    overlooked: await masked(overlooked),
   };
 }
 
@@ -141,11 +143,13 @@ async function assertNotLeftOut(folder: string, own: OwnBuildpacks): Promise<voi
 }
 
 /** Masks and shortens the warnings. Masks before it cuts, because a part of a config var would not be masked. */
-function limited(warnings: readonly string[], mask: (text: string) => string): string[] {
-  const kept = warnings
-    .slice(0, MAX_WARNINGS)
-    .map(mask)
-    .map((text) => (text.length > MAX_CHARACTERS ? `${text.slice(0, MAX_CHARACTERS)}…` : text));
+async function limited(
+  warnings: readonly string[],
+  masked: (lines: readonly string[]) => Promise<string[]>,
+): Promise<string[]> {
+  const kept = (await masked(warnings.slice(0, MAX_WARNINGS))).map((text) =>
+    text.length > MAX_CHARACTERS ? `${text.slice(0, MAX_CHARACTERS)}…` : text,
+  );
   const more = warnings.length - kept.length;
   return more === 0 ? kept : [...kept, `${more} more warnings are not shown.`];
 }

@@ -69,7 +69,10 @@ const releaseOf = z.strictObject({
   }),
 });
 
-/** The file `manifest.json`: everything about the tool that is not secret. */
+/**
+ * The file `manifest.json` in the archive of an exported tool: what the archive says about the tool, except secrets and
+ * the objects of git, which have files of their own.
+ */
 export const manifestOf = z.strictObject({
   format: z.literal(FORMAT),
   tool: z.custom<ToolName>((value) => typeof value === 'string' && toolName(value) !== null),

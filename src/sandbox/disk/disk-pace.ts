@@ -21,7 +21,7 @@ export interface PaceOptions {
   readonly rest: number;
 }
 
-/** The disk's space when a measurement is due. */
+/** The free space of the disk when the folders of tools must be measured, and why they must. */
 export interface Look extends DiskSpace {
   readonly cause: LookCause;
   /** For how many milliseconds the disk has been nearly full without a break. */

@@ -21,7 +21,9 @@ import { REPLICA_FILE, type ReplicaFile } from './replica-file.ts';
 import { makeRunFolders, type RunFolders } from './run-folders.ts';
 import type { StartTurns } from './start-turns.ts';
 
-/** Adds the environment variables that an artifact's buildpack layers set to the environment of a process. */
+/**
+ * Returns `base`, the environment of a process, with the variables that the buildpack layers of the artifact set.
+ */
 export type LaunchEnvironment = (options: {
   readonly layersFolder: string;
   readonly layersPath: string;
@@ -64,7 +66,7 @@ export interface Start {
   /** The name of the process, such as `web.1`. */
   readonly name: string;
   readonly toolLog: ToolLog;
-  /** Called with each line of output, with config vars and the replica password masked. */
+  /** Called with each line of output, with config vars and the password of replica.my.cnf masked. */
   readonly onLine?: (text: string) => void;
   /** If true, and memory is short, the kernel ends this process before live processes, until `settle` is called. */
   readonly endsFirst?: boolean;
@@ -88,7 +90,7 @@ export interface Running {
   readonly agent: ExecAgent;
   /** Fires when the process has ended. */
   readonly over: AbortSignal;
-  /** The last lines of output, with config vars and the replica password masked. */
+  /** The last lines of output, with config vars and the password of replica.my.cnf masked. */
   lastLines(): Promise<readonly string[]>;
   /** Resolves when the process has ended, its output is in the tool's log, and its folders are deleted. */
   readonly finished: Promise<Exit>;
