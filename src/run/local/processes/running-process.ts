@@ -172,7 +172,9 @@ async function startIn(
   const finished = output.taken(process).then(async (exit) => {
     const changed = start.onChanged === undefined ? [] : await place.changed();
     await giveBack();
-    if (changed.length > 0) start.onChanged?.(changed.map(await masking(secrets, String(start.toolNumber))));
+    const share = String(start.toolNumber);
+    if (changed.length > 0)
+      start.onChanged?.(await maskedLines(changed, (await masking(secrets, share)).steps, share));
     return exit;
   });
   const mark = script === undefined ? null : join(place.folder, 'tmp', MARK);
