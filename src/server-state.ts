@@ -23,6 +23,7 @@ import { finishTags, transfersFolder } from './recovery/archive/imported-tags.ts
 import { followNames, isWhole, readDataFacts } from './recovery/data-facts.ts';
 import { assertStartable, examine, tellFindings } from './recovery/examine.ts';
 import { behind } from './recovery/expected-live.ts';
+import { assertRestored } from './recovery/half-restore.ts';
 import { finishRenaming } from './recovery/renaming.ts';
 import type { Crash } from './run/runtime.ts';
 import type { ScheduleRecords } from './run/scheduled-runs.ts';
@@ -68,6 +69,7 @@ export async function openState(options: StateOptions, addresses: ServerAddresse
   // repositories and the store, and before it ends processes that an earlier server left.
   using opening = new DisposableStack();
   const lock = opening.use(new DataLock(data));
+  assertRestored(data);
   await assertNobodyListens(socketPathOf(config));
   // The folder must exist before the sandbox is chosen, because the sandbox hides only folders that exist.
   await makeKeysFolder(config.keys);

@@ -7,6 +7,7 @@ import { openDataFolder } from './core/disk/data-folder.ts';
 import { namesIn } from './core/disk/names-in.ts';
 import { DeployError } from './core/errors.ts';
 import { assertNobodyListens } from './local-socket/local-socket.ts';
+import { assertRestored } from './recovery/half-restore.ts';
 import { endLeftovers } from './sandbox/process/marked-processes.ts';
 import { subordinateUsers } from './sandbox/subordinate-users.ts';
 import { socketPathOf } from './server-state.ts';
@@ -40,6 +41,7 @@ export async function giveToolsUsers(config: Config, environment: NodeJS.Process
   if (typeof users === 'string') return;
   await openDataFolder(config.data);
   using lock = new DataLock(config.data);
+  assertRestored(config.data);
   await assertNobodyListens(socketPathOf(config));
   // End the processes that an earlier server left, because this server is about to enter a user namespace. There, it
   // has no rights over processes of another namespace.

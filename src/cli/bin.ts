@@ -202,8 +202,11 @@ async function administer({ argv, environment, input, out, err }: Program): Prom
   });
 }
 
-/** Names in a data folder that only a server makes. If one of them is there, a server has started there before. */
-const TRACES = ['store.sqlite', 'repositories', 'releases', 'backups'];
+/**
+ * Names in a data folder that only a server and `restore` make. If one of them is there, a server has started there
+ * before, or will start with the data of another server.
+ */
+const TRACES = ['store.sqlite', 'repositories', 'releases', 'backups', 'restoring', 'restored'];
 
 /**
  * Makes the data folder for the first start of a server, and returns true. Makes nothing and returns false if a server

@@ -19,6 +19,7 @@ import { type NamesPlan, planNames } from '../store/renames/plan-names.ts';
 import { noteKey, readNotes } from '../store/renames/rename-notes.ts';
 import { type SecretsKey, secretsKeyId } from '../store/secrets.ts';
 import { readStoreFacts, type StoreFacts } from '../store/store-facts.ts';
+import { isHalfRestored } from './half-restore.ts';
 
 export type DataConfig = Pick<Config, 'data' | 'keys' | 'runtime' | 'directory' | 'deploy_branch'>;
 
@@ -48,6 +49,8 @@ export type DirectoryFacts =
  */
 export interface DataFacts {
   readonly config: DataConfig;
+  /** True if a restore of a whole backup has not finished. */
+  readonly isHalfRestored: boolean;
   /** What the store has. Tools that were renamed since the store was copied have their present names here. */
   readonly store: StoreFacts;
   /** The tools that were renamed since the store was copied. Null if the store cannot be read. */
@@ -89,6 +92,7 @@ export async function readDataFacts(config: DataConfig): Promise<DataFacts> {
   const isStoreGood = store.state === 'whole' && store.tools.length > 0;
   return {
     config,
+    isHalfRestored: isHalfRestored(data),
     store,
     names,
     repositories: await readRepositories(repositoriesOf(config)),

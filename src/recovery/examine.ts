@@ -12,6 +12,7 @@ import { storeNewer } from '../store/migrate.ts';
 import type { StoredTool } from '../store/store-facts.ts';
 import { artifactFolder, type DataFacts, type RepositoryFacts } from './data-facts.ts';
 import { behind, expectedLive, storedTools, toolsIn } from './expected-live.ts';
+import { halfRestored } from './half-restore.ts';
 
 const DAY_MS = 24 * 60 * 60 * 1000;
 
@@ -30,6 +31,8 @@ export interface Finding {
 
 /** Compares store, repositories, artifacts, directory and keys. Findings that prevent a start come first. */
 export function examine(facts: DataFacts): Finding[] {
+  // The other findings would tell the operator to do without the parts that the restore has not yet moved.
+  if (facts.isHalfRestored) return [refuses(halfRestored.what, halfRestored.advice)];
   const findings = [
     ...keyFindings(facts),
     ...storeFindings(facts),

@@ -40,7 +40,7 @@ import { Sealing } from './sealed-file.ts';
  * server needs none of the other files and folders.
  */
 export const LEFT_OUT =
-  /^(store\.sqlite.*|server\.lock.*|run|cache|compile-cache|backups|set-aside|tool-users|sandbox|buildpacks|pythons|transfers|lost\+found|restoring)$/;
+  /^(store\.sqlite.*|server\.lock.*|run|cache|compile-cache|backups|set-aside|tool-users|sandbox|buildpacks|pythons|transfers|lost\+found|restoring|restored)$/;
 /** The backup takes these folders from its scratch folder (`fillStage`), not from the data folder. */
 const STAGED = ['releases', 'keys'];
 /** Of these folders, the backup takes only what was there when the store was copied (`Members`). */

@@ -1,5 +1,5 @@
 import { existsSync } from 'node:fs';
-import { chmod, copyFile, lstat, mkdir, readdir, realpath, rename } from 'node:fs/promises';
+import { lstat, mkdir, readdir, readFile, realpath, rename } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
 import { execa } from 'execa';
 import { z } from 'zod';
@@ -7,6 +7,8 @@ import type { Config } from '../../config.ts';
 import { openDataFolder } from '../../core/disk/data-folder.ts';
 import { namesIn } from '../../core/disk/names-in.ts';
 import { removeTree } from '../../core/disk/remove-tree.ts';
+import { syncFolder } from '../../core/disk/sync-folder.ts';
+import { writeDurably } from '../../core/disk/write-durably.ts';
 import { DeployError } from '../../core/errors.ts';
 import { resetSettings } from '../../git/repository-layout.ts';
 import { moveArtifacts } from '../../store/backups/artifacts-in-store.ts';
@@ -15,15 +17,17 @@ import { secretsKeyId } from '../../store/secrets.ts';
 import { readDataFacts } from '../data-facts.ts';
 import { examine } from '../examine.ts';
 import { storedTools } from '../expected-live.ts';
+import { UNPACKED, UNPACKING } from '../half-restore.ts';
 import { assertOwnFolder, KEYS, LEFT_OUT, type Manifest } from './back-up.ts';
 import { assertSealed, badArchive } from './sealed-file.ts';
 
-/** The folder in the data folder into which a backup is unpacked. */
-const DRAFT = 'restoring';
 const PATH = { PATH: '/usr/bin:/bin' };
 
 /** A data folder that has only these entries counts as empty. */
-const EMPTY = new Set(['server.lock', 'server.lock-journal', 'lost+found', DRAFT]);
+const EMPTY = new Set([
+  ...['server.lock', 'server.lock-journal', 'compile-cache', 'lost+found'],
+  ...[UNPACKING, UNPACKED],
+]);
 
 const manifestOf = z.strictObject({
   format: z.literal(1),
@@ -35,11 +39,14 @@ const manifestOf = z.strictObject({
  * Restores a backup that `backUp` made into an empty data folder, and its keys into the keys folder. First reads the
  * whole backup and compares it with its seal. If the backup cannot be used, the data folder stays empty.
  *
+ * If a restore was interrupted, another call finishes it: see `UNPACKING` and `UNPACKED`. Until then, the server does
+ * not start.
+ *
  * @returns lines for the operator.
  * @throws DeployError `BAD_ARCHIVE` if the backup is damaged or too new; `NO_FILE` if it cannot be read; `DATA_IN_USE`
  * if a server uses the data folder, `NOT_EMPTY` if the folder has files, `NOT_THE_OPERATOR` if it belongs to another
- * user; `OTHER_KEYS` if the keys folder has another secrets.key; `OTHER_RUNTIME` if the setting `runtime` differs;
- * `NOT_RESTORED` if tar cannot unpack the backup.
+ * user; `OTHER_BACKUP` if the restore of another backup has not finished; `OTHER_KEYS` if the keys folder has another
+ * secrets.key; `OTHER_RUNTIME` if the setting `runtime` differs; `NOT_RESTORED` if tar cannot unpack the backup.
  */
 export async function restoreBackup(config: Config, given: string): Promise<string[]> {
   const { data, keys } = config;
@@ -55,11 +62,47 @@ export async function restoreBackup(config: Config, given: string): Promise<stri
   if (existsSync(data)) await assertOwnFolder(data);
   // Take the lock for a moment. If a server runs, this throws `DATA_IN_USE`, which says more than `NOT_EMPTY`.
   if (existsSync(join(data, 'server.lock'))) new DataLock(data)[Symbol.dispose]();
-  const there = (await namesIn(data)).filter((name) => !EMPTY.has(name));
-  if (there.length > 0) throw notEmpty(data);
+  const unpacked = join(data, UNPACKED);
+  const begun = join(unpacked, 'manifest.json');
+  if (existsSync(begun)) {
+    const { madeAt } = parseManifest(await readFile(begun, 'utf8'), begun);
+    if (madeAt !== manifest.madeAt) throw otherBackup(data, madeAt);
+  } else {
+    const there = (await namesIn(data)).filter((name) => !EMPTY.has(name));
+    if (there.length > 0) throw notEmpty(data);
+  }
   await openDataFolder(data);
   using _lock = new DataLock(data);
-  const draft = join(data, DRAFT);
+  if (!existsSync(begun)) await unpackWhole(config, file);
+  // The store is moved last. If it has been moved, everything else has been moved too.
+  if (existsSync(join(unpacked, 'store.sqlite'))) {
+    await assertKeysFit(join(unpacked, 'keys'), keys);
+    await takeKeys(join(unpacked, 'keys'), keys);
+    await moveUp(unpacked, data);
+    await syncAll(data);
+  }
+  const tools = storedTools(await readDataFacts(config));
+  // manifest.json is deleted last, because the restore counts as finished when this file is gone.
+  await removeTree(join(unpacked, 'keys'));
+  await removeTree(unpacked);
+  await syncFolder(data);
+  return [
+    `Restored ${tools.length} ${tools.length === 1 ? 'tool' : 'tools'} from the backup of ${new Date(manifest.madeAt).toISOString()}. The keys are in ${keys}.`,
+    'Before you start the server, make sure that the server of the backup no longer runs.',
+    'Whatever changed since the backup is undone: deploy tokens that were revoked are VALID AGAIN, users and keys that were removed are back, tools that were stopped run again, and tools are frozen only if they were frozen then.',
+    ...tools
+      .filter(({ tokens }) => tokens > 0)
+      .map(({ name }) => `    npx toolforge-push token list ${name}`),
+  ];
+}
+
+/**
+ * Unpacks and checks a backup. When this function returns, the folder `UNPACKED` has all its files, and they are on the
+ * disk. If the backup cannot be used, leaves nothing behind.
+ */
+async function unpackWhole(config: Config, file: string): Promise<void> {
+  const { data, keys } = config;
+  const draft = join(data, UNPACKING);
   await removeTree(draft);
   try {
     await mkdir(draft, { mode: 0o700 });
@@ -67,22 +110,19 @@ export async function restoreBackup(config: Config, given: string): Promise<stri
     await assertPlain(draft, file);
     await resetRepositories(join(draft, 'repositories'));
     await moveArtifacts(draft, data);
-    const tools = await assertWhole({ ...config, data: draft, keys: join(draft, 'keys') }, file);
+    await assertWhole({ ...config, data: draft, keys: join(draft, 'keys') }, file);
     await assertKeysFit(join(draft, 'keys'), keys);
-    await takeKeys(join(draft, 'keys'), keys);
-    await moveUp(draft, data);
-    await execa('sync', ['--file-system', data], { env: PATH, extendEnv: false });
-    return [
-      `Restored ${tools.length} ${tools.length === 1 ? 'tool' : 'tools'} from the backup of ${new Date(manifest.madeAt).toISOString()}. The keys are in ${keys}.`,
-      'Before you start the server, make sure that the server of the backup no longer runs.',
-      'Whatever changed since the backup is undone: deploy tokens that were revoked are VALID AGAIN, users and keys that were removed are back, tools that were stopped run again, and tools are frozen only if they were frozen then.',
-      ...tools
-        .filter(({ tokens }) => tokens > 0)
-        .map(({ name }) => `    npx toolforge-push token list ${name}`),
-    ];
+    await syncAll(data);
+    // An interruption can leave an empty folder of this name, which `rename` replaces.
+    await rename(draft, join(data, UNPACKED));
+    await syncFolder(data);
   } finally {
     await removeTree(draft);
   }
+}
+
+async function syncAll(folder: string): Promise<void> {
+  await execa('sync', ['--file-system', folder], { env: PATH, extendEnv: false });
 }
 
 async function readManifest(file: string): Promise<Manifest> {
@@ -93,8 +133,12 @@ async function readManifest(file: string): Promise<Manifest> {
     '--occurrence=1',
     './manifest.json',
   );
+  return parseManifest(stdout, file);
+}
+
+function parseManifest(text: string, file: string): Manifest {
   try {
-    return manifestOf.parse(JSON.parse(stdout));
+    return manifestOf.parse(JSON.parse(text));
   } catch {
     throw badArchive(file, 'a later version of this server made it');
   }
@@ -151,6 +195,7 @@ async function assertPlain(draft: string, file: string): Promise<void> {
     if (links.stdout !== '') throw notFromBackup(file);
   }
   const names = await readdir(draft);
+  if (!names.includes('store.sqlite')) throw badArchive(file, 'it has no store');
   if (names.some((name) => LEFT_OUT.test(name) && name !== 'store.sqlite')) throw notFromBackup(file);
   const keys = await namesIn(join(draft, 'keys'));
   if (!keys.every((name) => KEYS.test(name))) throw notFromBackup(file);
@@ -195,11 +240,9 @@ async function run([program = '', ...words]: readonly string[]) {
  * Checks that the parts of the restored data agree, as a start of the server does. @throws DeployError `BAD_ARCHIVE` if
  * a server would refuse to start.
  */
-async function assertWhole(config: Config, file: string) {
-  const facts = await readDataFacts(config);
-  const [fault] = examine(facts).filter(({ kind }) => kind === 'refuses');
+async function assertWhole(config: Config, file: string): Promise<void> {
+  const [fault] = examine(await readDataFacts(config)).filter(({ kind }) => kind === 'refuses');
   if (fault !== undefined) throw badArchive(file, fault.what);
-  return storedTools(facts);
 }
 
 /** Checks the keys folder. @throws DeployError `OTHER_KEYS` if its secrets.key differs from the one in the backup. */
@@ -217,9 +260,10 @@ async function assertKeysFit(restored: string, keys: string): Promise<void> {
 async function takeKeys(restored: string, keys: string): Promise<void> {
   await mkdir(keys, { recursive: true, mode: 0o700 });
   for (const name of await namesIn(restored)) {
-    if (existsSync(join(keys, name))) continue;
-    await copyFile(join(restored, name), join(keys, name));
-    await chmod(join(keys, name), 0o600);
+    const path = join(keys, name);
+    if (existsSync(path)) continue;
+    // Give a key its name only when it is whole, because a restore may be interrupted now.
+    writeDurably(path, await readFile(join(restored, name)));
   }
 }
 
@@ -228,6 +272,14 @@ async function moveUp(draft: string, data: string): Promise<void> {
   const names = (await readdir(draft)).filter((name) => name !== 'manifest.json' && name !== 'keys');
   const inOrder = [...names.filter((name) => name !== 'store.sqlite'), 'store.sqlite'];
   for (const name of inOrder) await rename(join(draft, name), join(data, name));
+}
+
+function otherBackup(data: string, madeAt: number): DeployError {
+  return new DeployError(
+    'OTHER_BACKUP',
+    `the restore of the backup of ${new Date(madeAt).toISOString()} has not finished, and the file is another backup`,
+    `Nothing has changed. Give the file of that backup, or move the data folder away: mv ${data} ${join(dirname(data), 'old-data')}`,
+  );
 }
 
 function notEmpty(data: string): DeployError {
