@@ -1,6 +1,7 @@
 import type { connect, Socket } from 'node:net';
 import { Client, type Entry, type Filter, ResultCodeError, type SearchOptions } from 'ldapts';
 import { untilAborted } from '../../core/concurrency/until-aborted.ts';
+import { type AnswerTotal, LdapAnswers } from './ldap-answers.ts';
 import { LdapEntry } from './ldap-entry.ts';
 import { readByMessages } from './ldap-messages.ts';
 import { valuesRead } from './values-read.ts';
@@ -35,13 +36,20 @@ export class LdapConnection {
   readonly #client: Client;
   readonly #socket: Socket;
   readonly #limitMs: number;
+  readonly #answers: LdapAnswers;
   #isOpen = true;
+  #isRetired = false;
+  #searches = 0;
   #usedAt = performance.now();
 
-  /** @param limitMs - The time limit that each search sends to the server. */
-  constructor(socket: Socket, limitMs: number) {
+  /**
+   * @param limitMs - The time limit that each search sends to the server.
+   * @param total - The size of the unfinished answers of all connections.
+   */
+  constructor(socket: Socket, limitMs: number, total: AnswerTotal) {
     this.#socket = socket;
-    readByMessages(socket);
+    this.#answers = new LdapAnswers(total);
+    readByMessages(socket, this.#answers);
     this.#limitMs = limitMs;
     socket.once('close', () => {
       this.#isOpen = false;
@@ -59,7 +67,12 @@ export class LdapConnection {
   }
 
   get isOpen(): boolean {
-    return this.#isOpen;
+    return this.#isOpen && !this.#socket.destroyed;
+  }
+
+  /** Whether the caller may start another search. */
+  get takesSearches(): boolean {
+    return this.isOpen && !this.#isRetired;
   }
 
   /** Milliseconds since the last search, or since the connection was opened. */
@@ -72,15 +85,37 @@ export class LdapConnection {
    * pages. Until the last page has come, the caller may start no other search on this connection, because OpenLDAP's
    * server keeps the position of only one paged search.
    *
-   * @throws the signal's reason; ResultCodeError if the LDAP server refuses the search; otherwise the error that ended
-   * the connection.
+   * If the signal fires, the answer may never end. So the connection then ends, as soon as the other searches on it
+   * have ended.
+   *
+   * @throws the signal's reason; AnswerTooLarge if the answer is too large; ResultCodeError if the LDAP server refuses
+   * the search; otherwise the error that ended the connection.
    */
   async search(question: LdapQuestion, signal: AbortSignal): Promise<LdapEntry[]> {
     this.#usedAt = performance.now();
-    const entries = await untilAborted(this.#pages(question, signal), signal);
-    valuesRead(entries.reduce((sum, { size }) => sum + size, 0));
-    this.#usedAt = performance.now();
-    return entries;
+    this.#searches += 1;
+    const { bytesRead } = this.#socket;
+    try {
+      const answer = this.#answers.receive(() => this.#pages(question, signal), question);
+      const entries = await untilAborted(answer, signal);
+      valuesRead(entries.reduce((sum, { size }) => sum + size, 0));
+      this.#usedAt = performance.now();
+      return entries;
+    } catch (error) {
+      if (signal.aborted) this.#isRetired = true;
+      // If the LDAP server has sent nothing at all within a time limit, the other searches would not end either.
+      if (isTimeOver(signal) && this.#socket.bytesRead === bytesRead) this.close();
+      throw error;
+    } finally {
+      this.#searches -= 1;
+      this.#closeIfRetired();
+    }
+  }
+
+  /** Ends the connection as soon as its searches have ended. The caller starts no other search. */
+  retire(): void {
+    this.#isRetired = true;
+    this.#closeIfRetired();
   }
 
   /**
@@ -91,7 +126,10 @@ export class LdapConnection {
   async bind(dn: string, password: string, signal: AbortSignal): Promise<boolean> {
     if (dn === '' || password === '') throw new RangeError('a bind without a name or a password');
     try {
-      await untilAborted(this.#client.bind(dn, password), signal);
+      await untilAborted(
+        this.#answers.receive(() => this.#client.bind(dn, password)),
+        signal,
+      );
       return true;
     } catch (error) {
       if (error instanceof ResultCodeError && REFUSALS.has(error.code)) return false;
@@ -103,6 +141,10 @@ export class LdapConnection {
     this.#isOpen = false;
     // Send no unbind request (RFC 4511), because a server treats the end of the stream in the same way.
     this.#socket.destroy();
+  }
+
+  #closeIfRetired(): void {
+    if (this.#isRetired && this.#searches === 0) this.close();
   }
 
   async #pages(
@@ -129,4 +171,8 @@ export class LdapConnection {
 
 function readAll(entries: readonly Entry[]): LdapEntry[] {
   return entries.map((entry) => new LdapEntry(entry));
+}
+
+function isTimeOver({ reason }: AbortSignal): boolean {
+  return reason instanceof DOMException && reason.name === 'TimeoutError';
 }

@@ -1,8 +1,11 @@
 import type { Socket } from 'node:net';
 import { BerReader, BerWriter, ProtocolOperation } from 'ldapts';
+import { type LdapAnswers, sizeOf } from './ldap-answers.ts';
 
 /** The maximum size of one entry, in bytes. A group with 10,000 members has half of this size. */
 const MAX_ENTRY_BYTES = 1024 * 1024;
+/** The maximum size of one entry as `sizeOf` counts it, which also counts the number of values. */
+const MAX_ENTRY_SIZE = 2 * MAX_ENTRY_BYTES;
 /** How many bytes are read of a message that is too long. The name of its entry must be in these bytes. */
 const HEAD_BYTES = 8192;
 /** If an LDAP entry is too long to read, this is its only attribute. No LDAP server has an attribute with this name. */
@@ -19,15 +22,25 @@ const OCTETS = 0x04;
  *
  * An entry of more than `MAX_ENTRY_BYTES` is not read. ldapts gets an entry with the same name instead, which has only
  * the attribute `TOO_LONG`.
+ *
+ * If an answer is too large for `answers`, the connection ends.
  */
-export function readByMessages(socket: Socket): void {
+export function readByMessages(socket: Socket, answers: LdapAnswers): void {
   const push = socket.push.bind(socket);
+  const write = socket.write.bind(socket) as (request: Buffer, onSent: () => void) => boolean;
   const messages = new LdapMessages();
+  socket.write = (request: Buffer, onSent: unknown) => {
+    answers.requested(request);
+    return write(request, onSent as () => void);
+  };
   socket.push = (chunk: Buffer | null) => {
     if (chunk === null) return push(null);
     let wantsMore = true;
     try {
-      for (const message of messages.read(chunk)) wantsMore = push(message);
+      for (const message of messages.read(chunk)) {
+        answers.count(message);
+        wantsMore = push(message);
+      }
     } catch (error) {
       socket.destroy(error as Error);
       return false;
@@ -63,7 +76,8 @@ export class LdapMessages {
       const isTooLong = length > MAX_ENTRY_BYTES;
       const needed = isTooLong ? HEAD_BYTES : length;
       if (bytes.length < needed) return this.#keep(bytes, needed);
-      yield isTooLong ? withoutValues(bytes, length) : bytes.subarray(0, length);
+      const message = bytes.subarray(0, length);
+      yield isTooLong || sizeOf(message) > MAX_ENTRY_SIZE ? withoutValues(bytes, length) : message;
       this.#dropped = Math.max(0, length - bytes.length);
       this.#keep(bytes.subarray(length), 1);
     }

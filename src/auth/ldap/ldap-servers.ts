@@ -5,6 +5,7 @@ import { alarmAbout, calm } from '../../core/log/alarms.ts';
 import type { Log } from '../../core/log/log.ts';
 import { tooManyLogins, unavailable } from '../directory-timeout.ts';
 import { RecentMap } from '../recent-map.ts';
+import { AnswerTooLarge, AnswerTotal } from './ldap-answers.ts';
 import { LdapConnection, type LdapQuestion } from './ldap-connection.ts';
 import { readDn } from './ldap-dn.ts';
 import type { LdapEntry } from './ldap-entry.ts';
@@ -14,6 +15,8 @@ import { openSocket } from './ldap-socket.ts';
 const SEARCHES = { atOnce: 32, waiting: 256 } as const;
 /** How many password checks run at the same time, and how many may wait. Each check uses a connection of its own. */
 const BINDS = { atOnce: 8, waiting: 64 } as const;
+/** How many searches run at the same time on connections of their own, after their shared connection has ended. */
+const REPEATED_AT_ONCE = 8;
 /** A connection that was idle for longer is not used again, because a firewall may have cut it without notice. */
 const MAX_IDLE_MS = 60_000;
 /** For how long the server remembers that an entry was too large. */
@@ -23,7 +26,8 @@ const MAX_TOO_LARGE = 1000;
 /**
  * The LDAP servers. Each question goes first to the server that answered last. If this server fails or takes too long
  * (`#attemptMs`), the question goes to the next server, within the time that the caller allows. All searches use one
- * connection, except searches for long lists. Each password is checked on a connection of its own.
+ * connection, except searches for long lists, and searches that failed because this connection ended. Each password is
+ * checked on a connection of its own.
  */
 export class LdapServers {
   readonly #settings: LdapSettings;
@@ -34,7 +38,12 @@ export class LdapServers {
     most: SEARCHES.waiting,
     refusal: tooManyLogins,
   });
+  readonly #repeated = new ConcurrencyLimit(REPEATED_AT_ONCE, {
+    most: SEARCHES.atOnce,
+    refusal: tooManyLogins,
+  });
   readonly #binds = new ConcurrencyLimit(BINDS.atOnce, { most: BINDS.waiting, refusal: tooManyLogins });
+  readonly #answers = new AnswerTotal();
   readonly #attemptMs: number;
   /**
    * For each entry that was too large (the `key` of its name): until when, by `performance.now()`, it counts as too
@@ -121,11 +130,12 @@ export class LdapServers {
         return answer;
       } catch (error) {
         signal.throwIfAborted();
-        if (time.aborted) this.#forget(server);
         lastError = error;
         this.#log.warn({ server: `${server.host}:${server.port}`, err: error }, 'LDAP server failed');
       }
     }
+    if (lastError instanceof AnswerTooLarge)
+      throw unavailable('the user directory (LDAP) sends an answer that is too large', lastError);
     const error = unavailable('the user directory (LDAP) does not answer just now', lastError);
     const asked = servers.map(({ host, port }) => `${host}:${port}`);
     alarmAbout(this.#log, error, { servers: asked, err: lastError });
@@ -133,42 +143,46 @@ export class LdapServers {
   }
 
   async #searchOn(server: LdapServer, question: LdapQuestion, signal: AbortSignal): Promise<LdapEntry[]> {
-    if (question.isListing) return await this.#listOn(server, question, signal);
+    const listing = { ...question, isListing: true };
+    if (question.isListing) return await this.#searchAlone(server, listing, signal);
     try {
       return await this.#searchShared(server, question, signal);
     } catch (error) {
       if (!(error instanceof SizeLimitExceededError)) throw error;
-      return await this.#listOn(server, question, signal);
+      return await this.#searchAlone(server, listing, signal);
     }
   }
 
-  async #listOn(server: LdapServer, question: LdapQuestion, signal: AbortSignal): Promise<LdapEntry[]> {
+  /** Searches on a connection of its own. */
+  async #searchAlone(server: LdapServer, question: LdapQuestion, signal: AbortSignal): Promise<LdapEntry[]> {
     const connection = await this.#logIn(server, signal);
     try {
-      return await connection.search({ ...question, isListing: true }, signal);
+      return await connection.search(question, signal);
     } finally {
       connection.close();
     }
   }
 
   async #searchShared(server: LdapServer, question: LdapQuestion, signal: AbortSignal): Promise<LdapEntry[]> {
-    const kept = this.#kept.get(server);
-    if (kept?.isOpen && kept.idleMs < MAX_IDLE_MS) {
-      try {
-        return await kept.search(question, signal);
-      } catch (error) {
-        // Go on only if the LDAP server has closed the connection, for example at its restart. Then the code below
-        // tries a new connection.
-        if (signal.aborted || kept.isOpen || error instanceof ResultCodeError) throw error;
-      }
+    const connection = await this.#shared(server, signal);
+    try {
+      return await connection.search(question, signal);
+    } catch (error) {
+      const isAnswered = error instanceof AnswerTooLarge || error instanceof ResultCodeError;
+      if (signal.aborted || connection.isOpen || isAnswered) throw error;
     }
-    return await (await this.#shared(server, signal)).search(question, signal);
+    // The connection has ended, for example because the LDAP server was restarted or sent a bad answer. The bad answer
+    // may be that to another question, so this question is asked again where no other question can fail it.
+    return await this.#repeated.run(() => this.#searchAlone(server, question, signal), signal);
   }
 
   /**
-   * Opens a connection for searches, which many searches share. All callers that wait for it get the same connection.
+   * Returns the connection that many searches share, and opens it first if needed. All callers that wait for it get the
+   * same connection.
    */
   async #shared(server: LdapServer, signal: AbortSignal): Promise<LdapConnection> {
+    const kept = this.#kept.get(server);
+    if (kept?.takesSearches && kept.idleMs < MAX_IDLE_MS) return kept;
     const opening = this.#opening.get(server) ?? this.#openShared(server);
     this.#opening.set(server, opening);
     return await untilAborted(opening, signal);
@@ -177,7 +191,7 @@ export class LdapServers {
   async #openShared(server: LdapServer): Promise<LdapConnection> {
     try {
       const connection = await this.#logIn(server, AbortSignal.timeout(this.#attemptMs));
-      this.#forget(server);
+      this.#kept.get(server)?.retire();
       if (this.#isClosed) connection.close();
       else this.#kept.set(server, connection);
       return connection;
@@ -203,7 +217,7 @@ export class LdapServers {
     const { caFile } = this.#settings;
     const ca = caFile === null ? null : await readAuthorities(caFile);
     const socket = await openSocket(server, ca, signal);
-    return new LdapConnection(socket, this.#settings.limitMs);
+    return new LdapConnection(socket, this.#settings.limitMs, this.#answers);
   }
 
   #noteTooLarge(dn: string): void {
@@ -211,10 +225,5 @@ export class LdapServers {
     if (this.isTooLarge(key)) return;
     this.#tooLarge.set(key, performance.now() + TOO_LARGE_MS);
     this.#log.warn({ dn }, 'LDAP entry is too large or has too many keys: it counts as disabled');
-  }
-
-  #forget(server: LdapServer): void {
-    this.#kept.get(server)?.close();
-    this.#kept.delete(server);
   }
 }
