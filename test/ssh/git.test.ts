@@ -179,6 +179,54 @@ test('if the server’s git fails, the SSH client sees a number and no path of t
   assert.doesNotMatch(stderr, /bad config line|ssh-door-/);
 });
 
+for (const [name, request, complaint] of [
+  [
+    'a filter that was not advertised',
+    (id: string) => fetchOf(`want ${id}`, 'filter blob:none', 'done'),
+    /unexpected line: 'filter blob:none'/,
+  ],
+  [
+    'a long line that git does not know',
+    (id: string) => fetchOf(`want ${id}`, 'x'.repeat(7000)),
+    /unexpected line: 'x{100,200}$/m,
+  ],
+  ['an unknown command', () => [packet('command=steal'), '0000'], /invalid command 'steal'/],
+  [
+    'an object that the server does not offer',
+    () => fetchOf(`want ${'1'.repeat(40)}`, 'done'),
+    /not our ref 1{40}/,
+  ],
+] as const) {
+  test(`a fetch with ${name} is refused with git's reason, and counts as no failure of the server`, async () => {
+    const work = await bench.makeRepository('refused');
+    await bench.git(['push', '-f', bench.url('hello'), 'main'], { cwd: work });
+    const client = await connect({
+      port: bench.port,
+      username: 'alice',
+      privateKey: readFileSync(bench.path('alice')),
+    });
+    try {
+      const channel = await exec(client, "git-upload-pack '/hello.git'", { GIT_PROTOCOL: 'version=2' });
+      channel.end(request(idOf(work, 'main')).join(''));
+      const { code, stderr } = await readAll(channel);
+      assert.equal(code, 128);
+      assert.match(String(stderr), /The git client sent a request that this server does not accept\./);
+      assert.match(String(stderr), complaint);
+      assert.doesNotMatch(String(stderr), /Something went wrong|you did not cause this/);
+      const line = await bench.waitForLog('git refused the request of a client');
+      assert.deepEqual([line['level'], line['tool'], line['uid']], [30, 'hello', 'alice']);
+      assert.ok(!bench.logged.some(({ msg }) => msg === 'git failed'));
+    } finally {
+      client.end();
+    }
+  });
+}
+
+const packet = (line: string) => `${(line.length + 5).toString(16).padStart(4, '0')}${line}\n`;
+
+/** A fetch in the protocol version 2 with these lines. */
+const fetchOf = (...lines: string[]) => [packet('command=fetch'), '0001', ...lines.map(packet), '0000'];
+
 test('threat 82: if an SSH client is killed while it sends its pack, the push session is closed, and no ref is made', async () => {
   const client = await connect({
     port: bench.port,

@@ -15,6 +15,27 @@ import { answerTo, asWarning } from './ssh-answers.ts';
 const LATE_INPUT_MS = 60_000;
 /** How many seconds a client may be silent before git upload-pack ends. */
 const UPLOAD_TIMEOUT_S = 600;
+/**
+ * How the last words of git upload-pack begin if it refuses a request of its client.
+ *
+ * @see https://git-scm.com/docs/protocol-v2
+ */
+const REFUSALS = [
+  'unexpected line',
+  'unknown capability',
+  'invalid command',
+  'no command requested',
+  "command '.*' requested",
+  'expected flush',
+  'mismatched object format',
+  'invalid (?:shallow|deepen)',
+  'protocol error',
+  '(?:git )?upload-pack: (?!unable|git-pack-objects)',
+  'the remote end hung up',
+];
+const REFUSAL = new RegExp(`^fatal: ((?:${REFUSALS.join('|')}).*)$`, 'im');
+/** How many characters of a refusal the client is told. They may repeat what the client has sent. */
+const MAX_REFUSAL = 200;
 
 export interface GitSession {
   readonly tool: ToolName;
@@ -103,13 +124,30 @@ async function fetchFrom(git: GitSession, { folder, environment, lost }: FetchSe
   // If a signal has ended git, such as at the limit of its processor time, end the programs that it has started, too.
   if (status === null) child.kill();
   lost?.throwIfAborted();
-  const problem = report(git, child, status);
+  const problem = reportRefusal(git, child, status) ?? report(git, child, status);
   if (problem !== null) await client.err(problem);
   return status ?? 1;
 }
 
 async function forward(source: AsyncIterable<Uint8Array>, client: ClientStreams): Promise<void> {
   for await (const chunk of source) await client.out(chunk);
+}
+
+/**
+ * Logs that git upload-pack has refused a request of the client, such as one that breaks git's protocol.
+ *
+ * @returns the text to tell the client. Null if git has ended for another reason.
+ */
+function reportRefusal(git: GitSession, child: GitProcess, status: number | null): string | null {
+  const [, refusal] = (status === 128 && REFUSAL.exec(child.stderr())) || [];
+  if (refusal === undefined) return null;
+  const facts = { tool: git.tool, uid: git.principal.uid, status, stderr: child.stderr() };
+  git.log.info(facts, 'git refused the request of a client');
+  return asWarning({
+    message: 'The git client sent a request that this server does not accept.',
+    hint: `The server's git says: ${refusal.slice(0, MAX_REFUSAL)}`,
+    id: null,
+  });
 }
 
 /** Logs that git failed. @returns the text to tell the client. Null if git has succeeded. */

@@ -55,10 +55,14 @@ export function connect(config: ConnectConfig): Promise<Client> {
   });
 }
 
-/** Starts a command. */
-export function exec(client: Client, command: string): Promise<ClientChannel> {
+/** Starts a command with these environment variables. */
+export function exec(
+  client: Client,
+  command: string,
+  env: Readonly<Record<string, string>> = {},
+): Promise<ClientChannel> {
   return new Promise((resolve, reject) =>
-    client.exec(command, (error, channel) => (error ? reject(error) : resolve(channel))),
+    client.exec(command, { env }, (error, channel) => (error ? reject(error) : resolve(channel))),
   );
 }
 
