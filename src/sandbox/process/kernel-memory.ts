@@ -127,9 +127,9 @@ export class KernelMemoryWatch {
   #isLooking = false;
 
   /**
-   * Calls `onOver` once if the descendants of a process together have more of something than `MOST` allows. If the descendants of all watched processes of the tool together have more, calls it if
-   * `lastOfLarge` chooses these descendants to end. Also calls it if two searches in a row were too slow. Disposing the
-   * result ends the watch.
+   * Calls `onOver` once if the descendants of a process together have more of something than `MOST` allows. If the
+   * descendants of all watched processes of the tool together have more, calls it if `lastOfLarge` chooses these
+   * descendants to end. Also calls it if two searches in a row were too slow. Disposing the result ends the watch.
    */
   watch(watching: Watching, onOver: () => void): Disposable {
     const { pid } = watching;
