@@ -120,23 +120,23 @@ for (const { file, constant, row } of [
     row: /logins after too many failures +\| 2 /,
   },
   {
-    file: 'auth/ldap/ldap-messages.ts',
+    file: 'auth/ldap/connection/ldap-messages.ts',
     constant: 'MAX_ENTRY_BYTES = 1024 * 1024',
     row: /size of one entry in LDAP +\| 1 MiB /,
   },
   { file: 'auth/ldap/ldap-entry.ts', constant: 'MAX_KEYS = 200', row: /keys of one entry in LDAP +\| 200 / },
   {
-    file: 'auth/ldap/ldap-answers.ts',
+    file: 'auth/ldap/connection/ldap-answers.ts',
     constant: 'MAX_ANSWER_BYTES = 8 * MIB',
     row: /one answer of .* \| 8 MiB /,
   },
   {
-    file: 'auth/ldap/ldap-answers.ts',
+    file: 'auth/ldap/connection/ldap-answers.ts',
     constant: 'MAX_LISTING_BYTES = 64 * MIB',
     row: /all pages of one list in LDAP +\| 64 MiB /,
   },
   {
-    file: 'auth/ldap/ldap-answers.ts',
+    file: 'auth/ldap/connection/ldap-answers.ts',
     constant: 'MAX_TOGETHER_BYTES = 128 * MIB',
     row: /all unfinished answers of LDAP +\| 128 MiB /,
   },

@@ -14,7 +14,7 @@ import { TestServer, until } from '../support/server.ts';
 import { liveTool, webTool } from '../support/work-tree.ts';
 
 const bin = join(import.meta.dirname, '../../src/cli/bin.ts');
-const killer = join(import.meta.dirname, '../support/killed-restore.ts');
+const killer = join(import.meta.dirname, 'killed-restore.ts');
 
 let server: TestServer;
 let backup: string;

@@ -1,7 +1,7 @@
 import type { Entry } from 'ldapts';
 import { readKeyLine } from '../public-key.ts';
+import { TOO_LONG } from './connection/ldap-messages.ts';
 import { readDn } from './ldap-dn.ts';
-import { TOO_LONG } from './ldap-messages.ts';
 
 /** How many SSH keys one entry in LDAP may have. Reading more keys at each login would keep the server busy. */
 export const MAX_KEYS = 200;

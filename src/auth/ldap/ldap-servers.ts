@@ -5,12 +5,12 @@ import { alarmAbout, calm } from '../../core/log/alarms.ts';
 import type { Log } from '../../core/log/log.ts';
 import { tooManyLogins, unavailable } from '../directory-timeout.ts';
 import { RecentMap } from '../recent-map.ts';
-import { AnswerTooLarge, AnswerTotal } from './ldap-answers.ts';
-import { LdapConnection, type LdapQuestion } from './ldap-connection.ts';
+import { AnswerTooLarge, AnswerTotal } from './connection/ldap-answers.ts';
+import { LdapConnection, type LdapQuestion } from './connection/ldap-connection.ts';
+import { openSocket } from './connection/ldap-socket.ts';
 import { readDn } from './ldap-dn.ts';
 import type { LdapEntry } from './ldap-entry.ts';
 import { type LdapServer, type LdapSettings, readAccountPassword, readAuthorities } from './ldap-settings.ts';
-import { openSocket } from './ldap-socket.ts';
 
 const SEARCHES = { atOnce: 32, waiting: 256 } as const;
 /** How many password checks run at the same time, and how many may wait. Each check uses a connection of its own. */

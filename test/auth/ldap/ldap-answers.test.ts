@@ -6,7 +6,7 @@ import { after, before, test } from 'node:test';
 import { setImmediate, setTimeout as wait } from 'node:timers/promises';
 import { pino } from 'pino';
 import type { Directory } from '../../../src/auth/directory.ts';
-import { AnswerTooLarge, AnswerTotal, LdapAnswers } from '../../../src/auth/ldap/ldap-answers.ts';
+import { AnswerTooLarge, AnswerTotal, LdapAnswers } from '../../../src/auth/ldap/connection/ldap-answers.ts';
 import { toolName } from '../../../src/core/names.ts';
 import { openOn } from '../../support/slapd/directory.ts';
 import { startFakeLdap } from '../../support/slapd/fake-ldap.ts';

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { BerReader } from 'ldapts';
-import { LdapMessages } from '../../../src/auth/ldap/ldap-messages.ts';
+import { LdapMessages } from '../../../src/auth/ldap/connection/ldap-messages.ts';
 
 /** A part of an LDAP message, with the length in its longest form. */
 function part(tag: number, ...contents: readonly Buffer[]): Buffer {

@@ -1,10 +1,10 @@
 import type { connect, Socket } from 'node:net';
 import { Client, type Entry, type Filter, ResultCodeError, type SearchOptions } from 'ldapts';
-import { untilAborted } from '../../core/concurrency/until-aborted.ts';
+import { untilAborted } from '../../../core/concurrency/until-aborted.ts';
+import { LdapEntry } from '../ldap-entry.ts';
+import { valuesRead } from '../values-read.ts';
 import { type AnswerTotal, LdapAnswers } from './ldap-answers.ts';
-import { LdapEntry } from './ldap-entry.ts';
 import { readByMessages } from './ldap-messages.ts';
-import { valuesRead } from './values-read.ts';
 
 /** A search among the entries directly below the entry `base`. */
 export interface LdapQuestion {

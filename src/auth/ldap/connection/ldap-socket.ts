@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import { connect as connectTcp, isIP, type Socket } from 'node:net';
 import { connect as connectTls, type TLSSocket } from 'node:tls';
 import { BerReader, ExtendedRequest, ExtendedResponse, ProtocolOperation } from 'ldapts';
-import type { LdapServer } from './ldap-settings.ts';
+import type { LdapServer } from '../ldap-settings.ts';
 
 const START_TLS = '1.3.6.1.4.1.1466.20037';
 const MAX_ANSWER_BYTES = 4096;
