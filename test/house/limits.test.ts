@@ -120,6 +120,16 @@ for (const { file, constant, row } of [
     row: /logins after too many failures +\| 2 /,
   },
   {
+    file: 'sandbox/fence/flow-limit.ts',
+    constant: 'MOST_TCP = 4000',
+    row: /TCP connections of a tool to the network.* \| 4,000 /,
+  },
+  {
+    file: 'sandbox/fence/flow-limit.ts',
+    constant: 'MOST_UDP = 8000',
+    row: /pairs of UDP addresses and ports of a tool.* \| 8,000 /,
+  },
+  {
     file: 'auth/ldap/connection/ldap-messages.ts',
     constant: 'MAX_ENTRY_BYTES = 1024 * 1024',
     row: /size of one entry in LDAP +\| 1 MiB /,

@@ -1,6 +1,6 @@
-import { readFile } from 'node:fs/promises';
 import { execa } from 'execa';
 import { systemCode } from '../../core/errors.ts';
+import { isWholeRoot } from '../../settings/account.ts';
 
 /** How many tools can have users of their own: the uids of tools are below `baseUid` plus this number. */
 const USERS = 100_000;
@@ -18,13 +18,14 @@ const MOST_UDP = 8000;
 /**
  * Makes the kernel limit the connections of each tool (nft(8), “CT COUNT” and “DYNAMIC SETS”): the machine has one
  * table of connections and one range of local ports for everybody. pasta connects as the user of the tool. The limits
- * stay until the machine is started again, and the next call makes them anew. Does nothing if this process is root only
- * in a user namespace, which may not change the machine's firewall: docs/service.md has rules for the operator.
+ * stay until the machine is started again, and the next call makes them anew. Does nothing if this process is not root,
+ * or only in a user namespace, where it may not change the machine's firewall: docs/service.md has rules for the
+ * operator.
  *
  * @returns null, or the reason why there are no limits: a text that can follow the word `because`.
  */
 export async function limitFlows(baseUid: number): Promise<string | null> {
-  if (!/^ *0 +0 +4294967295$/m.test(await readFile('/proc/self/uid_map', 'utf8'))) return null;
+  if (!isWholeRoot()) return null;
   const table = `inet toolforge_push_${baseUid}`;
   const limit = (protocol: string, most: number) =>
     `meta skuid ${baseUid}-${baseUid + USERS - 1} meta l4proto ${protocol} ct state new add @${protocol}_users { meta skuid ct count over ${most} } reject with icmpx admin-prohibited`;

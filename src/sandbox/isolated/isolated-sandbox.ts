@@ -69,6 +69,7 @@ const O_CLOEXEC = 0o2000000;
 export class IsolatedSandbox implements Sandbox {
   readonly mode = 'isolated';
   readonly whyNoChanges: string | null;
+  readonly whyNoFlowLimit: string | null;
   readonly #options: IsolatedOptions;
   readonly #hostFiles: HostFiles;
   readonly #fence: Fence;
@@ -77,15 +78,15 @@ export class IsolatedSandbox implements Sandbox {
   readonly #memory: MemoryWatch | null;
   readonly #kernelMemory = new KernelMemoryWatch();
   readonly hasUsers = process.getuid?.() === 0;
-  #whyNoFlowLimit: string | null = null;
 
   private constructor(
     options: IsolatedOptions,
     { files, fence, filter }: { readonly files: HostFiles; readonly fence: Fence; readonly filter: string },
-    whyNoChanges: string | null,
+    { whyNoChanges, whyNoFlowLimit }: Pick<Sandbox, 'whyNoChanges' | 'whyNoFlowLimit'>,
   ) {
     this.#options = options;
     this.whyNoChanges = whyNoChanges;
+    this.whyNoFlowLimit = whyNoFlowLimit;
     this.#hostFiles = files;
     this.#fence = fence;
     this.#filter = filter;
@@ -105,18 +106,11 @@ export class IsolatedSandbox implements Sandbox {
       hidden: options.hidden,
     });
     await fence.watch(files.forwarder);
-    const sandbox = new IsolatedSandbox(
-      options,
-      { files, fence, filter },
-      await whyNoOverlay(options.folder),
-    );
-    if (sandbox.hasUsers) sandbox.#whyNoFlowLimit = await limitFlows(options.baseUid);
-    return sandbox;
-  }
-
-  /** Why `limitFlows` failed: a text that can follow the word `because`. Null if it did not, or if it was not tried. */
-  get whyNoFlowLimit(): string | null {
-    return this.#whyNoFlowLimit;
+    const [whyNoChanges, whyNoFlowLimit] = await Promise.all([
+      whyNoOverlay(options.folder),
+      limitFlows(options.baseUid),
+    ]);
+    return new IsolatedSandbox(options, { files, fence, filter }, { whyNoChanges, whyNoFlowLimit });
   }
 
   path(mount: Mount): string {

@@ -284,16 +284,25 @@ async function familiesOf(pids: readonly number[]): Promise<Map<number, string[]
   );
 }
 
+// A function of awk: the bytes of memory of the connection in a line of ss(8) with `skmem`. The memory is what waits to
+// be read (r) or sent (w), and what the connection has for more (f).
+const CONNECTION_MEMORY = `
+  function memory(line,  part, count, i, sum) {
+    sub(/.*skmem:[(]/, "", line)
+    count = split(line, part, ",")
+    for (i = 1; i <= count; i++) if (part[i] ~ /^[rfw][0-9]/) sum += substr(part[i], 2)
+    return sum
+  }`;
+
 // A script that counts the bytes of netlink messages, the locks of files, the watches of epoll and the memory of TCP
 // connections of one sandbox, up to the first count that is over its limit. It counts the memory only if `$1` is `tcp`.
-// The other arguments are the processes of the sandbox. If a search takes more than `SEARCH_SECONDS`, the first count is infinite.
-// `fdinfo` in /proc lists the locks of a process once for each descriptor of the same file, but they count once. A lock
+// The other arguments are the processes of the sandbox. If a search takes more than `SEARCH_SECONDS`, the first count
+// is infinite. `fdinfo` in /proc lists the locks of a process once for each descriptor of the same file, but they count once. A lock
 // by flock(2) counts for each descriptor, because many descriptors of one file can have one each. Such locks stay while
 // files wait in the queue of a socket (SCM_RIGHTS, unix(7)), so each of these files counts as a lock. All netlink
 // sockets of the network namespace count, and also messages to the kernel, which it keeps while it answers. `fdinfo`
 // has one line (`tfd`) for each watch of epoll. Watches that several processes share, because one has started the
-// others, count for each of them. The memory of a connection is what waits to be read (r) or sent (w) in it, and what
-// it has for more (f): `skmem` in ss(8). To see connections, a user other than root must enter the user namespace that
+// others, count for each of them. To see connections, a user other than root must enter the user namespace that
 // owns the network namespace, which is not the namespace of each process in the sandbox. So the script tries one
 // process after the other.
 const COUNT = `tcp=$1; shift
@@ -317,36 +326,34 @@ search() { ( ulimit -t ${SEARCH_SECONDS}; exec grep -sH "$@" ); [ $? -gt 128 ] &
 { [ "$net" ] && search ^ "/proc/$one/net/netlink"
   [ "$net" ] && [ "$tcp" = tcp ] && connections "$@"
   search -rE '^(lock|scm_fds|tfd):' $(for one; do echo "/proc/$one/fdinfo"; done)
-} 2>/dev/null | awk '
+} 2>/dev/null | awk '${CONNECTION_MEMORY}
   $1 == "cut" { bytes = "Infinity"; exit }
   $1 ~ "^/proc/[0-9]+/net/netlink:" { bytes += $5 + ${SOCKET_BYTES} }
   $1 ~ /:lock:$/ { split($1, part, "/"); if ($3 == "FLOCK" || !seen[part[3], $6, $7, $8]++) locks++ }
   $1 ~ /:scm_fds:$/ { locks += $2 }
   $1 ~ /:tfd:$/ { watches++ }
-  /skmem:/ {
-    sub(/.*skmem:[(]/, "")
-    count = split($0, part, ",")
-    for (i = 1; i <= count; i++) if (part[i] ~ /^[rfw][0-9]/) tcp += substr(part[i], 2)
-  }
+  /skmem:/ { tcp += memory($0) }
   bytes > ${MOST_BYTES} || locks > ${MOST_LOCKS} || watches > ${MOST_WATCHES} { exit }
   END { print bytes ? bytes : 0, locks + 0, watches + 0, tcp + 0 }'`;
 
+// Prints each user who has TCP connections in the network of this machine, and the bytes of memory of these connections.
+const COUNT_USERS = `ss -tanmeHO | awk '${CONNECTION_MEMORY}
+  match($0, / uid:[0-9]+/) { bytes[substr($0, RSTART + 5, RLENGTH - 5)] += memory($0) }
+  END { for (uid in bytes) print uid, bytes[uid] }'`;
+
 /**
- * Returns how many bytes of memory the TCP connections of each user have in the network of this machine. There, pasta
- * has a connection for each connection between a sandbox and the network.
+ * Returns how many bytes of memory the TCP connections of each user but root have in the network of this machine. There,
+ * pasta has a connection for each connection between a sandbox and the network.
  */
 async function tcpBytesOfUsers(): Promise<Map<number, number>> {
-  const output = (await outputOfShell('ss -tanmeHO', [])) ?? '';
-  const bytes = new Map<number, number>();
-  for (const line of output.split('\n')) {
-    const uid = Number(/ uid:(\d+) /.exec(line)?.[1] ?? 0);
-    const parts = line.slice(line.indexOf('skmem:(')).matchAll(/[(,][rfw](\d+)/g);
-    bytes.set(
-      uid,
-      [...parts].reduce((sum, [, one]) => sum + Number(one), bytes.get(uid) ?? 0),
-    );
-  }
-  return bytes;
+  const output = (await outputOfShell(COUNT_USERS, [])) ?? '';
+  const lines = output.split('\n').filter(Boolean);
+  return new Map(
+    lines.map((line) => {
+      const [uid = 0, bytes = 0] = line.split(' ').map(Number);
+      return [uid, bytes];
+    }),
+  );
 }
 
 /** Counts what the processes of one sandbox have in the kernel. Null if the shell could not run `COUNT`. */

@@ -34,7 +34,7 @@ const REFUSALS = [
   'the remote end hung up',
 ];
 const REFUSAL = new RegExp(`^fatal: ((?:${REFUSALS.join('|')}).*)$`, 'im');
-/** The client is told at most this many characters of a refusal, because a refusal may repeat what the client has sent. */
+/** How many characters of a refusal the client gets. A refusal can repeat a long line of the client. */
 const MAX_REFUSAL = 200;
 
 export interface GitSession {
