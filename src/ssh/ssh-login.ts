@@ -103,9 +103,9 @@ export class Login {
   }
 
   /**
-   * Asks the directory whose key was offered. A login that still waits for its turn leaves the queue if the client
-   * disconnects. Once the directory is asked, the login keeps its place among the running checks until the directory
-   * answers, even if the client has disconnected.
+   * Asks the user directory who owns the offered key. A login that still waits for its turn leaves the queue if the
+   * client disconnects. Once the directory is asked, the login keeps its place among the running checks until the
+   * directory answers, even if the client has disconnected.
    */
   async #identify(username: string, key: OfferedKey): Promise<Identity | null> {
     const { address, directory, gone, throttle, turns } = this.#options;

@@ -291,7 +291,7 @@ test('the command `promote` releases the artifact and the commit of one tool on 
   assert.deepEqual(await server.get('bot'), { status: 200, body: 'from beta' });
 });
 
-test('without --force, the command `promote` is refused if the promoted commit does not contain the live commit of the other tool', async () => {
+test('without --force, the command `promote` is refused if the promoted commit does not contain the commit that is live on the target tool', async () => {
   const { name: source, first } = await liveTool(server, 'source', webTool('source'));
   const { name: target, first: other } = await liveTool(server, 'target', webTool('target'));
   const refused = await server.command('promote', source, target);

@@ -50,7 +50,7 @@ async function findings() {
   return examine(await readDataFacts(readConfig(server.environment)));
 }
 
-test('threat 252: at whichever moment `restore` is killed, `doctor` says that it has not finished, and the same command finishes it', async () => {
+test('threat 252: if `restore` is killed at any moment between its first and its last change, `doctor` says that the restore has not finished, and the same `restore` finishes it', async () => {
   let refused = 0;
   for (let call = 1; (await killedAt({ KILL_AT: `${call}` })) === 'SIGKILL'; call++) {
     const there = (await namesIn(data)).join(' ');

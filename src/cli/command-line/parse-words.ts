@@ -41,7 +41,12 @@ export function parseWords(command: CommandShape, words: readonly string[]): Wor
 /** Flags whose value may be a text with spaces. */
 const FREE_TEXT = ['message', 'grep'];
 
-/** Refuses too many words, and short flags (`-abc`) that are too long. @throws UsageError in both cases. */
+/**
+ * Refuses more than `MAX_WORDS` words, and a word of short flags (`-abc`) of more than `MAX_FLAG_CHARACTERS`
+ * characters.
+ *
+ * @throws UsageError in both cases.
+ */
 function assertShort({ name }: CommandShape, words: readonly string[]): void {
   if (words.length > MAX_WORDS) throw new UsageError(`There are too many words after ${name}.`);
   if (words.some((word) => /^-[^-]/.test(word) && word.length > MAX_FLAG_CHARACTERS))

@@ -69,8 +69,8 @@ export async function joinedVerdict(
 
 /**
  * Returns the result for a push whose commit another deployment has made live. Deletes the push's temporary ref and
- * runs `withUpdates`: the tags of an atomic push, and moves of the deploy branch. If git refuses `withUpdates`, the
- * result says that the push has failed, although the commit is live.
+ * runs `withUpdates`: the tags of an atomic push and, if the deploy branch does not name the live commit yet, the move
+ * of this branch. If git refuses `withUpdates`, the result says that the push has failed, although the commit is live.
  */
 async function withOtherRefs(
   repositories: Repositories,

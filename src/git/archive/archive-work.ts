@@ -2,8 +2,8 @@ import { setImmediate } from 'node:timers/promises';
 import { archiveTime } from '../../core/fair-share/time-shares.ts';
 
 /**
- * When reading the headers of an archive has taken this much processor time, the reading pauses until the next turn of
- * the archive's tool (`archiveTime`).
+ * When reading the headers of an archive has taken this much processor time, the reading pauses until `archiveTime` has
+ * time for the archive's tool again.
  */
 const WORK_MS = 3;
 /** After this time by the clock, this process does other work, even if the archive has needed little processor time. */

@@ -151,6 +151,6 @@ function tooMuch(tookTooLongOrWasTooLarge: 'took too long' | 'was too large'): D
   return new DeployError(
     'PACK_TOO_LARGE',
     `the server refused this push, and the rest of the pack ${tookTooLongOrWasTooLarge} to read`,
-    'Push fewer commits at a time, or push to the deploy branch.',
+    'To see why it was refused, push fewer commits at a time. If you pushed another branch: only the deploy branch is deployed.',
   );
 }

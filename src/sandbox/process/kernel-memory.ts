@@ -99,7 +99,9 @@ interface Counts {
 interface Watching {
   readonly pid: number;
   readonly toolNumber: number;
-  /** The user who owns the connections by which pasta connects the sandbox to the network. Null if it is the server's. */
+  /**
+   * The user who owns the connections by which pasta connects the sandbox to the network. Null if it is the server's.
+   */
   readonly uid: number | null;
 }
 
@@ -297,12 +299,12 @@ const CONNECTION_MEMORY = `
 // A script that counts the bytes of netlink messages, the locks of files, the watches of epoll and the memory of TCP
 // connections of one sandbox, up to the first count that is over its limit. It counts the memory only if `$1` is `tcp`.
 // The other arguments are the processes of the sandbox. If a search takes more than `SEARCH_SECONDS`, the first count
-// is infinite. `fdinfo` in /proc lists the locks of a process once for each descriptor of the same file, but they count once. A lock
-// by flock(2) counts for each descriptor, because many descriptors of one file can have one each. Such locks stay while
-// files wait in the queue of a socket (SCM_RIGHTS, unix(7)), so each of these files counts as a lock. All netlink
-// sockets of the network namespace count, and also messages to the kernel, which it keeps while it answers. `fdinfo`
-// has one line (`tfd`) for each watch of epoll. Watches that several processes share, because one has started the
-// others, count for each of them. To see connections, a user other than root must enter the user namespace that
+// is infinite. `fdinfo` in /proc lists the locks of a process once for each descriptor of the same file, but they count
+// once. A lock by flock(2) counts for each descriptor, because many descriptors of one file can have one each. Such
+// locks stay while files wait in the queue of a socket (SCM_RIGHTS, unix(7)), so each of these files counts as a lock.
+// All netlink sockets of the network namespace count, and also messages to the kernel, which it keeps while it answers.
+// `fdinfo` has one line (`tfd`) for each watch of epoll. Watches that several processes share, because one has started
+// the others, count for each of them. To see connections, a user other than root must enter the user namespace that
 // owns the network namespace, which is not the namespace of each process in the sandbox. So the script tries one
 // process after the other.
 const COUNT = `tcp=$1; shift
@@ -336,14 +338,15 @@ search() { ( ulimit -t ${SEARCH_SECONDS}; exec grep -sH "$@" ); [ $? -gt 128 ] &
   bytes > ${MOST_BYTES} || locks > ${MOST_LOCKS} || watches > ${MOST_WATCHES} { exit }
   END { print bytes ? bytes : 0, locks + 0, watches + 0, tcp + 0 }'`;
 
-// Prints each user who has TCP connections in the network of this machine, and the bytes of memory of these connections.
+// Prints each user who has TCP connections in the network of this machine, and the bytes of memory of these
+// connections.
 const COUNT_USERS = `ss -tanmeHO | awk '${CONNECTION_MEMORY}
   match($0, / uid:[0-9]+/) { bytes[substr($0, RSTART + 5, RLENGTH - 5)] += memory($0) }
   END { for (uid in bytes) print uid, bytes[uid] }'`;
 
 /**
- * Returns how many bytes of memory the TCP connections of each user but root have in the network of this machine. There,
- * pasta has a connection for each connection between a sandbox and the network.
+ * Returns how many bytes of memory the TCP connections of each user but root have in the network of this machine.
+ * There, pasta has a connection for each connection between a sandbox and the network.
  */
 async function tcpBytesOfUsers(): Promise<Map<number, number>> {
   const output = (await outputOfShell(COUNT_USERS, [])) ?? '';

@@ -84,7 +84,7 @@ for (const { name, text, says } of [
   { name: 'a file of 80 kB', text: `${'# x\n'.repeat(20_000)}`, says: /larger than 64 kB/ },
   { name: '201 packages', text: 'figlet\n'.repeat(201), says: /more than 200 packages/ },
 ]) {
-  test(`threats 66 and 68: an Aptfile that holds more than package names runs nothing, and is refused with the reason: ${name}`, async () => {
+  test(`threats 66 and 68: an Aptfile that breaks a rule of the apt buildpack installs and runs nothing, and is refused with the reason: ${name}`, async () => {
     await using source = await ASource.of({ Aptfile: text });
     const { code, output } = await source.run('apt', 'build', { CNB_TARGET_DISTRO_NAME: 'debian' });
     assert.equal(code, 1, output);
