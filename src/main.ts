@@ -110,4 +110,13 @@ function explain(error: unknown): string {
   return ` !     The server could not start: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}\n`;
 }
 
-if (import.meta.main) await main();
+if (import.meta.main) {
+  if (process.argv.length > 2) {
+    process.stderr.write(
+      ' !     The server takes no arguments: its settings come from the environment and the configuration file (docs/configuration.md).\n' +
+        ' !     For commands, type: npx toolforge-push help\n',
+    );
+    process.exit(2);
+  }
+  await main();
+}

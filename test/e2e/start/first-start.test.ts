@@ -66,6 +66,17 @@ test('a first start that is refused makes no user; the first start that succeeds
   }
 });
 
+test('a start with arguments is refused, and makes no data folder', async (t) => {
+  const folder = await mkdtemp(join(tmpdir(), 'first-start-'));
+  t.after(() => rm(folder, { recursive: true }));
+  const env = { PATH: process.env['PATH'] ?? '', HOME: folder, TOOLFORGE_PUSH_DATA: join(folder, 'data') };
+  const child = spawn(process.execPath, [main, '--help'], { env, timeout: 10_000 });
+  const ended = once(child, 'close');
+  assert.match(await text(child.stderr), /^ ! {5}The server takes no arguments[\s\S]+ help\n$/);
+  assert.deepEqual(await ended, [2, null]);
+  await assert.rejects(stat(join(folder, 'data')), { code: 'ENOENT' });
+});
+
 test('a first start under a uid without an account still makes a user', {
   skip: process.getuid?.() !== 0,
 }, async () => {
