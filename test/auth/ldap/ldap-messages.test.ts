@@ -1,7 +1,12 @@
 import assert from 'node:assert/strict';
+import { connect } from 'node:net';
 import { test } from 'node:test';
+import { setImmediate } from 'node:timers/promises';
 import { BerReader } from 'ldapts';
-import { LdapMessages } from '../../../src/auth/ldap/connection/ldap-messages.ts';
+import { AnswerTotal, LdapAnswers } from '../../../src/auth/ldap/connection/ldap-answers.ts';
+import { LdapMessages, readByMessages } from '../../../src/auth/ldap/connection/ldap-messages.ts';
+import { startFakeLdap } from '../../support/slapd/fake-ldap.ts';
+import { entry, result } from '../../support/slapd/ldap-messages.ts';
 
 /** A part of an LDAP message, with the length in its longest form. */
 function part(tag: number, ...contents: readonly Buffer[]): Buffer {
@@ -52,4 +57,33 @@ test('threat 204: an LDAP message that is too long and is not an entry, or bytes
   assert.throws(() => read(message(1, 0x65, '', 2_000_000), [65_536]), /a message of 2\d{6} bytes/);
   assert.throws(() => read(Buffer.from('HTTP/1.1 400'), [4]), /not an LDAP message/);
   assert.throws(() => read(Buffer.from('3080', 'hex'), [1]), /without a valid length/);
+});
+
+test('threat 250: however many LDAP connections send long answers at once, one turn of the event loop reads only a few chunks of them', async (t) => {
+  const answer = Buffer.concat(
+    Array.from({ length: 1000 }, () => entry(2, 'uid=x', { key: ['x'.repeat(2000)] })),
+  );
+  await using server = await startFakeLdap((socket) => socket.write(answer));
+  const [total, ended] = [new AnswerTotal(), Promise.withResolvers<void>()];
+  let [read, most, all] = [0, 0, 0];
+  for (let count = 0; count < 8; count += 1) {
+    const socket = connect(server.port, '127.0.0.1');
+    t.after(() => socket.destroy());
+    const answers = new LdapAnswers(total);
+    readByMessages(socket, answers);
+    socket.on('data', (chunk) => {
+      read += chunk.length;
+    });
+    void answers.receive(() => {
+      socket.write(result({ id: 2, isBind: false, text: '' }));
+      return ended.promise;
+    });
+  }
+  for (; all < 8 * answer.length; read = 0) {
+    await setImmediate();
+    most = Math.max(most, read);
+    all += read;
+  }
+  ended.resolve();
+  assert.ok(most < 512 * 1024, `${most} bytes in one turn`);
 });

@@ -45,8 +45,30 @@ export function readByMessages(socket: Socket, answers: LdapAnswers): void {
       socket.destroy(error as Error);
       return false;
     }
+    readLater(socket);
     return wantsMore;
   };
+}
+
+/** Sockets that have passed a chunk on, and wait before they read the next one. */
+const paused = new Set<Socket>();
+
+/**
+ * Pauses a socket. In each turn of the event loop, one of the paused sockets may read on. Otherwise Node would read up
+ * to 32 chunks of each long answer in one turn, and nothing else would happen meanwhile.
+ */
+function readLater(socket: Socket): void {
+  socket.pause();
+  if (paused.size === 0) setImmediate(resumeFirst);
+  paused.add(socket);
+}
+
+function resumeFirst(): void {
+  const [socket] = paused;
+  if (socket === undefined) return;
+  paused.delete(socket);
+  socket.resume();
+  if (paused.size > 0) setImmediate(resumeFirst);
 }
 
 /** Divides a stream into LDAP messages (RFC 4511 section 4.1.1). */
