@@ -49,7 +49,8 @@ export async function clusterBench(options: ClusterBenchOptions = {}): Promise<C
     build_namespace: 'toolforge-push-builds',
     domain,
     public_url: '',
-    health_time: 3000,
+    // On a busy node, Python takes seconds to start.
+    health_time: 10_000,
     release_time: 3000,
     schedule_time: 60_000,
     // On a busy node, Python takes a second and more to start before it exits.

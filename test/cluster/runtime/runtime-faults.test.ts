@@ -86,7 +86,7 @@ describe('each fault of a cluster has a message, and the old release still serve
         Object.assign(bench.config, { health_time: 120_000 });
       },
     );
-    Object.assign(bench.config, { health_time: 3000 });
+    Object.assign(bench.config, { health_time: 10_000 });
     assert.equal(error.code, 'ROLLOUT_EVICTED');
     assert.match(error.message, /^web\.1 was ended because it wrote more than 100Mi to disk$/);
   });
@@ -97,7 +97,7 @@ describe('each fault of a cluster has a message, and the old release still serve
     const { error } = await failOver('loopback', await bad(said));
     assert.equal(
       error.message,
-      'web.1 never opened a port that others can reach; it printed 127.0.0.1:8000; waited 3 s',
+      'web.1 never opened a port that others can reach; it printed 127.0.0.1:8000; waited 10 s',
     );
     assert.match(error.hint, /on 0\.0\.0\.0/);
   });
