@@ -1,8 +1,20 @@
-import { chmod, mkdir, stat } from 'node:fs/promises';
-import { DeployError, systemCode } from '../errors.ts';
+import { chmod, lstat, mkdir, stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import { DeployError, noneIfGone, systemCode } from '../errors.ts';
+import { namesIn } from './names-in.ts';
+
+/** Files in the data folder that only the server reads. */
+const PRIVATE_FILES =
+  /^(store\.sqlite(-\w+)?|server\.lock(-journal)?|directory\.yaml|(audit|refused|excess)\b.*\.log|(renames|renaming)\.json|tool-users)$/;
+/** Folders in the data folder that only the server enters, with files that only the server makes. */
+const PRIVATE_FOLDERS = [
+  ...['backups', 'cache', 'deployments', 'logs', 'releases', 'repositories'],
+  ...['restored', 'restoring', 'set-aside', 'transfers'],
+];
 
 /**
- * Makes the data folder if it does not exist, and lets other users pass through it.
+ * Makes the data folder if it does not exist, and lets other users pass through it. Takes from other users the private
+ * parts of a folder that was copied without its modes.
  *
  * @throws DeployError `DATA_FOLDER` if that fails, or if the folder is for all users, like /tmp.
  */
@@ -13,6 +25,7 @@ export async function openDataFolder(data: string): Promise<void> {
     // the mode of the folder.
     if (((await stat(data)).mode & 0o1000) !== 0) throw isShared(data);
     await chmod(data, 0o711);
+    await closePrivate(data);
   } catch (cause) {
     if (cause instanceof DeployError) throw cause;
     const why = systemCode(cause) ?? 'unknown error';
@@ -23,6 +36,25 @@ export async function openDataFolder(data: string): Promise<void> {
       { cause },
     );
   }
+}
+
+/** Takes the rights of other users to the private parts of the data folder. The rights of a group stay. */
+async function closePrivate(data: string): Promise<void> {
+  for (const name of await namesIn(data)) {
+    const path = join(data, name);
+    // A running server may delete a file meanwhile.
+    const entry = await lstat(path).catch(noneIfGone);
+    if (entry === null || (entry.mode & 0o007) === 0) continue;
+    const isPrivate = entry.isFile()
+      ? PRIVATE_FILES.test(name)
+      : entry.isDirectory() && PRIVATE_FOLDERS.includes(name);
+    if (isPrivate) await chmod(path, entry.mode & 0o7770).catch(noneIfProtected);
+  }
+}
+
+/** For a file that the operator has mounted read-only, or made immutable: it keeps its mode. @throws any other error. */
+function noneIfProtected(cause: unknown): void {
+  if (!['EPERM', 'EROFS'].includes(systemCode(cause) ?? '')) throw cause;
 }
 
 function isShared(data: string): DeployError {
