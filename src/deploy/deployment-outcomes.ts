@@ -40,9 +40,9 @@ export class DeploymentOutcomes {
   }
 
   /**
-   * Ends a deployment after a step threw an error. Records the deployment as cancelled or interrupted if
-   * `entry.cancelling` was aborted before, and otherwise as failed. If its build continues without this server, leaves
-   * the deployment to the next server process.
+   * Ends a deployment after a step threw an error. If its build continues without this server, and nobody has cancelled
+   * the deployment, leaves it to the next server process. Otherwise records it: as cancelled or interrupted if
+   * `entry.cancelling` was aborted before, and else as failed.
    */
   fail(entry: Entry, error: unknown): void {
     const { store, runtime, log } = this.#options;

@@ -14,6 +14,8 @@ export interface PackageList {
 }
 
 const NAME = /^[a-z0-9][a-z0-9+.-]+$/;
+/** The words with which a line may begin. */
+const LINES = ['run', 'build', 'suite', 'release'];
 
 /**
  * Reads a list of packages in the format of `deploy/builder/packages`. The first word of a line says what follows:
@@ -30,23 +32,26 @@ export async function readPackageList(path: string): Promise<PackageList> {
       cause,
     });
   });
-  const words: Record<string, string[]> = { suite: [], release: [], run: [], build: [] };
+  const lists: ReadonlyMap<string, string[]> = new Map(LINES.map((word) => [word, []]));
   for (const [index, line] of text.split('\n').entries()) {
     const [first, ...rest] = line
       .replace(/#.*/, '')
       .split(/\s+/)
       .filter((word) => word !== '');
     if (first === undefined) continue;
-    const wrong = words[first] === undefined ? first : rest.find((word) => !NAME.test(word));
-    if (wrong !== undefined)
+    const list = lists.get(first);
+    const wrong = rest.find((word) => !NAME.test(word));
+    if (list === undefined || wrong !== undefined)
       throw new DeployError(
         'BAD_PACKAGE_LIST',
-        `line ${index + 1} of ${path} has the word ${wrong}, which is neither a package name nor a word with which a line may begin`,
+        list === undefined
+          ? `line ${index + 1} of ${path} begins with the word ${first}, not with ${LINES.join(' or ')}`
+          : `line ${index + 1} of ${path} has the word ${wrong}, which is not the name of a package`,
         'Begin each line with run or build and the names of Debian packages, or with suite and the code name of the Debian release (suite trixie), or with release and its number (release 13).',
       );
-    words[first]?.push(...rest);
+    list.push(...rest);
   }
-  const { suite = [], run = [], build = [] } = words;
+  const [suite = [], run = [], build = []] = ['suite', 'run', 'build'].map((word) => lists.get(word));
   if (suite.length !== 1 || !/^[a-z]+$/.test(suite[0] ?? ''))
     throw new DeployError(
       'BAD_PACKAGE_LIST',

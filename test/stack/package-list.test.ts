@@ -40,7 +40,12 @@ for (const { name, text, says } of [
   {
     name: 'a line with an unknown first word',
     text: 'suite trixie\nrnu file\n',
-    says: /^line 2 of .* has the word rnu,/,
+    says: /^line 2 of .* begins with the word rnu, not with run or build or suite or release$/,
+  },
+  {
+    name: 'a first word that every object in JavaScript has',
+    text: 'suite trixie\nconstructor file\n',
+    says: /^line 2 of .* begins with the word constructor,/,
   },
   {
     name: 'an option of apt in place of a package',

@@ -20,7 +20,7 @@ export interface CommandList {
   /** The commits at which the client's shallow clone ends. */
   readonly shallow: readonly string[];
   readonly pushOptions: readonly string[];
-  /** True if the client sent more lines than the reader reads. This object then has only what the lines before say. */
+  /** True if the client sent more lines than the reader may read. The list then has only what is in the lines that it read. */
   readonly isCut?: boolean;
 }
 
