@@ -47,8 +47,8 @@ const SWEEP = `find "$1" -maxdepth 1 -type f '(' -name '${HALF}*' -cmin +60 -o !
 find "$1" -maxdepth 1 -type f ! -name '${HALF}*' ! -uid "$2" -exec chown -h -- "$2:$3" '{}' +`;
 
 /**
- * How many more files, folders and bytes of one build's layers may be replaced by hard links to copies that all
- * artifacts share. `SharedFiles.share` counts the numbers down.
+ * What is left of the limits of one build: how many files and folders the layers that share files may still have, and
+ * how many bytes of files the server may still read to share them. `SharedFiles.share` counts both numbers down.
  */
 export interface SharingBudget {
   entries: number;

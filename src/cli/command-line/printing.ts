@@ -31,12 +31,12 @@ export function json(items: readonly object[]): string {
   return `${quoted(items)}\n`;
 }
 
-/** Formats some items of a list, for `jsonOf`. */
+/** Formats one part of a long list as JSON without the brackets. `jsonOf` joins the parts to one array. */
 export function jsonItems(items: readonly object[]): string {
   return quoted(items).slice('[\n'.length, -'\n]'.length);
 }
 
-/** Joins items that `jsonItems` has formatted to one JSON array, as `json` formats it. */
+/** Joins parts of a list that `jsonItems` has formatted to one JSON array, as `json` formats it. */
 export function jsonOf(items: readonly string[]): string {
   return items.length === 0 ? json([]) : `[\n${items.join(',\n')}\n]\n`;
 }

@@ -359,7 +359,10 @@ async function tcpBytesOfUsers(): Promise<Map<number, number>> {
   );
 }
 
-/** Counts what the processes of one sandbox have in the kernel. Null if the shell could not run `COUNT`. */
+/**
+ * Counts the bytes in netlink sockets, the locks and the epoll watches of the processes of one sandbox; `withTcp` also
+ * the bytes of their TCP connections. Null if the script `COUNT` did not run to its end.
+ */
 async function countsOf(family: readonly string[], withTcp: boolean): Promise<Counts | null> {
   const output = await outputOfShell(COUNT, [withTcp ? 'tcp' : '', ...family]);
   if (!output) return null;
