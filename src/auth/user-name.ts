@@ -13,12 +13,22 @@ export type Login =
 const USER_NAME = /^[\p{L}\p{N}_][\p{L}\p{M}\p{N}._-]{0,63}$/u;
 const TOOL_LOGIN = /^tools?\.(.+)$/;
 
+// The Latin, Greek and Cyrillic capitals that Unicode has had from its first versions. Every LDAP server knows them.
+const CAPITAL = /[A-Z\u00c0-\u00de\u0100-\u017e\u0386-\u03ab\u0400-\u042f]/g;
+
 /**
- * The spelling of a user name that is compared, stored and logged: without surrounding spaces, in lower case, and
- * composed (NFC). `Bob` and `bob ` are the same person.
+ * The spelling of a user name that is compared, stored and logged: without surrounding spaces, composed (NFC), and with
+ * the capitals of common alphabets in lower case. `Bob` and `bob ` are the same person.
+ *
+ * Never gives one spelling to two names that an LDAP server keeps apart, because one person would then have the rights
+ * of the other. So other capitals stay, and each letter is changed by itself: in `ΑΣ`, JavaScript would make the last
+ * letter `ς`.
  */
 export function normalise(name: string): string {
-  return name.trim().toLowerCase().normalize('NFC');
+  return name
+    .replace(/^ +| +$/g, '')
+    .normalize('NFC')
+    .replace(CAPITAL, (capital) => capital.toLowerCase());
 }
 
 /**

@@ -20,6 +20,6 @@ export async function assertMay(
   isFresh = false,
 ): Promise<void> {
   const { directory, store } = services;
-  if (principal.isOperator && store.tools().some(({ name }) => name === tool)) return;
+  if (principal.isOperator && store.recordOf(tool) !== null) return;
   await authorize(directory, principal, tool, action, signal, isFresh);
 }

@@ -299,7 +299,7 @@ export class ToolPreviews implements Previews, AsyncDisposable {
 
   /** The previews of a tool, including those that are ending. */
   #previewsOf(tool: ToolName): Preview[] {
-    return this.#options.store.previews().filter((one) => one.tool === tool);
+    return this.#options.store.previews(tool);
   }
 
   /** Turns a push to `preview/NAME` of a tool into a push to the deploy branch of the preview. */
@@ -322,10 +322,7 @@ export class ToolPreviews implements Previews, AsyncDisposable {
    */
   #wasDeployed(name: ToolName): boolean {
     const { store, repositories } = this.#options;
-    return (
-      repositories.exists(name) ||
-      store.tools().some((tool) => tool.name === name && tool.liveVersion !== null)
-    );
+    return repositories.exists(name) || (store.recordOf(name)?.liveVersion ?? null) !== null;
   }
 
   #limits(tool: ToolName): Partial<ToolLimits> {
@@ -338,7 +335,7 @@ export class ToolPreviews implements Previews, AsyncDisposable {
   }
 
   #isEnding(preview: ToolName): boolean {
-    return this.#options.store.previews().some(({ name, isEnding }) => name === preview && isEnding);
+    return this.#options.store.preview(preview)?.isEnding === true;
   }
 
   /**
@@ -379,7 +376,7 @@ export class ToolPreviews implements Previews, AsyncDisposable {
     if (tool === null) return;
     const branch = previewBranch(preview);
     const move = async () => {
-      const { liveVersion = null } = store.previews().find(({ name }) => name === preview) ?? {};
+      const liveVersion = store.preview(preview)?.liveVersion ?? null;
       const live = liveVersion === null ? undefined : store.release(preview, liveVersion)?.commit;
       const now = (await readRefs(repositories, tool, [branch])).get(branch);
       return live === undefined || live === now ? [] : [`update ${branch} ${live}`];

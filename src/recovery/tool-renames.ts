@@ -190,7 +190,7 @@ export class ToolRenames {
         `the tool ${from} is a preview`,
         'Rename the tool that the preview belongs to.',
       );
-    if (store.previews().some(({ tool }) => tool === from))
+    if (store.previews(from).length > 0)
       throw new DeployError(
         'HAS_PREVIEWS',
         `the tool ${from} has previews, whose names contain the name of the tool`,

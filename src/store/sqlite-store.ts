@@ -130,6 +130,10 @@ export class SqliteStore implements Store, CheckedStore {
     return this.#tools.tool(name);
   }
 
+  recordOf(name: ToolName): ToolRecord | null {
+    return this.#tools.recordOf(name);
+  }
+
   tools(): ToolRecord[] {
     return this.#tools.tools();
   }
@@ -146,8 +150,12 @@ export class SqliteStore implements Store, CheckedStore {
     return this.#previews.shareOf(toolNumber);
   }
 
-  previews(): Preview[] {
-    return this.#previews.all();
+  previews(tool?: ToolName): Preview[] {
+    return this.#previews.all(tool);
+  }
+
+  preview(name: ToolName): Preview | null {
+    return this.#previews.find(name);
   }
 
   addPreview(

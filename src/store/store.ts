@@ -111,6 +111,9 @@ export interface Store {
    * `assertNamed` does.
    */
   tool(name: ToolName): ToolRecord;
+  /** The record of the tool. Null if it has none. */
+  recordOf(name: ToolName): ToolRecord | null;
+  /** All records. With thousands of tools, this takes tens of milliseconds. */
   tools(): ToolRecord[];
   setStopped(tool: ToolName, isStopped: boolean): void;
   setMaintenance(tool: ToolName, isInMaintenance: boolean): void;
@@ -119,8 +122,10 @@ export interface Store {
   previewOf(name: ToolName): ToolName | null;
   /** For the number of a preview, returns the number of its tool. Returns every other number unchanged. */
   shareOf(toolNumber: number): number;
-  /** All previews, sorted by name, including those that are ending. */
-  previews(): Preview[];
+  /** The previews of one tool, or of all tools if `tool` is not set. Sorted by name, including those that are ending. */
+  previews(tool?: ToolName): Preview[];
+  /** The preview `name`. Null if there is none. */
+  preview(name: ToolName): Preview | null;
   /** Makes a preview of `tool`, with the values of the tool's shared config vars and with limits of its own. */
   addPreview(
     name: ToolName,

@@ -3,6 +3,7 @@ import { test } from 'node:test';
 import { setTimeout as wait } from 'node:timers/promises';
 import { runCommand } from '../../src/cli/run-command.ts';
 import type { Principal } from '../../src/core/types.ts';
+import { alice } from '../support/alice.ts';
 import { Desk } from '../support/cli-services.ts';
 import { longestPause } from '../support/hostile/longest-pause.ts';
 import {
@@ -211,6 +212,30 @@ test('threat 224: while a list with `--json` escapes 1.6 million characters, the
   });
   assert.equal(printed.match(/\\u200b/g)?.length, 800 * 2000);
   assert.ok(pause < 400, `a pause of ${pause} ms`);
+});
+
+test('threat 259: `tools` of a person with 4,000 tools leaves the server time for other work, and reads only the tools of the person', async () => {
+  using desk = new Desk();
+  for (let count = 0; count < 4000; count += 1) {
+    const tool = nameOf(`many${count}`);
+    desk.maintain(tool, 'alice');
+    desk.store.tool(tool);
+  }
+  desk.maintain(nameOf('single'), 'bob');
+  let printed = '';
+  const pause = await longestPause(async () => {
+    printed = (await desk.type(['tools', '--json'])).out;
+  });
+  assert.equal(JSON.parse(printed).length, 4000);
+  assert.ok(pause < 150, `a pause of ${pause} ms`);
+  const before = process.threadCpuUsage();
+  const bob = { ...alice, uid: 'bob' };
+  for (let count = 0; count < 20; count += 1) {
+    const { out } = await desk.type(['tools'], { principal: bob });
+    assert.match(out, /^single +- +new/m);
+  }
+  const { user, system } = process.threadCpuUsage(before);
+  assert.ok(user + system < 100_000, `20 times, tools took ${user + system} µs`);
 });
 
 test('a command with an empty list says so, and with --json prints an empty array', async () => {

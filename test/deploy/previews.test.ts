@@ -54,7 +54,7 @@ function previewsIn(
   { isJoined, verdict }: { readonly isJoined: boolean; readonly verdict: Verdict },
 ): ToolPreviews {
   const submit = async ({ id }: ParkedPush) => ({ id, isJoined, verdict: Promise.resolve(verdict) });
-  const store = { previews: () => [], previewOf: () => wikibot };
+  const store = { preview: () => null, previews: () => [], previewOf: () => wikibot };
   const line = { inspect: async () => ({}), submit };
   const options = { repositories: place.repositories, store, line, log: createLog('silent') };
   return new ToolPreviews(options as unknown as ToolPreviewsOptions);

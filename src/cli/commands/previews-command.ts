@@ -72,7 +72,7 @@ export const previewCommands: readonly ToolCommand[] = [list, end];
 
 /** The previews of the tool. The list does not have previews that the server is ending. */
 export function previewsOf({ services, tool }: ToolContext): Preview[] {
-  return services.store.previews().filter((preview) => preview.tool === tool && !preview.isEnding);
+  return services.store.previews(tool).filter(({ isEnding }) => !isEnding);
 }
 
 function asRow(

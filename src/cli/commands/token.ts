@@ -130,7 +130,7 @@ export function tokensOf(
   { tokens, store }: Pick<ToolContext['services'], 'tokens' | 'store'>,
   tool: ToolName,
 ): DeployToken[] {
-  const previews = store.previews().filter((preview) => preview.tool === tool);
+  const previews = store.previews(tool);
   return [tool, ...previews.map(({ name }) => name)].flatMap((one) => tokens.list(one));
 }
 

@@ -1,8 +1,10 @@
+import { outputTime } from '../../core/fair-share/time-shares.ts';
 import type { ToolName } from '../../core/names.ts';
 import { namedCommands, replicasOf } from '../../core/replicas.ts';
 import type { ProcessStatus } from '../../run/runtime.ts';
 import type { ToolRecord } from '../../store/store.ts';
 import type { CommandContext, LoginCommand } from '../command.ts';
+import { lists } from '../command-line/list-command.ts';
 import { columns, json } from '../command-line/printing.ts';
 
 /**
@@ -25,28 +27,39 @@ export const toolsCommand: LoginCommand = {
   options: { json: { type: 'boolean' } },
   words: { min: 0, max: 0 },
   async run(context) {
-    const { flags, out, principal } = context;
-    const rows = await overview(context);
-    if (flags['json'] === true) {
-      await out(json(rows));
-    } else if (rows.length === 0) {
-      await out(
-        principal.isOperator
-          ? 'Nobody has pushed to a tool yet.\n'
-          : `There is no tool that ${principal.uid} maintains.\n`,
-      );
-    } else {
-      const lines = rows.map((row) => [
-        row.name,
-        row.version === null ? '-' : `v${row.version}`,
-        stateWords(row),
-        row.address ?? '-',
-      ]);
-      await out(columns([['TOOL', 'LIVE', 'STATE', 'ADDRESS'], ...lines]));
-    }
+    const { principal, signal } = context;
+    await lists.run(principal, () => print(context), signal);
     return 0;
   },
 };
+
+async function print(context: CommandContext): Promise<void> {
+  const { flags, out, principal } = context;
+  const rows = await overview(context);
+  if (flags['json'] === true) {
+    await out(await outputTime.run(shareOf(context), () => json(rows)));
+  } else if (rows.length === 0) {
+    await out(
+      principal.isOperator
+        ? 'Nobody has pushed to a tool yet.\n'
+        : `There is no tool that ${principal.uid} maintains.\n`,
+    );
+  } else {
+    const lines = rows.map((row) => [
+      row.name,
+      row.version === null ? '-' : `v${row.version}`,
+      stateWords(row),
+      row.address ?? '-',
+    ]);
+    const table = () => columns([['TOOL', 'LIVE', 'STATE', 'ADDRESS'], ...lines]);
+    await out(await outputTime.run(shareOf(context), table));
+  }
+}
+
+/** The share of `outputTime` that the command uses. No tool has this name, because it contains a colon. */
+function shareOf({ principal }: CommandContext): string {
+  return `person:${principal.uid}`;
+}
 
 interface Overview {
   readonly name: ToolName;
@@ -65,30 +78,35 @@ function stateWords({ state, frozen, maintenance }: Overview): string {
   return remarks.length === 0 ? state : `${state} (${remarks.join(', ')})`;
 }
 
+/** Reads the state of one tool after the other, each when the person has time left, because a person may have thousands. */
 async function overview(context: CommandContext): Promise<Overview[]> {
+  const { services, signal } = context;
+  const rows: Overview[] = [];
+  for (const name of await namesFor(context)) {
+    signal.throwIfAborted();
+    // A tool without a record has never been used, so it has no processes.
+    const isUsed = services.store.recordOf(name) !== null;
+    const statuses = isUsed ? await services.runtime.status(name) : [];
+    rows.push(await outputTime.run(shareOf(context), () => rowOf(context, name, statuses)));
+  }
+  return rows;
+}
+
+function rowOf(context: CommandContext, name: ToolName, statuses: readonly ProcessStatus[]): Overview {
   const { store, runtime } = context.services;
-  const records = new Map(store.tools().map((record) => [record.name, record]));
-  const names = await namesFor(context, [...records.keys()]);
-  return await Promise.all(
-    names.map(async (name) => {
-      const record = records.get(name);
-      const statuses = record === undefined ? [] : await runtime.status(name);
-      const version = record?.liveVersion ?? null;
-      const [last] = record === undefined ? [] : store.deployments(name, 1);
-      const hasFailed = (last?.endedAt ?? null) !== null;
-      const state = stateOf(record, statuses, hasFailed);
-      const isMeant = state === 'down' && keepsNothing(context, name, version);
-      const frozen = store.freezeOf(name)?.reason ?? null;
-      return {
-        name,
-        version,
-        state: isMeant ? 'commands' : state,
-        address: runtime.address(name),
-        frozen,
-        maintenance: record?.isInMaintenance ?? false,
-      };
-    }),
-  );
+  const record = store.recordOf(name);
+  const version = record?.liveVersion ?? null;
+  const [last] = record === null ? [] : store.deployments(name, 1);
+  const state = stateOf(record, statuses, (last?.endedAt ?? null) !== null);
+  const isMeant = state === 'down' && keepsNothing(context, name, version);
+  return {
+    name,
+    version,
+    state: isMeant ? 'commands' : state,
+    address: runtime.address(name),
+    frozen: store.freezeOf(name)?.reason ?? null,
+    maintenance: record?.isInMaintenance ?? false,
+  };
 }
 
 /** True if all processes of the live release are named commands, and nobody has asked to keep any of them running. */
@@ -104,9 +122,8 @@ function keepsNothing(
 }
 
 /** Returns the tools that the person maintains. The operator maintains none, so gets every tool that has been used. */
-async function namesFor(context: CommandContext, used: ToolName[]): Promise<ToolName[]> {
-  const { services, principal, signal } = context;
-  if (principal.isOperator) return used;
+async function namesFor({ services, principal, signal }: CommandContext): Promise<ToolName[]> {
+  if (principal.isOperator) return services.store.tools().map(({ name }) => name);
   const names = await services.directory.toolsOf(principal.uid, signal);
   return names.filter((name) => principal.onlyTool === null || principal.onlyTool === name);
 }
@@ -119,11 +136,11 @@ async function namesFor(context: CommandContext, used: ToolName[]): Promise<Tool
  * deployment has then failed.
  */
 export function stateOf(
-  record: ToolRecord | undefined,
+  record: ToolRecord | null,
   statuses: readonly ProcessStatus[],
   hasFailed: boolean,
 ): ToolState {
-  if (record === undefined || record.liveVersion === null) return hasFailed ? 'failed' : 'new';
+  if (record === null || record.liveVersion === null) return hasFailed ? 'failed' : 'new';
   if (record.isStopped) return 'stopped';
   const states = new Set(statuses.map(({ state }) => state));
   if (states.has('crashed')) return 'crashed';

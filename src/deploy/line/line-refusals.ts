@@ -35,15 +35,11 @@ const GO_ON: ReadonlySet<DeploymentKind> = new Set(['restart', 'scale']);
  * @throws DeployError `FROZEN` if an operator has frozen the tool; `PREVIEW_ENDING` if the preview is being deleted.
  */
 export function assertNotFrozen(
-  store: Pick<Store, 'freezeOf' | 'previewOf' | 'previews'>,
+  store: Pick<Store, 'freezeOf' | 'preview'>,
   tool: ToolName,
   kind: DeploymentKind,
 ): void {
-  if (
-    store.previewOf(tool) !== null &&
-    store.previews().some(({ name, isEnding }) => name === tool && isEnding)
-  )
-    throw previewEnding();
+  if (store.preview(tool)?.isEnding === true) throw previewEnding();
   const freeze = GO_ON.has(kind) ? null : store.freezeOf(tool);
   if (freeze === null) return;
   const hint =

@@ -87,11 +87,11 @@ function storedOf(store: Store, tool: ToolName) {
       `the tool ${tool} is a preview, and previews are not exported`,
       'Export the tool that the preview belongs to.',
     );
-  const record = store.tools().find(({ name }) => name === tool);
+  const record = store.recordOf(tool);
   const configVars = store.configVars(tool);
   const newest = store.releases(tool, MAX_RELEASES).filter(({ state }) => state !== 'created');
   const releases = withLive(store, record, newest).reverse();
-  if (record === undefined || (releases.length === 0 && Object.keys(configVars).length === 0))
+  if (record === null || (releases.length === 0 && Object.keys(configVars).length === 0))
     throw new DeployError(
       'NOTHING_TO_EXPORT',
       `the tool ${tool} has no releases and no config vars`,
@@ -123,12 +123,11 @@ function storedOf(store: Store, tool: ToolName) {
 /** Adds the live release to `newest` if it is older than all of them. Returns at most `MAX_RELEASES` releases. */
 function withLive(
   store: Store,
-  record: ToolRecord | undefined,
+  record: ToolRecord | null,
   newest: readonly ListedRelease[],
 ): ListedRelease[] {
   const live = record?.liveVersion ?? null;
-  if (record === undefined || live === null || newest.some(({ version }) => version === live))
-    return [...newest];
+  if (record === null || live === null || newest.some(({ version }) => version === live)) return [...newest];
   const [release] = store.releases(record.name, 1, live + 1);
   if (release?.version !== live) throw new Error(`There is no release v${live} of ${record.name}.`);
   return [...newest.slice(0, MAX_RELEASES - 1), release];

@@ -175,7 +175,7 @@ function assertUnused(store: Store, tool: ToolName, refs: readonly string[]): vo
     ...(store.previewOf(tool) === null ? [] : ['is a preview']),
     ...(hasRun ? ['has deployments'] : []),
     ...(Object.keys(store.configVars(tool)).length > 0 ? ['has config vars'] : []),
-    ...(store.previews().some((preview) => preview.tool === tool) ? ['has previews'] : []),
+    ...(store.previews(tool).length > 0 ? ['has previews'] : []),
     ...(refs.length > 0 ? ['has tags or branches'] : []),
   ];
   if (reason !== undefined)

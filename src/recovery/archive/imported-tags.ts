@@ -72,7 +72,7 @@ async function makeNoted(
 ): Promise<void> {
   const read = readNote(text);
   const tool = toolName(read?.tool ?? '');
-  if (read === null || tool === null || !store.tools().some(({ name }) => name === tool)) return;
+  if (read === null || tool === null || store.recordOf(tool) === null) return;
   const there = new Set(await refNames(repositories, tool, ['refs/tags']));
   const missing = read.tags.filter(({ ref }) => !there.has(ref));
   if (missing.length === 0) return;

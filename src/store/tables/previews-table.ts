@@ -12,6 +12,11 @@ interface PreviewRow {
   isEnding: number;
 }
 
+const SELECT = `
+  SELECT name, preview_of AS tool, preview_at AS madeAt, live_version AS liveVersion, is_ending AS isEnding,
+    (SELECT max(created_at) FROM deployments WHERE deployments.tool = tools.name) AS pushedAt
+  FROM tools WHERE preview_of`;
+
 const DAY_MS = 24 * 60 * 60 * 1000;
 /** The tables with rows of a tool. A table comes before the tables that its rows refer to. */
 const TABLES = [
@@ -51,18 +56,18 @@ export class PreviewsTable {
     return row?.number ?? toolNumber;
   }
 
-  all(): Preview[] {
-    return this.#database
-      .all<PreviewRow>(
-        `SELECT name, preview_of AS tool, preview_at AS madeAt, live_version AS liveVersion, is_ending AS isEnding,
-          (SELECT max(created_at) FROM deployments WHERE deployments.tool = tools.name) AS pushedAt
-        FROM tools WHERE preview_of IS NOT NULL ORDER BY name`,
-      )
-      .map(({ madeAt, pushedAt, isEnding, ...row }) => ({
-        ...row,
-        usedAt: Math.max(madeAt, pushedAt ?? 0),
-        isEnding: isEnding !== 0,
-      }));
+  /** The previews of one tool, or of all tools. */
+  all(tool?: ToolName): Preview[] {
+    const rows =
+      tool === undefined
+        ? this.#database.all<PreviewRow>(`${SELECT} IS NOT NULL ORDER BY name`)
+        : this.#database.all<PreviewRow>(`${SELECT} = ? ORDER BY name`, tool);
+    return rows.map(toPreview);
+  }
+
+  find(name: ToolName): Preview | null {
+    const row = this.#database.get<PreviewRow>(`${SELECT} IS NOT NULL AND name = ?`, name);
+    return row === null ? null : toPreview(row);
   }
 
   /**
@@ -141,4 +146,8 @@ export class PreviewsTable {
   setShared(tool: ToolName, names: readonly string[]): void {
     this.#database.run('UPDATE tools SET shared = ? WHERE name = ?', JSON.stringify(names), tool);
   }
+}
+
+function toPreview({ madeAt, pushedAt, isEnding, ...row }: PreviewRow): Preview {
+  return { ...row, usedAt: Math.max(madeAt, pushedAt ?? 0), isEnding: isEnding !== 0 };
 }

@@ -33,7 +33,7 @@ export class ToolsTable {
    * `assertNamed` does.
    */
   tool(name: ToolName): ToolRecord {
-    const known = this.#find(name);
+    const known = this.recordOf(name);
     if (known !== null) return known;
     this.assertNamed(name);
     return this.begin(name);
@@ -58,7 +58,7 @@ export class ToolsTable {
   /** The tool's record, created if it is missing. Unlike `tool`, also accepts the old name of a renamed tool. */
   begin(name: ToolName): ToolRecord {
     this.#database.run('INSERT INTO tools (name) VALUES (?) ON CONFLICT DO NOTHING', name);
-    const made = this.#find(name);
+    const made = this.recordOf(name);
     if (made === null) throw new Error(`The record of ${name} was not made.`);
     return made;
   }
@@ -106,7 +106,7 @@ export class ToolsTable {
    * @returns false if the tool has a record already.
    */
   enter(name: ToolName, number: number): boolean {
-    if (this.#find(name) !== null) return false;
+    if (this.recordOf(name) !== null) return false;
     this.#database.run(
       'INSERT INTO tools (number, name) VALUES (?, ?) ON CONFLICT (number) DO NOTHING',
       number,
@@ -247,7 +247,8 @@ export class ToolsTable {
     return this.#key.encrypt(JSON.stringify(vars), [name, 'vars']);
   }
 
-  #find(name: ToolName): ToolRecord | null {
+  /** The record of the tool. Null if it has none. */
+  recordOf(name: ToolName): ToolRecord | null {
     const row = this.#database.get<ToolRow>(`SELECT ${columns} FROM tools WHERE name = ?`, name);
     return row === null ? null : toRecord(row);
   }

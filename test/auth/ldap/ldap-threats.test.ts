@@ -340,6 +340,27 @@ test('threat 204: a person with 200 keys in LDAP can log in, and a person with 2
   await assert.rejects(byKey('eve'), { code: 'ENTRY_TOO_LARGE' });
 });
 
+// In each pair, slapd keeps the names apart. JavaScript's lower case or `trim` would make them equal.
+for (const [name, other] of [
+  ['ΑΣ', 'ας'],
+  ['ᲐᲑ', 'აბ'],
+] as const) {
+  test(`threat 257: the people ${name} and ${other}, whom LDAP keeps apart, are two people for the server`, async () => {
+    await addPerson(slapd, name, { password: 'correct horse' });
+    await addPerson(slapd, other, { password: 'battery staple' });
+    await addTool(slapd, 'hello', [personDn(name)]);
+    const logIn = async (login: string, password: string) =>
+      (await directory.identifyByPassword(login, password, signal))?.uid ?? null;
+    const [uid, otherUid] = [await logIn(name, 'correct horse'), await logIn(other, 'battery staple')];
+    assert.ok(uid !== null && otherUid !== null);
+    assert.notEqual(uid, otherUid);
+    assert.equal(await logIn(name, 'battery staple'), null);
+    assert.deepEqual((await directory.findTool(hello, signal))?.maintainers, new Set([uid]));
+    assert.deepEqual(await directory.toolsOf(uid, signal), [hello]);
+    assert.deepEqual(await directory.toolsOf(otherUid, signal), []);
+  });
+}
+
 /** Different public keys, without private keys. */
 function manyKeys(count: number): string[] {
   const [, base64 = ''] = key.split(' ');

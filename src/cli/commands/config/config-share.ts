@@ -57,7 +57,7 @@ async function tell({ services, tool, typed, out }: ToolContext): Promise<number
       ? `New previews of ${tool} get no config vars of ${tool}.\n`
       : `New previews of ${tool} get the values of: ${names.join(', ')}\n`,
   );
-  const [existing] = store.previews().filter((preview) => preview.tool === tool);
+  const [existing] = store.previews(tool);
   if (existing !== undefined)
     await out(
       `Existing previews keep their config vars. To change a config var of a preview: ${typed(`config set ${existing.name} NAME=value`)}\n`,
