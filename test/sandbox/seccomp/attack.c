@@ -127,6 +127,8 @@ int main(void) {
   { TRY("socket packet", socket(AF_PACKET, SOCK_DGRAM, 0)); }
   { TRY("socket crypto", socket(AF_ALG, SOCK_SEQPACKET, 0)); }
   { TRY("socket sctp", socket(AF_INET, SOCK_STREAM, IPPROTO_SCTP)); }
+  { TRY("socket mptcp", socket(AF_INET, SOCK_STREAM, 262)); }
+  { TRY("socket mptcp of IPv6", socket(AF_INET6, SOCK_STREAM, 262)); }
   { TRY("socket dccp", socket(AF_INET6, 6, IPPROTO_DCCP)); }
   { TRY("netlink to itself", socket(AF_NETLINK, SOCK_RAW, 2)); }
   { TRY("netlink generic", socket(AF_NETLINK, SOCK_RAW, 16)); }
