@@ -9,7 +9,7 @@ import { requestPace } from '../core/fair-share/request-pace.ts';
 import type { Log } from '../core/log/log.ts';
 import { httpCommand } from '../core/network/addresses.ts';
 import { networkOf } from '../core/network/ip-address.ts';
-import { isTcpMemoryScarce } from '../core/network/tcp-memory.ts';
+import { isMemoryScarce } from '../core/network/socket-memory.ts';
 import type { Principal } from '../core/types.ts';
 import type { PackServices } from '../git/pack-services.ts';
 import type { Gateway } from '../run/runtime.ts';
@@ -81,7 +81,7 @@ export function createHttpDoor(options: HttpDoorOptions): HttpDoor {
   const connections = new Connections({ places: limits.connections, trustedProxies, isTls: tls !== null });
   const stalled = new StalledConnections({
     unreadMs: limits.unreadMs,
-    isScarce: options.isTcpMemoryScarce ?? isTcpMemoryScarce,
+    isScarce: options.isTcpMemoryScarce ?? (() => isMemoryScarce('TCP')),
     end: (socket) => connections.reset(socket),
   });
   const { toolRequests } = limits;

@@ -85,7 +85,7 @@ export interface Exit {
   readonly isToolOutOfMemory?: boolean;
   /**
    * True if the server ended the process because it, or all processes of its tool together, had too many locks of
-   * files, watches of epoll or unread netlink messages.
+   * files, watches of epoll, connections, or unread data in sockets.
    */
   readonly isOverKernelLimits?: boolean;
   /** Set if the server ended the process because of its disk use. */
@@ -96,9 +96,9 @@ export interface Exit {
  * Says why the server ended a process for which `Exit.isOverKernelLimits` is true: what the process had too much of.
  */
 export const OVER_KERNEL_LIMITS =
-  'more than 2,000 locks of files, more than 50,000 watches of epoll, more than 32 MiB of unread messages in netlink sockets, or too much unread data in TCP connections while the server was short of memory for connections, alone or together with the other processes of this tool';
+  'more than 2,000 locks of files, more than 50,000 watches of epoll, more than 32 MiB of unread messages in netlink sockets, more than 5,000 TCP connections to the network, or too much unread data in TCP or UDP sockets while the server was short of memory for sockets, alone or together with the other processes of this tool';
 export const KERNEL_LIMITS_HINT =
-  'Take fewer locks of files at the same time (flock, fcntl), release those that are no longer needed, watch fewer files by epoll, read or close netlink sockets, and read what arrives in TCP connections, or close them.';
+  'Take fewer locks of files at the same time (flock, fcntl), release those that are no longer needed, watch fewer files by epoll, read or close netlink sockets, and read what arrives in TCP and UDP sockets, or close them.';
 
 /**
  * Why the server ended a process for its disk use. `room`: the disk was nearly full. `open-files`: the processes of its

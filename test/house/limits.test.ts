@@ -120,6 +120,11 @@ for (const { file, constant, row } of [
     row: /logins after too many failures +\| 2 /,
   },
   {
+    file: 'sandbox/process/kernel-memory.ts',
+    constant: 'MOST_CONNECTIONS = 1.25 * MOST_TCP',
+    row: /TCP connections to the network .* have open.* \| 5,000 /,
+  },
+  {
     file: 'sandbox/fence/flow-limit.ts',
     constant: 'MOST_TCP = 4000',
     row: /TCP connections of a tool to the network.* \| 4,000 /,

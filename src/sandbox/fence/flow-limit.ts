@@ -8,7 +8,7 @@ const USERS = 100_000;
  * How many connections to the network the user of a tool may have open at the same time. The machine has some 28,000
  * local ports for connections to one port of an address, so a few tools could otherwise take them all.
  */
-const MOST_TCP = 4000;
+export const MOST_TCP = 4000;
 /**
  * How many pairs of UDP addresses and ports the user of a tool may use at the same time. The kernel keeps each pair for
  * 30 s, or for 120 s after answers to several packets. A name lookup takes one.

@@ -1,7 +1,13 @@
-import { readFile } from 'node:fs/promises';
+import { readdir, readFile } from 'node:fs/promises';
 import { setTimeout as wait } from 'node:timers/promises';
 import { ConcurrencyLimit } from '../../core/concurrency/concurrency-limit.ts';
-import { isTcpMemoryScarce, pressurePages } from '../../core/network/tcp-memory.ts';
+import {
+  isMemoryScarce,
+  openTcpSockets,
+  type Protocol,
+  restrictingPages,
+} from '../../core/network/socket-memory.ts';
+import { MOST_TCP } from '../fence/flow-limit.ts';
 import { lastOfLarge } from './last-of-large.ts';
 import { outputOfShell } from './shell.ts';
 
@@ -47,23 +53,35 @@ const MOST_LOCKS = 2000;
  */
 const MOST_WATCHES = 50_000;
 /**
- * How many bytes of memory the TCP connections in the network of a sandbox, or of all sandboxes of a tool together, may
- * have while the machine runs short of memory for connections (`isTcpMemoryScarce`): an eighth of the memory at which
- * the kernel begins to restrict every connection.
+ * How many bytes of memory the sockets of a protocol in the network of a sandbox, or of all sandboxes of a tool
+ * together, may have while the machine runs short of memory for such sockets (`isMemoryScarce`): an eighth of the
+ * memory at which the kernel begins to restrict every such socket.
  */
-const MOST_TCP_BYTES = Math.max(16 * 1024 * 1024, (pressurePages() * 4096) / 8);
+const mostSocketBytes = (protocol: Protocol) =>
+  Math.max(16 * 1024 * 1024, (restrictingPages(protocol) * 4096) / 8);
 const MOST: Counts = {
   bytes: MOST_BYTES,
   locks: MOST_LOCKS,
   watches: MOST_WATCHES,
-  tcpBytes: MOST_TCP_BYTES,
+  tcpBytes: mostSocketBytes('TCP'),
+  udpBytes: mostSocketBytes('UDP'),
 };
-const KINDS = ['bytes', 'locks', 'watches', 'tcpBytes'] as const;
+const KINDS = ['bytes', 'locks', 'watches', 'tcpBytes', 'udpBytes'] as const;
 /**
- * While the machine runs short of memory for TCP connections, the server searches all sandboxes again and again. The
+ * How many TCP sockets all instances of pasta of a tool may have open together. The rules of the kernel (`limitFlows`)
+ * do not suffice: they forget a connection that the other side has closed, although its socket keeps its local port.
+ */
+const MOST_CONNECTIONS = 1.25 * MOST_TCP;
+/**
+ * While the machine runs short of memory for sockets, or has many TCP sockets, the server searches again and again. The
  * pause after a search is this many times as long as the search.
  */
-const TCP_REST = 4;
+const SOCKET_REST = 4;
+/**
+ * While the machine runs short of memory for TCP connections, the server ends connections with this many bytes of memory
+ * that no process has any more. The kernel would keep them as long as the other side answers.
+ */
+const ORPHAN_BYTES = 64 * 1024;
 /** The kernel's names of locks of files and of watches of epoll, as `objectsOfKernel` takes them. */
 const [LOCKS, WATCHES] = ['file_lock_cache', 'eventpoll_epi'];
 /**
@@ -84,6 +102,7 @@ const BUSY_MS = 2000;
 /** How many sandboxes are searched at the same time. */
 const AT_ONCE = 8;
 const SLOW = Symbol();
+const NOTHING: Counts = { bytes: 0, locks: 0, watches: 0, tcpBytes: 0, udpBytes: 0 };
 
 /** What the processes of a sandbox have in the kernel. */
 interface Counts {
@@ -91,13 +110,23 @@ interface Counts {
   readonly bytes: number;
   readonly locks: number;
   readonly watches: number;
-  /** Bytes of memory of TCP connections. 0 if they were not counted, because such memory is not scarce. */
+  /** Bytes of memory of TCP connections. 0 if they were not counted, because no memory of sockets is scarce. */
   readonly tcpBytes: number;
+  /** The same for UDP sockets. */
+  readonly udpBytes: number;
+}
+
+/** What the sockets of a user have in the network of this machine. */
+interface Outside extends Pick<Counts, 'tcpBytes' | 'udpBytes'> {
+  /** The number of TCP sockets. */
+  readonly connections: number;
 }
 
 /** A process whose descendants are a sandbox. */
 interface Watching {
   readonly pid: number;
+  /** The process that connects the sandbox to the network. Null if none does. */
+  readonly pastaPid: number | null;
   readonly toolNumber: number;
   /**
    * The user who owns the connections by which pasta connects the sandbox to the network. Null if it is the server's.
@@ -120,8 +149,8 @@ interface Watched extends Watching {
 /**
  * Limits what processes can take of the kernel to the harm of others: locks of files and watches of epoll, because
  * everybody waits while the kernel walks them; messages that wait in netlink sockets, because no control group counts
- * their memory; and the memory of TCP connections, of which all connections of the machine have only a certain amount
- * together. Each sandbox has these limits, and so have all sandboxes of a tool together.
+ * their memory; the memory of TCP and UDP sockets, of which all sockets of the machine have only a certain amount
+ * together; and connections to the network. Each sandbox has these limits, and so have all sandboxes of a tool together.
  */
 export class KernelMemoryWatch {
   readonly #watched = new Map<number, Watched>();
@@ -141,7 +170,7 @@ export class KernelMemoryWatch {
       startedAt: performance.now(),
       search: null,
       slowInARow: 0,
-      counts: { bytes: 0, locks: 0, watches: 0, tcpBytes: 0 },
+      counts: NOTHING,
     });
     if (!this.#isLooking) void this.#look();
     return { [Symbol.dispose]: () => void this.#watched.delete(pid) };
@@ -171,17 +200,27 @@ export class KernelMemoryWatch {
         (watches ?? 0) - leastWatches >= GROWN_WATCHES;
       const isTime =
         (locks === null || watches === null) && pausedMs >= Math.max(PAUSE_MS, PAUSE_LOOKS * tookMs);
-      const isScarce = isTcpMemoryScarce();
-      const isDue = (hasGrown && pausedMs >= REST * tookMs) || (isScarce && pausedMs >= TCP_REST * tookMs);
-      if (!isDue && !isTime) continue;
+      const isTcpScarce = isMemoryScarce('TCP');
+      const isScarce = isTcpScarce || isMemoryScarce('UDP');
+      const isMany = openTcpSockets() > MOST_TCP;
+      const isSocketTime = (isScarce || isMany) && pausedMs >= SOCKET_REST * tookMs;
+      if (isTcpScarce && isSocketTime) await outputOfShell(END_ORPHANS, []);
+      const outside = isSocketTime ? await socketsOfUsers() : null;
+      if (outside !== null) await this.#endConnections(outside);
+      const isDue = (hasGrown && pausedMs >= REST * tookMs) || (isScarce && isSocketTime);
+      if (!isDue && !isTime) {
+        if (outside !== null) [endedAt, tookMs] = [performance.now(), performance.now() - startedAt];
+        continue;
+      }
       const families = await familiesOf([...this.#watched.keys()]);
       const isBusy = performance.now() - startedAt > BUSY_MS;
       const ofTools = Map.groupBy(families, ([pid]) => this.#watched.get(pid)?.toolNumber);
-      const outside = isScarce ? await tcpBytesOfUsers() : null;
       const searches = [...ofTools].map(async ([toolNumber, ofTool]) => {
         await Promise.all(
           ofTool.map(([pid, family]) =>
-            this.#searches.run(() => this.#search(pid, family, { isBusy, outside })),
+            this.#searches.run(() =>
+              this.#search(pid, family, { isBusy, outside: isScarce ? outside : null }),
+            ),
           ),
         );
         this.#keepShare(toolNumber);
@@ -197,7 +236,7 @@ export class KernelMemoryWatch {
   async #search(
     pid: number,
     family: readonly string[],
-    { isBusy, outside }: { readonly isBusy: boolean; readonly outside: ReadonlyMap<number, number> | null },
+    { isBusy, outside }: { readonly isBusy: boolean; readonly outside: ReadonlyMap<number, Outside> | null },
   ): Promise<void> {
     const watched = this.#watched.get(pid);
     if (watched === undefined) return;
@@ -210,8 +249,12 @@ export class KernelMemoryWatch {
     if (!isBusy) watched.slowInARow = found === SLOW ? watched.slowInARow + 1 : 0;
     if (found !== SLOW && found !== null) {
       const ofUser = [...this.#watched.values()].filter(({ uid }) => uid === watched.uid).length;
-      const tcpOutside = (outside?.get(watched.uid ?? -1) ?? 0) / ofUser;
-      watched.counts = { ...found, tcpBytes: found.tcpBytes + tcpOutside };
+      const { tcpBytes, udpBytes } = outside?.get(watched.uid ?? -1) ?? NOTHING;
+      watched.counts = {
+        ...found,
+        tcpBytes: found.tcpBytes + tcpBytes / ofUser,
+        udpBytes: found.udpBytes + udpBytes / ofUser,
+      };
     }
     const isOver = KINDS.some((kind) => watched.counts[kind] > MOST[kind]);
     if (isOver || watched.slowInARow >= 2) this.#end(watched);
@@ -227,6 +270,23 @@ export class KernelMemoryWatch {
         if (ended === null) break;
         this.#end(ended);
       }
+    }
+  }
+
+  /**
+   * If a tool has too many connections, ends one of its sandboxes, as `lastOfLarge` chooses by the open files of pasta.
+   */
+  async #endConnections(outside: ReadonlyMap<number, Outside>): Promise<void> {
+    for (const ofTool of Map.groupBy(this.#watched.values(), ({ toolNumber }) => toolNumber).values()) {
+      const users = new Set(ofTool.map(({ uid }) => uid ?? -1));
+      const sum = [...users].reduce((total, uid) => total + (outside.get(uid)?.connections ?? 0), 0);
+      if (sum <= MOST_CONNECTIONS) continue;
+      const files = await Promise.all(
+        ofTool.map(async (watched) => [watched, await openFiles(watched.pastaPid)] as const),
+      );
+      const open = new Map(files);
+      const ended = lastOfLarge(ofTool, (watched) => open.get(watched) ?? 0);
+      if (ended !== null) this.#end(ended);
     }
   }
 
@@ -286,9 +346,14 @@ async function familiesOf(pids: readonly number[]): Promise<Map<number, string[]
   );
 }
 
-// A function of awk: the bytes of memory of the connection in a line of ss(8) with `skmem`. The memory is what waits to
-// be read (r) or sent (w), and what the connection has for more (f).
-const CONNECTION_MEMORY = `
+/** How many files a process has open. 0 if it has ended. */
+async function openFiles(pid: number | null): Promise<number> {
+  return pid === null ? 0 : (await readdir(`/proc/${pid}/fd`).catch(() => [])).length;
+}
+
+// A function of awk: the bytes of memory of the socket in a line of ss(8) with `skmem`. The memory is what waits to
+// be read (r) or sent (w), and what the socket has for more (f).
+const SOCKET_MEMORY = `
   function memory(line,  part, count, i, sum) {
     sub(/.*skmem:[(]/, "", line)
     count = split(line, part, ",")
@@ -297,7 +362,8 @@ const CONNECTION_MEMORY = `
   }`;
 
 // A script that counts the bytes of netlink messages, the locks of files, the watches of epoll and the memory of TCP
-// connections of one sandbox, up to the first count that is over its limit. It counts the memory only if `$1` is `tcp`.
+// and UDP sockets of one sandbox, up to the first count that is over its limit. It counts the memory only if `$1` is
+// `sockets`.
 // The other arguments are the processes of the sandbox. If a search takes more than `SEARCH_SECONDS`, the first count
 // is infinite. `fdinfo` in /proc lists the locks of a process once for each descriptor of the same file, but they count
 // once. A lock by flock(2) counts for each descriptor, because many descriptors of one file can have one each. Such
@@ -307,16 +373,16 @@ const CONNECTION_MEMORY = `
 // the others, count for each of them. To see connections, a user other than root must enter the user namespace that
 // owns the network namespace, which is not the namespace of each process in the sandbox. So the script tries one
 // process after the other.
-const COUNT = `tcp=$1; shift
+const COUNT = `counted=$1; shift
 own=$(readlink /proc/self/ns/net)
 [ "$(id -u)" = 0 ] && user=false || user=true
-connections() (
+sockets() (
   ulimit -t ${SEARCH_SECONDS}
   for one; do
     [ "$(readlink "/proc/$one/ns/net")" = "$own" ] && continue
     enter="--net=/proc/$one/ns/net"
     $user && enter="$enter --user=/proc/$one/ns/user --preserve-credentials"
-    nsenter $enter -- ss -tanmHO && return
+    nsenter $enter -- ss -tuanmHO && return
   done
 )
 for one; do
@@ -326,46 +392,61 @@ for one; do
 done
 search() { ( ulimit -t ${SEARCH_SECONDS}; exec grep -sH "$@" ); [ $? -gt 128 ] && echo cut; }
 { [ "$net" ] && search ^ "/proc/$one/net/netlink"
-  [ "$net" ] && [ "$tcp" = tcp ] && connections "$@"
+  [ "$net" ] && [ "$counted" = sockets ] && sockets "$@"
   search -rE '^(lock|scm_fds|tfd):' $(for one; do echo "/proc/$one/fdinfo"; done)
-} 2>/dev/null | awk '${CONNECTION_MEMORY}
+} 2>/dev/null | awk '${SOCKET_MEMORY}
   $1 == "cut" { bytes = "Infinity"; exit }
   $1 ~ "^/proc/[0-9]+/net/netlink:" { bytes += $5 + ${SOCKET_BYTES} }
   $1 ~ /:lock:$/ { split($1, part, "/"); if ($3 == "FLOCK" || !seen[part[3], $6, $7, $8]++) locks++ }
   $1 ~ /:scm_fds:$/ { locks += $2 }
   $1 ~ /:tfd:$/ { watches++ }
-  /skmem:/ { tcp += memory($0) }
+  /skmem:/ { memories[$1] += memory($0) }
   bytes > ${MOST_BYTES} || locks > ${MOST_LOCKS} || watches > ${MOST_WATCHES} { exit }
-  END { print bytes ? bytes : 0, locks + 0, watches + 0, tcp + 0 }'`;
+  END { print bytes ? bytes : 0, locks + 0, watches + 0, memories["tcp"] + 0, memories["udp"] + 0 }'`;
 
-// Prints each user who has TCP connections in the network of this machine, and the bytes of memory of these
-// connections.
-const COUNT_USERS = `ss -tanmeHO | awk '${CONNECTION_MEMORY}
-  match($0, / uid:[0-9]+/) { bytes[substr($0, RSTART + 5, RLENGTH - 5)] += memory($0) }
-  END { for (uid in bytes) print uid, bytes[uid] }'`;
+// Prints each user who has sockets in the network of this machine: the number of TCP sockets, and the bytes of memory
+// of all TCP and of all UDP sockets.
+const COUNT_USERS = `ss -tuanmeHO | awk '${SOCKET_MEMORY}
+  match($0, / uid:[0-9]+/) {
+    uid = substr($0, RSTART + 5, RLENGTH - 5)
+    counts[uid] += $1 == "tcp"
+    bytes[uid, $1] += memory($0)
+  }
+  END { for (uid in counts) print uid, counts[uid], bytes[uid, "tcp"] + 0, bytes[uid, "udp"] + 0 }'`;
+
+// Ends the connections of this machine with much memory that no process has any more. Only root can do that. Each
+// command line of ss has a hundred connections.
+const END_ORPHANS = `ss -tnmeHO | awk '${SOCKET_MEMORY}
+  $4 ~ /:[0-9]+$/ && $5 ~ /:[0-9]+$/ && / ino:0 / && memory($0) > ${ORPHAN_BYTES} {
+    printf "%s( src %s and dst %s )", count % 100 == 0 ? "\\n" : " or ", $4, $5
+    count++
+  }
+  END { print "" }' | while read -r filter; do
+  [ "$filter" ] && ss -tnHK $filter >/dev/null 2>&1
+done`;
 
 /**
- * Returns how many bytes of memory the TCP connections of each user but root have in the network of this machine.
- * There, pasta has a connection for each connection between a sandbox and the network.
+ * Returns what the sockets of each user but root have in the network of this machine. There, pasta has a socket for
+ * each connection between a sandbox and the network.
  */
-async function tcpBytesOfUsers(): Promise<Map<number, number>> {
+async function socketsOfUsers(): Promise<Map<number, Outside>> {
   const output = (await outputOfShell(COUNT_USERS, [])) ?? '';
   const lines = output.split('\n').filter(Boolean);
   return new Map(
     lines.map((line) => {
-      const [uid = 0, bytes = 0] = line.split(' ').map(Number);
-      return [uid, bytes];
+      const [uid = 0, connections = 0, tcpBytes = 0, udpBytes = 0] = line.split(' ').map(Number);
+      return [uid, { connections, tcpBytes, udpBytes }];
     }),
   );
 }
 
 /**
- * Counts the bytes in netlink sockets, the locks and the epoll watches of the processes of one sandbox; `withTcp` also
- * the bytes of their TCP connections. Null if the script `COUNT` did not run to its end.
+ * Counts the bytes in netlink sockets, the locks and the epoll watches of the processes of one sandbox; `withSockets`
+ * also the bytes of their TCP and UDP sockets. Null if the script `COUNT` did not run to its end.
  */
-async function countsOf(family: readonly string[], withTcp: boolean): Promise<Counts | null> {
-  const output = await outputOfShell(COUNT, [withTcp ? 'tcp' : '', ...family]);
+async function countsOf(family: readonly string[], withSockets: boolean): Promise<Counts | null> {
+  const output = await outputOfShell(COUNT, [withSockets ? 'sockets' : '', ...family]);
   if (!output) return null;
-  const [bytes = 0, locks = 0, watches = 0, tcpBytes = 0] = output.split(' ').map(Number);
-  return { bytes, locks, watches, tcpBytes };
+  const [bytes = 0, locks = 0, watches = 0, tcpBytes = 0, udpBytes = 0] = output.split(' ').map(Number);
+  return { bytes, locks, watches, tcpBytes, udpBytes };
 }

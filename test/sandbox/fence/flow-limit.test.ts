@@ -9,7 +9,7 @@ import { INTERNET, Machine } from './machine.ts';
 const { failed } = await execa('nft', ['--version'], { reject: false });
 const skip = isRoot && !failed ? false : 'needs root and nftables';
 
-/** Accepts TCP connections and keeps them. Answers each UDP packet. */
+/** Accepts TCP connections and keeps them; ports 9001 and 9002 also end their side of each. Answers each UDP packet. */
 const KEEPER = `
 import resource, socket, threading
 resource.setrlimit(resource.RLIMIT_NOFILE, (20_000, 20_000))
@@ -20,6 +20,14 @@ def answers(port):
         data, address = s.recvfrom(100)
         s.sendto(data, address)
 for port in range(9000, 9003): threading.Thread(target=answers, args=(port,), daemon=True).start()
+def half(listener):
+    held = []
+    while True:
+        held.append(listener.accept()[0])
+        held[-1].shutdown(socket.SHUT_WR)
+for port in range(9001, 9003):
+    closing = socket.create_server(('${INTERNET.ipv4}', port), backlog=4000)
+    threading.Thread(target=half, args=(closing,), daemon=True).start()
 listener = socket.create_server(('${INTERNET.ipv4}', 9000), backlog=4000)
 print('ready', flush=True)
 held = []
@@ -79,6 +87,30 @@ print('alive', sum(int(os.read(one, 20)) for one in pipes))
     const output = await machine.output({ blocked: [], argv: ['python3', '-c', program] });
     const alive = Number(/^alive (\d+)$/m.exec(output)?.[1]);
     assert.ok(alive > 3500 && alive <= 4000, output);
+  });
+
+  test('threat 256: a tool that keeps thousands of connections that the other side has closed, of which the kernel no longer has a record, is ended', async () => {
+    // By default, the kernel forgets such a connection after a minute.
+    await machine.setParameter('net.netfilter.nf_conntrack_tcp_timeout_close_wait', '1');
+    const program = `
+import os, resource, socket, time
+most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+for worker in range(14):
+    if os.fork() == 0: break
+held = []
+for attempt in range(1900):
+    one = socket.socket()
+    one.settimeout(5)
+    # A sandbox has some 4,500 local ports for connections to one port of an address.
+    try: one.connect(('${INTERNET.ipv4}', 9001 + attempt % 2)); held.append(one)
+    except OSError: pass
+    time.sleep(0.005)
+time.sleep(20)
+print('nobody ended this')
+`;
+    const output = await machine.output({ blocked: [], argv: ['python3', '-c', program] });
+    assert.equal(output, 'ended because it was over the limits of the kernel');
   });
 
   test('threat 256: a tool has at most 8,000 flows of UDP, so that it cannot fill the table of connections of the machine', async () => {

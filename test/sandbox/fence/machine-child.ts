@@ -7,4 +7,5 @@ const sandbox = await sandboxIn(data, 'isolated', blocked);
 const running = startIn(sandbox, argv);
 process.once('SIGTERM', () => running.kill());
 running.output.pipe(process.stdout);
-await running.exited;
+const { isOverKernelLimits } = await running.exited;
+if (isOverKernelLimits) process.stdout.write('ended because it was over the limits of the kernel\n');

@@ -131,6 +131,11 @@ export class Machine implements AsyncDisposable {
     await execa('nsenter', [this.#in('m'), 'nft', '-f', '-'], { input: rules });
   }
 
+  /** Sets a kernel parameter of the machine's network, for example `net.ipv4.ip_forward`. */
+  async setParameter(name: string, value: string): Promise<void> {
+    await execa('nsenter', [this.#in('m'), 'sysctl', '-q', '-w', `${name}=${value}`]);
+  }
+
   /** Counts the connections and pairs of UDP addresses that the kernel remembers for the machine. */
   async flows(): Promise<number> {
     const file = '/proc/sys/net/netfilter/nf_conntrack_count';

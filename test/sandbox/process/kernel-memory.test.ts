@@ -1,13 +1,15 @@
 import assert from 'node:assert/strict';
-import { chown } from 'node:fs/promises';
+import { once } from 'node:events';
+import { chown, readFile } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import { test } from 'node:test';
 import { execa } from 'execa';
 import { stepFailed } from '../../../src/builder/build-failures.ts';
-import { isTcpMemoryScarce, pressurePages } from '../../../src/core/network/tcp-memory.ts';
+import { isMemoryScarce, restrictingPages } from '../../../src/core/network/socket-memory.ts';
 import { exitWords } from '../../../src/run/words/exit-words.ts';
+import { HeldNetwork } from '../../../src/sandbox/isolated/held-network.ts';
 import { until } from '../../support/server.ts';
-import { dataFolder, isRoot, runIn, sandboxIn } from '../sandbox-bench.ts';
+import { dataFolder, isRoot, lineOf, runIn, sandboxIn, startIn } from '../sandbox-bench.ts';
 
 const PLAIN_USER = 65_534;
 
@@ -141,16 +143,114 @@ test('threat 255: a sandbox whose TCP connections take the memory of all connect
     `${fillTcp(megabytes)}\nprint('filled', flush=True)\ntime.sleep(10)\nprint('done')`,
   ];
   // The kernel begins to restrict connections only above that.
-  const most = Math.floor((0.75 * pressurePages() * 4096) / 1024 / 1024);
+  const most = Math.floor((0.75 * restrictingPages('TCP') * 4096) / 1024 / 1024);
   const [honest, hostile] = await Promise.all([
     runIn(sandbox, program(4), { limits }),
     runIn(sandbox, program(most), { limits, toolNumber: 2 }),
   ]);
   assert.equal(hostile.isOverKernelLimits, true, JSON.stringify(hostile));
   assert.doesNotMatch(hostile.output, /done/);
-  assert.match(exitWords(hostile, limits.memoryBytes), /too much unread data in TCP connections/);
+  assert.match(exitWords(hostile, limits.memoryBytes), /too much unread data in TCP or UDP sockets/);
   assert.equal(honest.output, 'filled\ndone\n');
-  await until(async () => !isTcpMemoryScarce(), 'memory for connections', 20_000);
+  await until(async () => !isMemoryScarce('TCP'), 'memory for connections', 20_000);
+});
+
+/** How many mebibytes of memory all TCP connections of the machine have. */
+async function tcpMebibytes(): Promise<number> {
+  const text = await readFile('/proc/net/sockstat', 'utf8');
+  return (Number(/^TCP:.* mem (\d+)/m.exec(text)?.[1]) * 4096) / 1024 / 1024;
+}
+
+/** As `fillTcp`, but the connections do not notice that the other side ends, as they drop packets from machines. */
+const fillDeaf = (megabytes: number) => `${fillTcp(megabytes)}
+IP_MINTTL = 21
+for one in held: one.setsockopt(socket.IPPROTO_IP, IP_MINTTL, 255)
+print('filled', flush=True)
+`;
+
+for (const how of ['it ends by itself', 'the server ends it', 'its network is shared']) {
+  test(`threat 255: the memory of the TCP connections of a sandbox is free as soon as the sandbox has ended (${how})`, async () => {
+    await using data = await dataFolder();
+    const sandbox = await sandboxIn(data.path, 'isolated');
+    const before = await tcpMebibytes();
+    const isKilled = how === 'the server ends it';
+    const network = how === 'its network is shared' ? sandbox.shareNetwork(1, limits) : undefined;
+    if (network instanceof HeldNetwork)
+      await until(async () => network.descriptors !== null, 'the network', 10_000);
+    const code = `${fillDeaf(200)}\ntime.sleep(${isKilled ? 30 : 1})`;
+    const running = startIn(sandbox, ['/usr/bin/python3', '-c', code], {
+      limits,
+      ...(network && { network }),
+    });
+    await lineOf(running, /^filled$/);
+    const filled = (await tcpMebibytes()) - before;
+    assert.ok(filled > 150, `only ${filled} MiB were filled`);
+    if (isKilled) running.kill();
+    await running.exited;
+    network?.[Symbol.dispose]();
+    await until(async () => (await tcpMebibytes()) - before < 50, 'the memory to be free', 3000);
+  });
+}
+
+test('threat 255: while memory for TCP connections is scarce, the connections of ended programs whose data nobody reads do not keep it', {
+  skip: !isRoot,
+}, async () => {
+  await using data = await dataFolder();
+  const sandbox = await sandboxIn(data.path, 'isolated');
+  const megabytes = Math.floor((0.6 * restrictingPages('TCP') * 4096) / 1024 / 1024);
+  // pasta, which connects tools to the network, leaves such connections behind when it ends.
+  const program = `${fillTcp(megabytes)}
+for one in held[::2]: one.close()
+print('closed', flush=True)
+time.sleep(30)`;
+  const outside = execa('/usr/bin/python3', ['-c', program], { reject: false });
+  try {
+    await once(outside.stdout, 'data');
+    assert.equal(isMemoryScarce('TCP'), true);
+    const running = startIn(sandbox, ['/usr/bin/sleep', '20']);
+    await until(async () => !isMemoryScarce('TCP'), 'memory for connections', 10_000);
+    running.kill();
+    await running.exited;
+  } finally {
+    outside.kill('SIGKILL');
+    await outside;
+  }
+});
+
+test('threat 258: a sandbox whose UDP sockets take the memory of all UDP sockets of the machine is ended, and one with a few megabytes is not', async () => {
+  await using data = await dataFolder();
+  const sandbox = await sandboxIn(data.path, 'isolated');
+  const fillUdp = (megabytes: number) => [
+    '/usr/bin/python3',
+    '-c',
+    `
+import os, resource, socket, time
+most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+for _ in range(7):
+    if os.fork() == 0: break
+held, sent = [], 0
+sender = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+while sent < (${megabytes} << 20) // 8:
+    one = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    one.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 30)
+    one.bind(('127.0.0.1', 0))
+    held.append(one)
+    for _ in range(6): sent += sender.sendto(bytes(60_000), one.getsockname())
+print('filled', flush=True)
+time.sleep(10)
+print('done')`,
+  ];
+  const most = Math.floor((0.75 * restrictingPages('UDP') * 4096) / 1024 / 1024);
+  const [honest, hostile] = await Promise.all([
+    runIn(sandbox, fillUdp(4), { limits }),
+    runIn(sandbox, fillUdp(most), { limits, toolNumber: 2 }),
+  ]);
+  assert.equal(hostile.isOverKernelLimits, true, JSON.stringify(hostile));
+  assert.doesNotMatch(hostile.output, /done/);
+  assert.match(exitWords(hostile, limits.memoryBytes), /too much unread data in TCP or UDP sockets/);
+  assert.match(honest.output, /done\n$/);
+  assert.equal(isMemoryScarce('UDP'), false);
 });
 
 test('threat 233: a server that is not root cannot read how many file locks the whole machine has in use, but still ends a sandbox with thousands of them', {
