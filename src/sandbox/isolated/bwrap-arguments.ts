@@ -1,6 +1,6 @@
 import { existsSync } from 'node:fs';
 import type { Fence } from '../fence/fence.ts';
-import { DEVICE, END_CONNECTIONS, SET_ROUTES } from '../fence/fence-routes.ts';
+import { DEVICE, SET_ROUTES } from '../fence/fence-routes.ts';
 import { INSTANCE_VARIABLE, PROCESS_VARIABLE } from '../process/marked-processes.ts';
 import { resourceLimits } from '../process/resource-limits.ts';
 import type { Mount, SandboxCommand } from '../sandbox.ts';
@@ -114,11 +114,10 @@ const ENTER_NETWORK = [
 ];
 
 /**
- * Returns the command line that makes a network for several commands (`HeldNetwork`), and keeps it until its standard
- * input ends.
+ * Returns the command line that makes a network for several commands (`HeldNetwork`), and keeps it until it is killed.
  */
 export function networkArguments({ uid, hostFiles, fence }: NetworkIsolation): string[] {
-  const script = `${SET_ROUTES}\necho ${READY}; cat${END_CONNECTIONS}`;
+  const script = `${SET_ROUTES}\necho ${READY}; exec cat`;
   return [...asUser(uid), ...network(null, hostFiles), 'sh', '-c', script, 'sh', ...fence.files];
 }
 
@@ -150,8 +149,7 @@ done`;
 /**
  * Returns a shell command that sets the routes of the sandbox, unless its network has them already, and then starts
  * bwrap. bwrap could not set the routes itself, because it drops the right to change routes. The shell also opens the
- * seccomp filter, because pasta, which starts the shell, closes unknown descriptors. After bwrap has ended, the shell
- * ends the connections that are left, unless other commands share the network.
+ * seccomp filter, because pasta, which starts the shell, closes unknown descriptors.
  *
  * The shell moves bwrap's secret arguments from descriptor 0 to descriptor 8, because bwrap closes their descriptor
  * after reading them. If descriptor 0 became free, bwrap would open this machine's /proc as descriptor 0. bwrap passes
@@ -159,13 +157,8 @@ done`;
  */
 function behindFence(command: SandboxCommand, { fence, filter, isInHeldNetwork }: Isolation): string[] {
   const descriptors = `${FILTER_DESCRIPTOR}<"$filter" ${ARGUMENTS_DESCRIPTOR}<&0 </dev/null`;
-  const bwrap = `bwrap "$@" ${descriptors}`;
-  // Otherwise, the shell would print a line if bwrap is killed.
-  const quietly = `exec 7>&2 2>/dev/null; (exec ${bwrap} 2>&7 7>&-); code=$?`;
-  const [before, run] = isInHeldNetwork
-    ? ['', `exec ${bwrap}`]
-    : [SET_ROUTES, `${quietly}${END_CONNECTIONS}; exit $code`];
-  const script = (more: string) => `${CLOSE_DESCRIPTORS}\n${before}\nfilter=$3; shift 3${more}; ${run}`;
+  const script = (more: string) =>
+    `${CLOSE_DESCRIPTORS}\n${isInHeldNetwork ? '' : SET_ROUTES}\nfilter=$3; shift 3${more}; exec bwrap "$@" ${descriptors}`;
   const words = [...fence.files, filter];
   const mount = changeable(command);
   if (mount?.writesTo === undefined) return ['sh', '-c', script(''), 'sh', ...words];
