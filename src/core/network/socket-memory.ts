@@ -3,9 +3,9 @@ import { totalmem } from 'node:os';
 
 /** For each protocol: the file of its limits, which of them counts, and its default as a part of the memory. */
 const LIMITS = {
-  // In these kernels' words: `pressure`. Above it, the kernel restricts every connection.
+  // The kernel calls this number `pressure`. Above it, the kernel restricts every connection.
   TCP: { file: 'tcp_mem', index: 1, part: 1 / 16 },
-  // In these kernels' words: `min`. Above it, a socket gets no more than 4 KiB.
+  // The kernel calls this number `min`. Above it, a socket gets no more than 4 KiB.
   UDP: { file: 'udp_mem', index: 0, part: 3 / 32 },
 } as const;
 
