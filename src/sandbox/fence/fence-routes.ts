@@ -85,6 +85,18 @@ if [ "$off" = 0 ]; then ip xfrm policy update dir out dst ff00::/8 action block 
 ip xfrm policy update dir out dst 224.0.0.0/4 action block 2>/dev/null`;
 
 /**
+ * A part of a shell script that runs in the network namespace of a sandbox after the command of the sandbox has ended.
+ * It ends all TCP connections there. Otherwise, the kernel keeps a connection with unsent data for minutes, and a few
+ * such sandboxes after one another would fill the memory that the kernel has for the connections of the whole machine.
+ */
+export const END_CONNECTIONS = `
+for file in /proc/net/sockstat /proc/net/sockstat6; do
+  while read -r kind _ open _; do
+    case "$kind$open" in TCP*:0) ;; TCP*:[1-9]*) ss -tnHK >/dev/null 2>&1 ;; esac
+  done <"$file"
+done 2>/dev/null`;
+
+/**
  * A shell script that updates the routes of a namespace in which `SET_ROUTES` has run. The script skips the first line
  * of the route file, a rule that the namespace already has.
  */

@@ -1,6 +1,6 @@
 import { existsSync } from 'node:fs';
 import type { Fence } from '../fence/fence.ts';
-import { DEVICE, SET_ROUTES } from '../fence/fence-routes.ts';
+import { DEVICE, END_CONNECTIONS, SET_ROUTES } from '../fence/fence-routes.ts';
 import { INSTANCE_VARIABLE, PROCESS_VARIABLE } from '../process/marked-processes.ts';
 import { resourceLimits } from '../process/resource-limits.ts';
 import type { Mount, SandboxCommand } from '../sandbox.ts';
@@ -114,10 +114,11 @@ const ENTER_NETWORK = [
 ];
 
 /**
- * Returns the command line that makes a network for several commands (`HeldNetwork`), and keeps it until it is killed.
+ * Returns the command line that makes a network for several commands (`HeldNetwork`), and keeps it until its standard
+ * input ends.
  */
 export function networkArguments({ uid, hostFiles, fence }: NetworkIsolation): string[] {
-  const script = `${SET_ROUTES}\necho ${READY}; exec cat`;
+  const script = `${SET_ROUTES}\necho ${READY}; cat${END_CONNECTIONS}`;
   return [...asUser(uid), ...network(null, hostFiles), 'sh', '-c', script, 'sh', ...fence.files];
 }
 
@@ -149,7 +150,8 @@ done`;
 /**
  * Returns a shell command that sets the routes of the sandbox, unless its network has them already, and then starts
  * bwrap. bwrap could not set the routes itself, because it drops the right to change routes. The shell also opens the
- * seccomp filter, because pasta, which starts the shell, closes unknown descriptors.
+ * seccomp filter, because pasta, which starts the shell, closes unknown descriptors. After bwrap has ended, the shell
+ * ends the connections that are left, unless other commands share the network.
  *
  * The shell moves bwrap's secret arguments from descriptor 0 to descriptor 8, because bwrap closes their descriptor
  * after reading them. If descriptor 0 became free, bwrap would open this machine's /proc as descriptor 0. bwrap passes
@@ -157,13 +159,23 @@ done`;
  */
 function behindFence(command: SandboxCommand, { fence, filter, isInHeldNetwork }: Isolation): string[] {
   const descriptors = `${FILTER_DESCRIPTOR}<"$filter" ${ARGUMENTS_DESCRIPTOR}<&0 </dev/null`;
-  const script = (more: string) =>
-    `${CLOSE_DESCRIPTORS}\n${isInHeldNetwork ? '' : SET_ROUTES}\nfilter=$3; shift 3${more}; exec bwrap "$@" ${descriptors}`;
+  const bwrap = `bwrap "$@" ${descriptors}`;
+  // Otherwise, the shell would print a line if bwrap is killed.
+  const quietly = `exec 7>&2 2>/dev/null; (exec ${bwrap} 2>&7 7>&-); code=$?`;
+  const [before, run] = isInHeldNetwork
+    ? ['', `exec ${bwrap}`]
+    : [SET_ROUTES, `${quietly}${END_CONNECTIONS}; exit $code`];
+  const script = (more: string) => `${CLOSE_DESCRIPTORS}\n${before}\nfilter=$3; shift 3${more}; ${run}`;
   const words = [...fence.files, filter];
+  // In the /proc of this machine, bwrap would look for its child under the number that it has in the namespace of pasta,
+  // and fail if this machine has no process with that number.
+  const ownProc = ['unshare', '--mount-proc'];
   const mount = changeable(command);
-  if (mount?.writesTo === undefined) return ['sh', '-c', script(''), 'sh', ...words];
+  if (mount?.writesTo === undefined)
+    return [...(isInHeldNetwork ? [] : ownProc), 'sh', '-c', script(''), 'sh', ...words];
   const { source, writesTo, target } = mount;
-  return ['unshare', '--mount', 'sh', '-c', script(LAY_OVER), 'sh', ...words, source, writesTo, target];
+  const unshare = isInHeldNetwork ? ['unshare', '--mount'] : ownProc;
+  return [...unshare, 'sh', '-c', script(LAY_OVER), 'sh', ...words, source, writesTo, target];
 }
 
 /**

@@ -5,12 +5,12 @@ import type { SharedNetwork } from '../sandbox.ts';
 /** The line that the shell in the network prints as soon as the routes of the fence are set. */
 export const READY = 'ready';
 
-/** pasta, which started a shell in a new network. The shell runs until it is killed. */
+/** pasta, which started a shell in a new network. Both run until `end` is called. */
 export interface NetworkHolder {
   readonly pid: number;
   readonly output: AsyncIterable<Uint8Array>;
   readonly exited: Promise<unknown>;
-  kill(): void;
+  end(): void;
 }
 
 /**
@@ -43,7 +43,7 @@ export class HeldNetwork implements SharedNetwork {
 
   [Symbol.dispose](): void {
     this.#close();
-    this.#holder.kill();
+    this.#holder.end();
   }
 
   async #open(): Promise<void> {

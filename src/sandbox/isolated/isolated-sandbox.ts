@@ -59,6 +59,9 @@ export interface IsolatedOptions {
 /** The environment of pasta, setpriv and bwrap. The command in the sandbox does not get this environment. */
 export const WRAPPER_ENVIRONMENT = { PATH: '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin' };
 
+/** How many milliseconds a sandbox that is killed may take to end its connections to the network. */
+const CLEANUP_MS = 2000;
+
 // The value of the flag O_CLOEXEC in /proc/PID/fdinfo, on the processors that sandboxes run on.
 const O_CLOEXEC = 0o2000000;
 
@@ -147,10 +150,19 @@ export class IsolatedSandbox implements Sandbox {
     let isToolOverMemory = false;
     let isOverKernelLimits = false;
     let wrappers: number[] = [];
-    const kill = () => {
+    const killAll = () => {
       if (child.pid === undefined || hasEnded) return;
+      for (const pid of [child.pid, ...descendantsOf(child.pid)]) signal(pid, 'SIGKILL');
+    };
+    let killing: NodeJS.Timeout | null = null;
+    const kill = () => {
+      if (child.pid === undefined || hasEnded || killing !== null) return;
       wrappers = descendantsOf(child.pid);
-      for (const pid of [child.pid, ...wrappers]) signal(pid, 'SIGKILL');
+      const bwraps = outerBwraps();
+      if (pastaPid === undefined || commandOf(bwraps) === null) return killAll();
+      // Leave the shell around bwrap some time to end the connections of the sandbox.
+      killing = setTimeout(killAll, CLEANUP_MS);
+      for (const pid of bwraps.flatMap((bwrap) => [bwrap, ...descendantsOf(bwrap)])) signal(pid, 'SIGKILL');
     };
     const onOver = (isForTool: boolean) => {
       isOverMemory = true;
@@ -163,7 +175,8 @@ export class IsolatedSandbox implements Sandbox {
     };
     const outerBwraps = () => {
       if (child.pid === undefined) return [];
-      return held === null ? childrenOf(child.pid) : [child.pid];
+      // pasta has started a shell, and the shell bwrap.
+      return held === null ? childrenOf(child.pid).flatMap(childrenOf) : [child.pid];
     };
     const memory = { limitBytes: command.limits.memoryBytes, toolNumber: shareNumber };
     const watching = child.pid && this.#memory?.watch(child.pid, memory, onOver);
@@ -177,6 +190,7 @@ export class IsolatedSandbox implements Sandbox {
 
     const ended = exitOf(child).then(async (exit): Promise<Exit> => {
       hasEnded = true;
+      clearTimeout(killing ?? undefined);
       if (watching) watching[Symbol.dispose]();
       if (watchingKernel) watchingKernel[Symbol.dispose]();
       if (pastaPid !== undefined) this.#fence.delete(pastaPid);
@@ -241,7 +255,12 @@ export class IsolatedSandbox implements Sandbox {
     const kill = () => {
       for (const each of [pid, ...descendantsOf(pid)]) signal(each, 'SIGKILL');
     };
-    return new HeldNetwork({ pid, output, exited, kill });
+    const end = () => {
+      child.stdin?.end();
+      const killing = setTimeout(kill, CLEANUP_MS);
+      void exited.then(() => clearTimeout(killing));
+    };
+    return new HeldNetwork({ pid, output, exited, end });
   }
 
   #networkParts(toolNumber: number) {
@@ -264,7 +283,7 @@ async function terminate(outerBwraps: () => readonly number[], hasEnded: () => b
 }
 
 /**
- * Returns the command's process id outside the sandbox. The outer bwrap, which pasta or this server has started, starts
+ * Returns the command's process id outside the sandbox. The outer bwrap, which a shell or this server has started, starts
  * bwrap (process 1 inside), which starts the command (process 2 inside). Null if the command has not started.
  */
 function commandOf(outerBwraps: readonly number[]): number | null {

@@ -119,12 +119,13 @@ AF_UNIX, AF_INET, AF_INET6, AF_NETLINK = 1, 2, 10, 16
 # The list of addresses (getifaddrs) and `ip` need only this protocol. By the other protocols of netlink, a program can
 # send messages to itself, which use memory that no control group counts, or reach rarely used parts of the kernel.
 NETLINK_ROUTE = 0
-# The protocols of Internet sockets: the usual one of the socket's type, ICMP, TCP, UDP, ICMPv6 and UDP-Lite. If a
-# program asks for another one, such as SCTP, DCCP or L2TP, the kernel loads a rarely used part of itself.
-PROTOCOLS = (0, 1, 6, 17, 58, 136)
-# MPTCP fails as on a kernel that lacks it, and programs fall back to TCP. Its sockets hold memory that counts toward the
-# machine's limit for TCP (net.ipv4.tcp_mem), but the lists of sockets do not show it, so the server could not count it.
-IPPROTO_MPTCP = 262
+# The protocols of Internet sockets: the usual one of the socket's type, ICMP, TCP, UDP and ICMPv6. If a program asks for
+# another one, such as SCTP, DCCP or L2TP, the kernel loads a rarely used part of itself.
+PROTOCOLS = (0, 1, 6, 17, 58)
+# UDP-Lite and MPTCP fail as on a kernel that lacks them, and programs fall back to UDP and TCP. Their sockets hold memory
+# that counts toward the machine's limits for UDP and TCP (net.ipv4.udp_mem, tcp_mem), but the lists of sockets do not
+# show it, so the server could not count it.
+IPPROTO_UDPLITE, IPPROTO_MPTCP = 136, 262
 
 
 def make(architecture, name_in_list):
@@ -187,7 +188,8 @@ def make(architecture, name_in_list):
     for family in (AF_INET, AF_INET6):
         for protocol in PROTOCOLS:
             made.add_rule(ALLOW, "socket", Arg(0, EQ, family), Arg(2, EQ, protocol))
-        made.add_rule(ERRNO(errno.EPROTONOSUPPORT), "socket", Arg(0, EQ, family), Arg(2, EQ, IPPROTO_MPTCP))
+        for protocol in (IPPROTO_UDPLITE, IPPROTO_MPTCP):
+            made.add_rule(ERRNO(errno.EPROTONOSUPPORT), "socket", Arg(0, EQ, family), Arg(2, EQ, protocol))
     made.add_rule(ALLOW, "socket", Arg(0, EQ, AF_NETLINK), Arg(2, EQ, NETLINK_ROUTE))
     made.add_rule(ALLOW, "socketpair", Arg(0, EQ, AF_UNIX))
     return made

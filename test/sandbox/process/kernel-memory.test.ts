@@ -1,14 +1,15 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
-import { chown } from 'node:fs/promises';
+import { chown, readFile } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import { test } from 'node:test';
 import { execa } from 'execa';
 import { stepFailed } from '../../../src/builder/build-failures.ts';
 import { isMemoryScarce, restrictingPages } from '../../../src/core/network/socket-memory.ts';
 import { exitWords } from '../../../src/run/words/exit-words.ts';
+import { HeldNetwork } from '../../../src/sandbox/isolated/held-network.ts';
 import { until } from '../../support/server.ts';
-import { dataFolder, isRoot, runIn, sandboxIn, startIn } from '../sandbox-bench.ts';
+import { dataFolder, isRoot, lineOf, runIn, sandboxIn, startIn } from '../sandbox-bench.ts';
 
 const PLAIN_USER = 65_534;
 
@@ -153,6 +154,43 @@ test('threat 255: a sandbox whose TCP connections take the memory of all connect
   assert.equal(honest.output, 'filled\ndone\n');
   await until(async () => !isMemoryScarce('TCP'), 'memory for connections', 20_000);
 });
+
+/** How many mebibytes of memory all TCP connections of the machine have. */
+async function tcpMebibytes(): Promise<number> {
+  const text = await readFile('/proc/net/sockstat', 'utf8');
+  return (Number(/^TCP:.* mem (\d+)/m.exec(text)?.[1]) * 4096) / 1024 / 1024;
+}
+
+/** As `fillTcp`, but the connections do not notice that the other side ends, as they drop packets from machines. */
+const fillDeaf = (megabytes: number) => `${fillTcp(megabytes)}
+IP_MINTTL = 21
+for one in held: one.setsockopt(socket.IPPROTO_IP, IP_MINTTL, 255)
+print('filled', flush=True)
+`;
+
+for (const how of ['it ends by itself', 'the server ends it', 'its network is shared']) {
+  test(`threat 255: the memory of the TCP connections of a sandbox is free as soon as the sandbox has ended (${how})`, async () => {
+    await using data = await dataFolder();
+    const sandbox = await sandboxIn(data.path, 'isolated');
+    const before = await tcpMebibytes();
+    const isKilled = how === 'the server ends it';
+    const network = how === 'its network is shared' ? sandbox.shareNetwork(1, limits) : undefined;
+    if (network instanceof HeldNetwork)
+      await until(async () => network.descriptors !== null, 'the network', 10_000);
+    const code = `${fillDeaf(200)}\ntime.sleep(${isKilled ? 30 : 1})`;
+    const running = startIn(sandbox, ['/usr/bin/python3', '-c', code], {
+      limits,
+      ...(network && { network }),
+    });
+    await lineOf(running, /^filled$/);
+    const filled = (await tcpMebibytes()) - before;
+    assert.ok(filled > 150, `only ${filled} MiB were filled`);
+    if (isKilled) running.kill();
+    await running.exited;
+    network?.[Symbol.dispose]();
+    await until(async () => (await tcpMebibytes()) - before < 50, 'the memory to be free', 3000);
+  });
+}
 
 test('threat 255: while memory for TCP connections is scarce, the connections of ended programs whose data nobody reads do not keep it', {
   skip: !isRoot,

@@ -129,6 +129,7 @@ int main(void) {
   { TRY("socket sctp", socket(AF_INET, SOCK_STREAM, IPPROTO_SCTP)); }
   { TRY("socket mptcp", socket(AF_INET, SOCK_STREAM, 262)); }
   { TRY("socket mptcp of IPv6", socket(AF_INET6, SOCK_STREAM, 262)); }
+  { TRY("socket udp-lite", socket(AF_INET, SOCK_DGRAM, IPPROTO_UDPLITE)); }
   { TRY("socket dccp", socket(AF_INET6, 6, IPPROTO_DCCP)); }
   { TRY("netlink to itself", socket(AF_NETLINK, SOCK_RAW, 2)); }
   { TRY("netlink generic", socket(AF_NETLINK, SOCK_RAW, 16)); }

@@ -71,8 +71,8 @@ test('programs in a sandbox cannot use namespaces, mounts, keyrings, io_uring or
     'lock of an open file, high bits set',
   ])
     assert.match(attacks, new RegExp(`^${name} EINVAL$`, 'm'));
-  // Nobody could count the memory of these sockets (threat 255).
-  for (const name of ['socket mptcp', 'socket mptcp of IPv6'])
+  // Nobody could count the memory of these sockets (threats 255 and 258).
+  for (const name of ['socket mptcp', 'socket mptcp of IPv6', 'socket udp-lite'])
     assert.match(attacks, new RegExp(`^${name} EPROTONOSUPPORT$`, 'm'));
   assert.match(attacks, /^reflink (?!ENOSYS|EPERM)/m);
   if (process.arch === 'x64') assert.equal(attacks.match(/^(i386|x32) \w+ killed$/gm)?.length, 4, attacks);
