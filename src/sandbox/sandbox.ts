@@ -98,7 +98,7 @@ export interface Exit {
 export const OVER_KERNEL_LIMITS =
   'more than 2,000 locks of files, more than 50,000 watches of epoll, more than 32 MiB of unread messages in netlink sockets, more than 5,000 TCP connections to the network, or too much unread data in TCP or UDP sockets while the server was short of memory for sockets, alone or together with the other processes of this tool';
 export const KERNEL_LIMITS_HINT =
-  'Take fewer locks of files at the same time (flock, fcntl), release those that are no longer needed, watch fewer files by epoll, read or close netlink sockets, and read what arrives in TCP and UDP sockets, or close them.';
+  'Take fewer locks of files at the same time (flock, fcntl), release those that are no longer needed, watch fewer files by epoll, read or close netlink sockets, read what arrives in TCP and UDP sockets, and close connections that are no longer needed.';
 
 /**
  * Why the server ended a process for its disk use. `room`: the disk was nearly full. `open-files`: the processes of its

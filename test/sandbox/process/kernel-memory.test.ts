@@ -13,6 +13,12 @@ import { dataFolder, isRoot, lineOf, runIn, sandboxIn, startIn } from '../sandbo
 
 const PLAIN_USER = 65_534;
 
+/** Lets a program of Python open as many files as it may. */
+const openMany = `import resource, socket, time
+most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+`;
+
 const limits = { processes: 64, memoryBytes: 256 * 1024 * 1024, fileBytes: 1024 * 1024 };
 
 const SOCKETS = `
@@ -97,9 +103,7 @@ for (const { name, program } of ATTACKS) {
   test(name, async () => {
     await using data = await dataFolder();
     const sandbox = await sandboxIn(data.path, 'isolated');
-    const code = `import resource, time
-most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    const code = `${openMany}
 ${program}
 time.sleep(30)
 print('nobody ended this')`;
@@ -119,10 +123,7 @@ print('nobody ended this')`;
 }
 
 /** Opens connections between sockets of the sandbox, of which each keeps megabytes that nobody reads. */
-const fillTcp = (megabytes: number) => `
-import resource, socket, time
-most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+const fillTcp = (megabytes: number) => `${openMany}
 listener = socket.create_server(('127.0.0.1', 8000), backlog=4000)
 held, sent = [], 0
 while sent < ${megabytes} << 20:
@@ -223,10 +224,8 @@ test('threat 258: a sandbox whose UDP sockets take the memory of all UDP sockets
   const fillUdp = (megabytes: number) => [
     '/usr/bin/python3',
     '-c',
-    `
-import os, resource, socket, time
-most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    `${openMany}
+import os
 for _ in range(7):
     if os.fork() == 0: break
 held, sent = [], 0
