@@ -45,9 +45,9 @@ const HOUR_MS = 60 * 60 * 1000;
 /** If the server fails to end a preview, it tries again after this many milliseconds. */
 const AGAIN_MS = 60_000;
 /**
- * How many commits are copied into repositories of previews at the same time. Each copy can be gigabytes. Two places
- * let a person go on while a deploy token of theirs copies. The last free place goes only to a person for whom no copy
- * runs.
+ * How many commits are copied into repositories of previews at the same time. Each copy can be gigabytes. One person
+ * gets at most two of these places, for example one for a push of their own and one for a push with their deploy token.
+ * So one place stays free for other people.
  */
 const COPIES_AT_ONCE = 3;
 /** The most time that the copy of one commit into the repository of a preview may take. */

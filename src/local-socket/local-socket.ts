@@ -109,8 +109,10 @@ export class LocalSocket {
     // Do not listen again after `close`, because nobody would close this socket, and the next server may already use
     // the path.
     if (this.#isClosed) return;
-    // `listen` creates the file of the socket before it returns, so this mask applies to no other file.
-    const mask = process.umask(0o177);
+    // Only the user of the server may connect. `listen` creates the file of the socket before it returns. If another
+    // thread creates a file or folder at the same moment, this mask applies to it, too. That does no harm, because the
+    // server may also be started with this mask.
+    const mask = process.umask(0o077);
     this.#server.listen(path);
     process.umask(mask);
     await once(this.#server, 'listening');

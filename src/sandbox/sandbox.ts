@@ -45,7 +45,10 @@ export interface SandboxCommand {
    * machine's /usr and a part of this machine's /etc. Without isolation, a command always sees this machine's files.
    */
   readonly tree: string | null;
-  /** The number of the tool, at least 1. If tools have users of their own, each number has its own unprivileged uid. */
+  /**
+   * The number of the tool, from 1. The server's own test of the sandbox has the number 0. If tools have users of their
+   * own, each number has its own unprivileged uid.
+   */
   readonly toolNumber: number;
   readonly limits: Limits;
   /**
@@ -122,7 +125,10 @@ export interface SandboxProcess {
   terminate(): void;
   /** Immediately kills the process and everything that it started. */
   kill(): void;
-  /** Counts the command as live from now on: the kernel no longer ends it first (`SandboxCommand.endsFirst`). */
+  /**
+   * Tells that the command is live from now on. If memory is short, the kernel then no longer ends it before other live
+   * processes (`SandboxCommand.endsFirst`).
+   */
   settle(): void;
   /**
    * Sends a signal to each process in this sandbox that was started with this environment variable. Such processes run

@@ -40,14 +40,14 @@ const LINGER_MS = 2000;
 /**
  * Limits the number of connections before and after the login.
  *
- * Before the login, each step has its own places. A connection that reaches a step always gets a place there, so
- * another connection of the same step may have to end. If the address has too many connections at this step, the oldest
- * connection of that address ends. If all places of the step are taken, the oldest connection of the address with the
- * most connections ends. So connections that have sent nothing can only replace other such connections. All IPv6
- * addresses of a /64 network count as one address.
+ * Before the login, a connection is at one of the steps of `STEPS`, and each step has its own places. A connection that
+ * reaches a step always gets a place there. If its address then has too many connections at this step, the oldest of
+ * them ends. If all places of the step were taken, the oldest connection of the address with the most connections ends.
+ * So a connection that has sent nothing can only replace another one that has sent nothing. All IPv6 addresses of a /64
+ * network count as one address.
  *
- * After the login, the places of one person and of all people are limited. The address no longer counts, and no
- * connection ends for another one.
+ * After the login, the connections of one person and of all people are limited, from whatever address. A connection
+ * above a limit is refused, and no other connection ends.
  */
 export class Admission {
   readonly #limits: AdmissionLimits;

@@ -45,7 +45,7 @@ async function answerOf(url: string, headers: Record<string, string> = {}) {
   return { status: answer.status, headers: sent, body: await answer.text() };
 }
 
-test('threat 29: without a login, the HTTP answer is the same for every tool', async (context) => {
+test('threat 29: an HTTP request without a login gets the same 401, whether or not the tool exists', async (context) => {
   const door = await openDoor(context);
   const known = await answerOf(`${door.url}/hello.git/${REFS}`);
   assert.equal(known.status, 401);

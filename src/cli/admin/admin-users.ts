@@ -76,7 +76,7 @@ const remove: AdminCommand = {
   summary: 'remove a user, who can then neither log in nor push',
   examples: ['user remove bob'],
   details: [
-    'A running server revokes the deploy tokens that the user made, so that a later user of the same name does not get them back.',
+    'A running server revokes the deploy tokens that the user made, so that a later user of the same name cannot use them.',
   ],
   options: {},
   words: { min: 1, max: 1 },

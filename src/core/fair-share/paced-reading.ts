@@ -113,8 +113,8 @@ export class PacedReading {
   }
 
   /**
-   * Call this at the head of each HTTP message, also of a request that Node.js answers by itself, such as one without a
-   * Host. Each head counts as one message, and a request uses up a turn.
+   * Counts an HTTP request or answer. Call this as soon as one begins, also for a request that Node.js answers by
+   * itself, such as one without a Host. If the client has to wait for turns to begin requests, each needs one turn.
    */
   countMessage(): void {
     this.#messages += 1;

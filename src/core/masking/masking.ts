@@ -59,7 +59,10 @@ export async function masking(configVars: Readonly<Record<string, string>>, shar
   return Object.assign((text: string) => allSteps(steps(text)), { steps });
 }
 
-/** Masks lines that may be long, in the time for output of the tool or build `share` (`outputTime`). */
+/**
+ * Masks the secrets in lines. A line may be long, so `outputTime` does the work in steps, and counts its time for the
+ * tool or build `share`.
+ */
 export async function maskedLines(
   lines: readonly string[],
   steps: Mask['steps'],

@@ -1,4 +1,7 @@
-/** For each suffix of a Kubernetes quantity: the factor that it stands for. */
+/**
+ * The suffixes of a Kubernetes quantity that this server accepts, each with its factor. Kubernetes has a few more, such
+ * as `Pi`.
+ */
 const FACTORS: Readonly<Record<string, number>> = {
   m: 1e-3,
   '': 1,

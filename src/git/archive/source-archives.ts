@@ -196,7 +196,7 @@ export class SourceArchives {
     throw new DeployError(
       'TOO_MANY_ARCHIVES',
       `${taken.holder === null ? 'this server receives' : `the ${taken.holder === uid ? `user ${uid}` : credential} sends`} too many archives just now`,
-      'Wait until some archives have been received, and try again.',
+      'Wait until the server has received some of them, and try again.',
     );
   }
 }

@@ -119,8 +119,8 @@ function directionsOf(socket: Socket, request: IncomingMessage): Direction[] {
 }
 
 /**
- * How many bytes of its current write the kernel has not taken. Node counts a write only when all its bytes were taken,
- * and reads this number for its own timeouts too (`Socket._onTimeout`).
+ * How many bytes of the current write of the socket the kernel has not taken yet. `writableLength` falls only after the
+ * kernel has taken a whole write. Node.js also reads `writeQueueSize` for its own timeouts (`Socket._onTimeout`).
  */
 function queueOf(socket: Socket): number {
   const { _handle } = socket as { _handle?: { readonly writeQueueSize?: number } | null };

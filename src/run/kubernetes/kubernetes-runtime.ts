@@ -375,8 +375,9 @@ export class KubernetesRuntime implements Runtime, Gateway {
   }
 
   /**
-   * Waits up to a minute until this server has listed the pods of the cluster, and then until the tool is not being
-   * resumed.
+   * Waits until this server has listed the pods of the cluster, and then until the tool is not being resumed.
+   *
+   * @throws DeployError `CLUSTER_UNREACHABLE` if the pods are not listed within a minute.
    */
   async #untilKnown(tool: ToolName, signal: AbortSignal): Promise<void> {
     const whole = this.#backgroundWork.with(signal);

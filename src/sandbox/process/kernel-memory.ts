@@ -78,8 +78,9 @@ const MOST_CONNECTIONS = 1.25 * MOST_TCP;
  */
 const SOCKET_REST = 4;
 /**
- * While the machine runs short of memory for TCP connections, the server ends connections with this many bytes of memory
- * that no process has any more. The kernel would keep them as long as the other side answers.
+ * While the machine runs short of memory for TCP connections, the server ends each connection that no process has open any
+ * more and that uses more than this many bytes. Otherwise, the kernel keeps such a connection as long as the other side
+ * answers.
  */
 const ORPHAN_BYTES = 64 * 1024;
 /** The kernel's names of locks of files and of watches of epoll, as `objectsOfKernel` takes them. */

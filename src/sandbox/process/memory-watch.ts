@@ -45,7 +45,7 @@ interface Watched {
    * it. The size of such files cannot be read.
    */
   isHiding: boolean;
-  /** True while `exactUse` measures this sandbox. */
+  /** True from the moment that `exactUse` asks for a measurement of this sandbox until the measurement has ended. */
   isBeingSummed: boolean;
   /** The memory of the sandbox at the last look, in bytes, without shared memory. Null before the first look. */
   bytes: number | null;

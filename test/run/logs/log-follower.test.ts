@@ -43,7 +43,7 @@ test('threat 21: the memory of log lines that wait for a reader is released when
   assert.equal(await waiting([one]), first);
 });
 
-test('a reader gets the lines that wait in batches of at most 100 lines, and ends when its signal fires', async () => {
+test('a reader gets the waiting lines, at most 100 at a time, and ends when its signal fires', async () => {
   const leave = new AbortController();
   using follower = new LogFollower(() => true, new LineRoom());
   follower.begin(Array.from({ length: 150 }, (_, index) => line(`${index}`)));

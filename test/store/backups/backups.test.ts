@@ -12,7 +12,7 @@ import { wikibot } from '../../support/store-records.ts';
 
 const HOUR_MS = 3600_000;
 
-test('threat 83: a backup does not use the reserved disk space, and deletes the unfinished file of a killed backup', {
+test('threat 83: the server makes no backup on a nearly full disk, and each backup deletes the unfinished file that a killed server left', {
   skip: SmallDisk.whyNot,
 }, async () => {
   using disk = new SmallDisk({ mebibytes: 32, entries: 1000 });

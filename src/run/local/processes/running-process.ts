@@ -280,8 +280,8 @@ class RunOutput {
   }
 
   /**
-   * Returns a function that masks secrets in a line for a push. The line may have been cut in the middle of a
-   * value.
+   * Returns a function that masks the secrets in a line of output before a push shows the line. From a line that was
+   * cut, the function also removes the end, where a part of a secret may be.
    */
   async #masking(): Promise<Mask['steps']> {
     clearTimeout(this.#forgetting);
