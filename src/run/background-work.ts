@@ -29,7 +29,7 @@ export class BackgroundWork {
     return AbortSignal.any([signal, this.#closing.signal]);
   }
 
-  /** Fires `closing`, and resolves when all work given to `own` has ended, also if it failed. */
+  /** Fires `closing`, and resolves when all work that `own` waits for now has ended, also if it failed. */
   async close(): Promise<void> {
     this.#closing.abort();
     await Promise.all(this.#works);

@@ -21,7 +21,8 @@ export async function untilGivenUp(ended: Promise<unknown>, signal: AbortSignal)
 }
 
 /**
- * The wrapper that `onPipes` returns prints this text once its pipes are open: to standard output, not to the pipes.
+ * The script around a command prints this text once it has opened the pipes of the command. For `run`, it prints the
+ * text to its standard output (see `onPipes`); for `exec`, to the pipe `status` (see `ExecAgent`).
  */
 export const OPENED = 'opened\n';
 

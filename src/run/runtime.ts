@@ -43,8 +43,9 @@ export interface ReleasePhase {
 }
 
 /**
- * The state of a process. `scheduled` means that the process does not run now, and runs when its schedule is due. `off`
- * means that somebody other than this server has set the replicas of the process's Deployment to 0 in the cluster.
+ * The state of a process. `scheduled` means that the process does not run now, and runs when its schedule is due,
+ * unless the schedule is paused. `off` means that somebody other than this server has set the replicas of the process's
+ * Deployment to 0 in the cluster.
  */
 export type ProcessState = 'starting' | 'up' | 'crashed' | 'stopping' | 'scheduled' | 'off';
 
@@ -78,7 +79,7 @@ export interface LastExit {
   readonly words: string;
 }
 
-/** The end of a live process that should have stayed up. */
+/** The end of a live process that should have stayed up, or a failed attempt to start it again. */
 export interface Crash extends LastExit {
   readonly tool: ToolName;
   readonly version: number;
@@ -106,8 +107,8 @@ export interface ScheduledRun {
   /** When the run ended. Null while it lasts. Equals `startedAt` if the time of the end is unknown. */
   readonly endedAt: number | null;
   /**
-   * The exit code of the run. Null while the run lasts, if the run did not end by itself, for example because it took
-   * too long, or if its result is unknown.
+   * The exit code of the run. Null if the run still lasts, took too long, was ended by a signal, or could not be
+   * started, or if its result is unknown.
    */
   readonly exitCode: number | null;
   /** Says how the run ended, for example `exited with code 1`. Null while it runs. */
@@ -120,8 +121,8 @@ export interface LogLine {
   /** The name of the process, such as `web.1`. `push` for what this server says. */
   readonly process: string;
   /**
-   * The release of the process. Null if the line belongs to no release, or is from a version of this server that did
-   * not write releases into logs.
+   * The release of the process. Null if the line belongs to no release, or if an early version of this server, which
+   * wrote no releases into logs, wrote the line.
    */
   readonly version: number | null;
   readonly text: string;
@@ -294,14 +295,15 @@ export interface Runtime {
    */
   tryOut(rollOut: ToTry): Promise<TriedRollout | null>;
   /**
-   * Makes a live release run again after a start of the server. In a cluster, processes that still run stay. May return
-   * before the processes are healthy. From then on, processes that end are restarted.
+   * Makes a live release run again after a start of the server or a rename of the tool. In a cluster, processes that
+   * still run stay. May return before the processes are healthy. From then on, processes that end are restarted.
    */
   resume(release: Release, toolNumber: number, replicas: Replicas): Promise<void>;
   /**
    * Ends all processes of the tool and its detached commands, but no other one-off commands. Resolves when the
    * processes have ended. In a cluster, waits at most 10 minutes for the pods of a rollout, and a minute for runs of
-   * schedules. Does not wait for a pod that still exists 30 s after its grace time: its node counts as lost.
+   * schedules. Then it resolves even if pods still exist. It also resolves if a pod still exists 30 s after its grace
+   * time: the node of that pod counts as lost.
    */
   stop(tool: ToolName): Promise<void>;
   /**
@@ -330,9 +332,9 @@ export interface Runtime {
    */
   beginMaintenance(live: Release, toolNumber: number): Promise<boolean>;
   /**
-   * Continues the maintenance mode of a tool. Called at a start of the server for each tool in maintenance, before the
-   * server listens and before `resume`. On one machine, visitors get the plain page until the live release has been
-   * resumed.
+   * Continues the maintenance mode of a tool. Called for each tool in maintenance before `resume`, and at a start of
+   * the server also before the server listens. On one machine, visitors get the plain page until the live release has
+   * been resumed.
    */
   keepMaintenance(tool: ToolName): void;
   /**
@@ -368,8 +370,9 @@ export interface Runtime {
    */
   scale(rollOut: RollOut): Promise<void>;
   /**
-   * Ends everything that an earlier server had started for a release that never went live. Called at the start of the
-   * server: after `resume`, or without `resume` if the tool has no live release.
+   * Ends what an earlier server left unfinished for the tool, such as the processes of a release that never went live.
+   * Called after a start of the server: after `resume`, or without `resume` if the tool is stopped or has no live
+   * release.
    */
   cleanUp(tool: ToolName): Promise<void>;
   /**
@@ -379,7 +382,8 @@ export interface Runtime {
    * @throws DeployError `TOO_MANY_ONE_OFFS` if `concurrent_one_offs` commands of the tool run already;
    * `ARTIFACT_UNUSABLE` if the artifact cannot run with the present settings of the server; `NO_TERMINAL` if the server
    * cannot give the command a terminal; `SHUTTING_DOWN` if the server is being stopped; `ONE_OFF_FAILED` if the command
-   * could not be started; the cluster's refusal.
+   * could not be started or, in a cluster, nobody knows how it ended; `ATTACH_FAILED` if the cluster does not connect
+   * this server to the command; the cluster's refusal.
    */
   run(oneOff: OneOff): Promise<OneOffEnd>;
   /**
@@ -406,17 +410,17 @@ export interface Runtime {
    */
   endDetached(tool: ToolName, name: string): boolean;
   /**
-   * Returns the ids of the artifacts that processes of the tool use and that must not be deleted. One-off commands and
-   * draining processes count.
+   * Returns the ids of the artifacts that live processes of the tool use, and that must not be deleted. One-off
+   * commands and draining processes count too. Processes of a rollout that is not live yet need not count.
    */
   artifactsInUse(tool: ToolName): ReadonlySet<string>;
   /**
-   * Starts a run of a scheduled process of the live release now, even if its schedule is paused. Returns when the run
-   * has begun, or in a cluster when its Job exists.
+   * Starts a run of a scheduled process of the live release now, even if its schedule is paused. Does not wait until
+   * the process has started. In a cluster, returns when the Job of the run exists.
    *
    * @throws DeployError `NO_SCHEDULE` if the live release has no scheduled process of this type that can run;
-   * `RUN_UNDER_WAY` if its last run has not ended, or if the tool already has the largest allowed number
-   * of runs; the cluster's refusal.
+   * `RUN_UNDER_WAY` if its last run has not ended, or if the tool already has the largest allowed number of runs; the
+   * cluster's refusal.
    */
   startScheduledRun(tool: ToolName, type: string): Promise<void>;
   /**

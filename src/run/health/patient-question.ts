@@ -2,15 +2,16 @@
 export type TooLate = 'too late';
 
 /**
- * How many milliseconds a call of `next` waits for an answer. A request that is sent while an earlier request is still
- * unanswered is given up after this time too.
+ * How many milliseconds a call of `next` waits for an answer, by default. A request that is sent while an earlier
+ * request is still unanswered is given up after this time too.
  */
 const MAX_SECOND_MS = 10_000;
 
 /**
  * Sends requests to a process until it answers, with at most two unanswered requests at once. The first request stays
- * open, because a process may load the tool at its first request. The second is given up after 10 s, and another is
- * sent: the first request may have reached a worker that hangs, while another worker would answer.
+ * open, because a process may load the tool at its first request. The second is given up, by default after 10 s, and
+ * the next call of `next` sends another: the first request may have reached a worker that hangs, while another worker
+ * would answer.
  */
 export class PatientQuestion<Answer> {
   readonly #ask: (signal: AbortSignal) => Promise<Answer>;

@@ -3,9 +3,14 @@ import { execa } from 'execa';
 import type { SandboxProcess } from '../../sandbox/sandbox.ts';
 import type { Readiness } from './health-check.ts';
 
-/** How many seconds pass between two runs of a health check script. Toolforge uses the same number. */
+/**
+ * How many seconds pass between two runs of a health check script, once it has passed. Toolforge uses the same number.
+ */
 export const SCRIPT_PERIOD_SECONDS = 10;
-/** If a health check script fails this many times in a row, its process is ended. Toolforge uses the same number. */
+/**
+ * If a health check script has passed, and later fails this many times in a row, its process is ended. Toolforge uses
+ * the same number.
+ */
 export const SCRIPT_FAILURES = 3;
 /** A health check script that runs for more seconds than this has failed. */
 export const SCRIPT_SECONDS = 5;

@@ -9,7 +9,8 @@ interface Retiring {
 
 /**
  * Ends, in the background, rollouts that were taken out of service: replaced, stopped or scaled down. They get no new
- * requests, and have at most `drainMs` to finish those that are open.
+ * requests, and have at most `drainMs` to finish those that are open. Scheduled processes that run now are not ended:
+ * they run to their end, unless `hurry` is called.
  */
 export class LocalRetirement {
   readonly #drainMs: number;
@@ -25,7 +26,10 @@ export class LocalRetirement {
     return [...this.#retiring.keys()].filter(({ release }) => release.tool === tool);
   }
 
-  /** Begins to end a rollout: its processes end when their requests are done, at the latest after the drain time. */
+  /**
+   * Begins to end a rollout: each process gets SIGTERM when its requests are done, at the latest after the drain time.
+   * Scheduled processes that run now continue.
+   */
   add(rollout: LocalRollout): void {
     const hurry = new AbortController();
     const limit = AbortSignal.any([hurry.signal, AbortSignal.timeout(this.#drainMs)]);
@@ -37,8 +41,8 @@ export class LocalRetirement {
   }
 
   /**
-   * Of the rollouts that are draining, ends those for which `isMeant` returns true now, without waiting for their open
-   * requests. Resolves when the processes of these rollouts have ended.
+   * Immediately ends those draining rollouts for which `isMeant` returns true, without waiting for their open requests
+   * or scheduled processes. Resolves when the processes of these rollouts have ended.
    */
   async hurry(isMeant: (rollout: LocalRollout) => boolean): Promise<void> {
     const meant = [...this.#retiring].filter(([rollout]) => isMeant(rollout)).map(([, retiring]) => retiring);

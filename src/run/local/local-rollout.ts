@@ -29,7 +29,8 @@ export class LocalRollout {
   #processes: ToolProcess[];
   readonly #timed: readonly TimedProcess[];
   /**
-   * The index of the web process that gets the next request if all are equally busy. Each request increases the index.
+   * An index among the web processes. Each request moves it to the next web process, which then gets this request if
+   * all are equally busy.
    */
   #turn = 0;
   #isDown = false;

@@ -65,8 +65,8 @@ export class Maintenance {
 
   /**
    * Reads the release's own page about maintenance. Null if the release has none. A program reads the file, because
-   * processes of the release can hold the locks of its folders for minutes. If the server itself waited for a lock, its
-   * work with all other files would stop.
+   * processes of the release can hold the locks of its folders for minutes. If the server itself waited for such locks,
+   * it could soon do no work with other files.
    */
   async #pageOf(release: Release): Promise<string | null> {
     const root = join(release.artifact.reference, 'workspace');

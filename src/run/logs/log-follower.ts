@@ -3,13 +3,13 @@ import type { LogLine } from '../runtime.ts';
 
 const MAX_WAITING_LINES = 1000;
 /**
- * A batch of lines is small, because it stays in memory while the client reads nothing, and `LineRoom` does not count
- * this memory.
+ * A batch of lines is small, because the text that the server makes from it stays in memory while the client reads
+ * nothing, and `LineRoom` does not count this text.
  */
 const [MAX_BATCH_LINES, MAX_BATCH_CHARACTERS] = [100, 16 * 1024];
 const MAX_CHARACTERS_OF_ALL = 32 * 1024 * 1024;
 const MIN_CHARACTERS_OF_ONE = 64 * 1024;
-/** How many characters of memory each line costs in addition to its text. */
+/** How many characters of memory each line costs in addition to its text and the name of its process. */
 const LINE_CHARACTERS = 100;
 
 /** Limits the memory for log lines that wait for readers. All readers of all tools share this memory. */

@@ -21,18 +21,21 @@ import { lastLines } from './read-back.ts';
 export interface ToolLogOptions {
   /** The tool's own log folder. It is created when the first line is written. */
   readonly folder: string;
-  /** The largest size of a log file. Each process has at most two files: the current file and the previous file. */
+  /**
+   * The largest size of a log file, unless a single call adds more. A file that would become larger becomes the
+   * previous file of its process, and replaces the one before. So each process has at most two files.
+   */
   readonly sizeBytes: number;
   readonly log: Log;
   /** The memory for lines that wait for readers. Several tools' logs may share this memory. */
   readonly room?: LineRoom;
 }
 
-/** A reader reserves this many characters of memory for each line that it asks for. Hardly any line needs more. */
+/** A reader asks for this many characters of memory for each old line that it wants. Hardly any line needs more. */
 const LINE_CHARACTERS = 20 * 1024;
 /**
- * How much older than its neighbours a line may be. The lines of a file are nearly in the order of their times: after a
- * start of the server, older lines of a pod may follow newer lines of another pod.
+ * A line in a log file may be up to this many milliseconds older than the lines before it. The lines are nearly in the
+ * order of their times: after a start of the server, older lines of a pod may follow newer lines of another pod.
  */
 const DISORDER_MS = 24 * 3600_000;
 /**
@@ -46,7 +49,7 @@ const MAX_PROCESSES = 200;
  * `TIME TEXT` without a release. `web.1.log.1` is the previous file. Only one task at a time has the turn to write to
  * the files or to open them. A reader that follows the log reads the older lines during its turn, so that it misses no
  * line and gets no line twice. Other readers only open the files during their turns and read them afterwards, so they
- * delay no line of the tool.
+ * hardly delay new lines.
  */
 export class ToolLog {
   readonly #options: ToolLogOptions;
@@ -249,7 +252,10 @@ export class ToolLog {
     }
   }
 
-  /** Makes place for the log of a process that has none yet: if `MAX_PROCESSES` have a log, deletes the oldest logs. */
+  /**
+   * Makes place for the log of a process that has none yet: if `MAX_PROCESSES` have a log, deletes the logs that have
+   * had no new line for the longest time.
+   */
   async #makePlace(): Promise<void> {
     const { folder } = this.#options;
     await mkdir(folder, { recursive: true, mode: 0o700 });

@@ -15,8 +15,8 @@ const SPRING = /^APPLICATION FAILED TO START$/;
  * The text of an error, with what the lines around it add: the place of an error of syntax, the names of settings that
  * do not fit, or the next line if the error ends with a colon.
  *
- * @param lines - The output, cut to lines of a length that can be searched.
- * @param index - The line of the error.
+ * @param lines - The lines of the output, each cut to a length that can be searched.
+ * @param index - The index of the line with the error.
  */
 export function errorDetails(lines: readonly string[], index: number): string {
   const text = (lines[index] ?? '').trim();

@@ -68,7 +68,7 @@ const LIBRARIES: readonly (readonly [library: string, packages: string])[] = [
   ['libxml2', 'libxml2'],
   ['libnss3', 'chromium'],
 ];
-/** Packages of Python whose name is not the name of their module. */
+/** The names of Python modules, each with the package to install for it, if this package has another name. */
 const PACKAGES: Readonly<Record<string, string>> = {
   bs4: 'beautifulsoup4',
   cv2: 'opencv-python-headless',

@@ -1,7 +1,10 @@
 import { mebibytes } from '../../core/text/mebibytes.ts';
 import { type DiskEnd, type Exit, KERNEL_LIMITS_HINT, OVER_KERNEL_LIMITS } from '../../sandbox/sandbox.ts';
 
-/** True if the server or the kernel ended a process because it, or its tool, exceeded a limit. */
+/**
+ * True if the server or the kernel ended a process because it, or its tool, exceeded a limit, or because this machine
+ * was short of memory or disk space.
+ */
 export function wasOverLimit(exit: Exit): boolean {
   return exit.isOutOfMemory || exit.isOverKernelLimits === true || exit.disk !== undefined;
 }

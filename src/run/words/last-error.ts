@@ -47,8 +47,9 @@ const GO_LOG = /^\d{4}\/\d\d\/\d\d \d\d:\d\d:\d\d (?:\S+\.go:\d+: )?(?=\S)/;
 
 /**
  * Returns the last line that begins with an error, with what the lines around it add, in at most 160 characters. If no
- * line begins with an error, returns the last line that has an error after other words, or that says that a variable is
- * not set. Null if there is no such line either.
+ * line begins with an error, returns the last line that has an exception after other words, or else the last line that
+ * says that a variable is not set. If there is no such line either, returns the last line of all if Go's package log
+ * has printed it. Otherwise null.
  */
 export function lastError(lines: readonly string[]): string | null {
   const cut = lines.map((line) => line.slice(0, MAX_LINE).trimEnd());

@@ -23,7 +23,7 @@ export function moment(at: number): string {
 }
 
 /**
- * The refusal to start a run of a scheduled process because other runs have not ended.
+ * The refusal to start a run of a scheduled process because its last run, or too many runs of the tool, have not ended.
  *
  * @param name - The name of the process, such as `update.1`.
  */

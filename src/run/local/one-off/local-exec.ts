@@ -16,7 +16,8 @@ import { OneOffPipes } from './one-off-pipes.ts';
 /** How many milliseconds the agent of a process may take to start a command. */
 const START_MS = 6000;
 /**
- * How many milliseconds the server waits, after a command was killed, for its last output and the end of its process.
+ * After a command was killed, the server waits up to this many milliseconds for each of these: the end of the command,
+ * its last output, and the end of the process beside which it ran.
  */
 const END_MS = 2000;
 const KILLED: Exit = { code: null, signal: 'SIGKILL', isOutOfMemory: false };

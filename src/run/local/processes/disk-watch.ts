@@ -27,14 +27,15 @@ export interface DiskWatchOptions {
  */
 const MAX_PART = 0.25;
 /**
- * The folder of a process grows fast if it has gained more than this many files or bytes since a check at most
- * `GROWN_MS` milliseconds ago. If there was no such check, the folder must have gained more than this on average in
- * each `GROWN_MS` since the last check.
+ * The folder of a process grows fast if it has gained more than this many files or bytes since an earlier check
+ * (`Watched.before`). If that check was more than `GROWN_MS` milliseconds ago, the folder must have gained more than
+ * this on average in each `GROWN_MS` since then.
  */
 const [GROWN_ENTRIES, GROWN_BYTES, GROWN_MS] = [500, 8 * 1024 * 1024, 2000];
 /**
- * How many milliseconds the server waits, on a nearly full disk, after it has ended a process to make room. Only then
- * does it stop sandboxes, or end a process whose large folder grows slowly.
+ * After the server has ended a process to make room on a nearly full disk, it waits this many milliseconds before it
+ * stops sandboxes to measure them, or ends a process whose large folder grows slowly. It does not wait if it has done
+ * neither for three times as long.
  */
 const SLOW_MS = 10_000;
 /**
@@ -43,13 +44,14 @@ const SLOW_MS = 10_000;
 const SECRETS_MS = 2000;
 /**
  * If the disk has lost more free bytes than the measured folders have gained (`#lostBytes`), processes may hide files.
- * If the difference is more than this part of the disk, and more than `run_disk`, the server stops all sandboxes for a
- * moment and measures them. Builds use such bytes too, so with a smaller part the server would stop tools often.
+ * If the difference is more than this part of the disk, and more than `run_disk`, the server stops the sandboxes of all
+ * running processes for a moment and measures their folders. Builds make the difference larger too, so with a smaller
+ * part the server would stop tools often.
  */
 const MAX_LOST_PART = 0.1;
 /**
  * If the disk is nearly full, and the server has stopped sandboxes to measure them but found no process to end, it
- * stops them again at the earliest after this many milliseconds. It need not wait if a large folder grows slowly,
+ * stops them again at the earliest after this many milliseconds. It does not wait if a large folder grows slowly,
  * because it can then always end a process.
  */
 const STOPPED_MS = 30_000;
@@ -60,7 +62,7 @@ const STOPPED_MS = 30_000;
 const LOST_MS = 10 * 60_000;
 /**
  * The pause after a check of the disk use lasts at least this many times as long as the processor time of the check,
- * unless the disk fills quickly or is nearly full.
+ * unless the disk fills quickly or is nearly full, or the check could not measure a folder.
  */
 const REST = 19;
 /**
@@ -86,8 +88,8 @@ interface Watched extends WatchedFolder {
   /** When the server began to watch the folder, by `performance.now()`. */
   readonly startedAt: number;
   /**
-   * For bytes and for entries: an earlier value, with which the next check compares the value that it measures. The
-   * earlier value is from a check at most `GROWN_MS` milliseconds ago, or else from the last check.
+   * For bytes and for entries: an earlier value, with which the next check compares the value that it measures. A check
+   * replaces the earlier value by its own if the earlier value is at least `GROWN_MS` milliseconds old.
    */
   readonly before: Record<keyof DiskUse, Sample>;
   grew: 'fast' | 'slowly' | 'not';
@@ -96,7 +98,7 @@ interface Watched extends WatchedFolder {
   isMissed: boolean;
 }
 
-/** A tool with processes that hide much of their disk use from the usual checks, as `#hidingTools` finds it. */
+/** A tool with processes that hide much disk use from the usual checks, as `#hidingTools` finds it. */
 interface HidingTool {
   readonly hiding: readonly { readonly watched: Watched; readonly used: number }[];
   /** The disk use of the processes in `hiding` that the usual checks have missed. */
@@ -145,8 +147,8 @@ export class DiskWatch {
 
   /**
    * Watches the folder of a process. Calls `onOver` once if the process must end for one of these reasons: its folder,
-   * or all folders of its tool together, exceed a limit; it may have too many files open; it moves its files all the
-   * time; the disk is nearly full. Disposing the result ends the watch.
+   * or all folders of its tool together, exceed a limit; its sandbox has too many open or mapped files to search for
+   * deleted ones; it moves its files all the time; the disk is nearly full. Disposing the result ends the watch.
    */
   watch(place: WatchedFolder, onOver: (end: DiskEnd) => void): Disposable {
     const use = { bytes: 0, entries: 0 };
@@ -198,8 +200,8 @@ export class DiskWatch {
   }
 
   /**
-   * Measures all watched folders and ends processes that exceed a limit. If `cause` is `bytes` or `entries` (inodes),
-   * measures only these.
+   * Measures all watched folders: only their bytes or only their entries (inodes) if `cause` names one of these. Ends
+   * processes that exceed a limit or that prevent the measurement.
    *
    * @returns the cost of this check in milliseconds, which decides how long the pause after the check is. If a folder
    * could not be measured, returns much less than the cost, so that the next check comes soon.
@@ -244,8 +246,9 @@ export class DiskWatch {
 
   /**
    * Returns how many free bytes the disk has lost since `#known`, less the bytes that the watched folders have gained.
-   * The rest was used by builds, or by a process that hides its files from the measurements by moving them all the
-   * time.
+   * Something else has used these bytes, such as builds, or a process that hides its files from the checks by moving
+   * them all the time. If the result is less than 0, or if there is no `#known` yet, the present values become
+   * `#known`.
    */
   #lostBytes(free: number): number {
     const used = [...this.#watched.values()].reduce((sum, { use }) => sum + use.bytes, 0);
@@ -255,9 +258,9 @@ export class DiskWatch {
   }
 
   /**
-   * Measures all folders while their sandboxes are stopped. Of the processes that hide files, ends those that exceed
-   * the limit of bytes. If all processes of a tool together have more than `most` bytes, ends all of its processes that
-   * hide files.
+   * Measures all folders while their sandboxes are stopped, at most once in `LOST_MS`. Of the processes that hide many
+   * bytes, ends those that exceed the limit of bytes. If all processes of a tool together have more than `most` bytes,
+   * ends all of its processes that hide many bytes.
    */
   async #endHiding(most: number): Promise<void> {
     if (this.#isStopping || performance.now() < this.#nextLostAt) return;
@@ -310,8 +313,9 @@ export class DiskWatch {
 
   /**
    * Searches for processes that may hide deleted files from this server, and ends those of one tool that the previous
-   * search found too. If there is no such process, and in the last `SLOW_MS` no process was ended to make room, ends
-   * those that hide files from searches too (`#endMoving`).
+   * search found too. If there are none, ends processes that hide files from searches too (`#endMoving`). But first it
+   * waits, as `SLOW_MS` says, if it has just ended a process to make room, and up to `SLOW_MS` if the next search may
+   * find the same processes again.
    */
   async #endSecretive(measure: 'bytes' | 'entries', lowMs: number): Promise<void> {
     if (performance.now() < this.#nextSearchAt) return;
@@ -333,10 +337,11 @@ export class DiskWatch {
   }
 
   /**
-   * Makes room on a disk that has been nearly full for `lowMs` milliseconds. One tool has the most bytes or files
-   * (`measure`) that earlier checks missed, for example because it moves its files all the time: ends the processes of
-   * this tool that hide much. If no tool hides much, or if `lowMs` is at least `3 * SLOW_MS`, ends the process with the
-   * largest of the large folders that grow slowly, such as one that writes a log.
+   * Makes room on a disk that has been nearly full for `lowMs` milliseconds. Finds the tool with the most bytes or
+   * files (`measure`) that earlier checks missed, for example because it moves its files all the time, and ends the
+   * processes of this tool that hide much. If no tool hides much, or if `lowMs` is at least `3 * SLOW_MS`, also ends
+   * one process whose large folder grows slowly, such as one that writes a log: the process with the largest of these
+   * folders.
    */
   async #endMoving(measure: 'bytes' | 'entries', lowMs: number): Promise<void> {
     const slow = this.#growing('slowly', measure)
@@ -356,15 +361,15 @@ export class DiskWatch {
   }
 
   /**
-   * Stops each sandbox for a moment and measures it.
+   * Stops each sandbox for a moment, and measures meanwhile how much disk its process uses.
    *
    * @returns the tools with much disk use that the other checks have missed. The one that hides most comes first.
    */
   async #hidingTools(measure: 'bytes' | 'entries'): Promise<HidingTool[]> {
     this.#isStopping = true;
-    // The last check may have measured only bytes or only files, whichever the disk lacks. So compare only that
-    // measure. Copy its values before the sandboxes stop, because checks that run meanwhile may see the hidden files of
-    // stopped sandboxes.
+    // The last check may have measured only bytes or only files, whichever the disk lacks. So compare only `measure`.
+    // Copy its values before the sandboxes stop, because checks that run meanwhile may see the hidden files of stopped
+    // sandboxes.
     const known = [...this.#watched.values()].map((watched) => ({ watched, known: watched.use[measure] }));
     const uses = await useWhileStopped([...this.#watched.keys()]).catch(() => new Map<string, DiskUse>());
     this.#isStopping = false;
@@ -386,8 +391,8 @@ export class DiskWatch {
 
   /**
    * Returns processes whose folders the last check could not measure: those of the one tool that has the most of them.
-   * If the check has missed most tools, perhaps because the machine is slow, returns only the process that started
-   * last.
+   * If the check has missed folders of more than half of the tools, perhaps because the machine is slow, returns only
+   * the one of these processes that started last.
    */
   #missed(): readonly Watched[] {
     const all = [...this.#watched.values()].sort((a, b) => b.startedAt - a.startedAt);

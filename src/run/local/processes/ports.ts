@@ -1,8 +1,8 @@
 import { once } from 'node:events';
 import { createServer } from 'node:net';
 
-// Processes get ports from this one up. They are above the well-known ports, and below the ports that Linux uses for
-// outgoing connections (32768 and up).
+// Processes get random ports from 20,000 to 31,999. These are above the well-known ports, and below the ports that
+// Linux uses for outgoing connections by default (32,768 and up).
 const FIRST = 20_000;
 const COUNT = 12_000;
 

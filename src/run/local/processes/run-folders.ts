@@ -30,8 +30,8 @@ export interface RunFolders {
   /** The folder that gets what the process writes to the folder of its release. See `Mount.writesTo`. */
   readonly writesTo: string;
   /**
-   * Returns up to five names at the top of the release's folder: files that the process has changed or deleted, and
-   * folders with such files.
+   * Returns up to five names at the top of the release's folder: files that the process has created, changed or
+   * deleted, and folders with such files.
    */
   changed(): Promise<string[]>;
   remove(): Promise<void>;

@@ -71,8 +71,8 @@ export interface Start {
   /** If true, and memory is short, the kernel ends this process before live processes, until `settle` is called. */
   readonly endsFirst?: boolean;
   /**
-   * Called at the end of the process if it has changed files of its release, with the masked names from
-   * `RunFolders.changed`.
+   * Called after the end of the process if it has created, changed or deleted files in the folder of its release. Gets
+   * the names that `RunFolders.changed` returns, with config vars and the password of replica.my.cnf masked.
    */
   readonly onChanged?: (names: readonly string[]) => void;
 }
@@ -182,8 +182,8 @@ async function startIn(
 }
 
 /**
- * Returns the process with a watch that kills it if it writes too much to disk. The exit of the process then gives this
- * reason.
+ * Returns the process with a watch of its folder. The watch kills the process if `DiskWatch` asks for this, for example
+ * because the process writes too much. `exited` then gives the reason.
  */
 export function withinDisk(
   process: SandboxProcess,
@@ -266,10 +266,11 @@ class RunOutput {
   }
 
   /**
-   * Returns the last lines of output, with secrets masked. If these lines are only details of an error, the first line
-   * of the error comes before them. Lines are masked only when this function is called, because most output is never
-   * shown in a push. To mask long lines takes time, and health checks call this function often. So the time is charged
-   * to the tool's share of the time that the server spends on output (`outputTime`).
+   * Returns the last lines of output, with secrets masked. If these lines may be only the details of an error that
+   * began at most `MOST_DETAILS` lines before the end, the first line of the error comes before them. Lines are masked
+   * only when this function is called, because most output is never shown in a push. To mask long lines takes time, and
+   * health checks call this function often. So the time is charged to the tool's share of the time that the server
+   * spends on output (`outputTime`).
    */
   async lastLines(): Promise<string[]> {
     const mask = await this.#masking();
@@ -290,8 +291,8 @@ class RunOutput {
     }, MASK_KEPT_MS).unref();
     this.#mask ??= masking(this.#secrets, String(this.#start.toolNumber));
     const mask = await this.#mask;
-    // Masking does not find half a value. So at least the length of the longest value is removed from the end of a cut
-    // line. In a URL, each byte of a value takes up to three characters, such as %41.
+    // Masking does not find half a value. So `withoutHalves` removes at least the length of the longest value from the
+    // end of a cut line. In a URL, each byte of a value takes up to three characters, such as %41.
     const longest = Object.values(this.#secrets).reduce(
       (most, value) => Math.max(most, 3 * Buffer.byteLength(value)),
       0,
@@ -302,7 +303,7 @@ class RunOutput {
   }
 }
 
-/** Removes the end of a cut line, because masking does not find a half secret there. */
+/** Removes the end of a cut line, at least a quarter of the line, because masking does not find a half secret there. */
 function withoutHalves(text: string, longest: number): string {
   if (!text.endsWith(CUT)) return text;
   return text.slice(0, Math.max(0, Math.min(Math.floor((text.length * 3) / 4), text.length - longest))) + CUT;

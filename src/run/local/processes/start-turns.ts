@@ -11,23 +11,24 @@ const MOST_MS = 500;
 const NEVER = new AbortController().signal;
 
 /**
- * Limits how many processes start at the same time: one of each tool, and at most `atOnce` of all tools. Adds a rest
- * after each start. If several tools wait, they take turns.
+ * Limits how many processes start at the same time: one of each tool, and at most `atOnce` of all tools. A turn lasts
+ * for the start, of which at most `MOST_MS` count, and for a pause after it (`rest`). If several tools wait, they take
+ * turns.
  *
  * This is needed because the server starts several programs to start a process, and serves nobody else while it starts
- * a program. The schedules of many tools are due in the same second, a release can have 80 processes, and people can
- * start runs and commands as often as they like.
+ * a program. The schedules of many tools can be due in the same second, a release can have many processes, and people
+ * can start runs and commands again and again.
  */
 export class StartTurns {
   /**
-   * The limits for scheduled runs and for commands of `run` and `exec`: one starts at a time, and after each start the
-   * server pauses for three times as long as the start took (of which at most `MOST_MS` counts). These limits are
-   * strict, because many runs can be due at the same moment, and it does little harm if one waits.
+   * The limits for scheduled runs and for commands of `run`: one starts at a time, and then no other starts for three
+   * times as long as the start took (of which at most `MOST_MS` counts). These limits are strict, because many runs can
+   * be due at the same moment, and it does little harm if one waits.
    */
   static readonly RUNS = { atOnce: 1, rest: 3 };
   /**
-   * The limits for processes of rollouts and for processes that are restarted: four start at a time, and after each
-   * start the server pauses for half as long as the start took. These limits are mild, because visitors wait for such
+   * The limits for processes of rollouts and for processes that are restarted: four start at a time, and each keeps its
+   * turn after the start for half as long as the start took. These limits are mild, because visitors wait for such
    * processes.
    */
   static readonly ROLLOUTS = { atOnce: 4, rest: 0.5 };

@@ -34,12 +34,15 @@ export type TimedStart = Start & { readonly process: ScheduledProcess };
  */
 const MAX_RUNS_AT_ONCE = 20;
 
-/** How a run of a scheduled process ended. `exit` is null if the run took too long or could not be started. */
+/**
+ * How a run of a scheduled process ended. `exit` is null if the run took too long, could not be started, or was ended
+ * before it started.
+ */
 type End = { readonly exit: Exit | null; readonly words: string };
 
 /**
- * One scheduled process of a release, such as `update.1`. A run of the process starts when its schedule is due, unless
- * the earlier run has not ended. A run that exceeds its time limit is ended.
+ * One scheduled process of a release, such as `update.1`. This class starts a run of the process when its schedule is
+ * due (`keepUp`) or when somebody asks for a run (`runNow`). It ends a run that exceeds its time limit.
  */
 export class TimedProcess {
   readonly #start: TimedStart;
@@ -100,8 +103,8 @@ export class TimedProcess {
 
   /**
    * Starts a run when the schedule is due and not paused, until `retire` is called. Skips a run, and says so in the
-   * tool's log, if the earlier run has not ended or if `scheduled_processes` or `MAX_RUNS_AT_ONCE` allows the tool no
-   * further run now.
+   * tool's log, if the last run of the process has not ended, or if `scheduled_processes` or `MAX_RUNS_AT_ONCE` allows
+   * the tool no further run now.
    */
   keepUp(): void {
     const { clock, log } = this.#parts;
@@ -149,8 +152,8 @@ export class TimedProcess {
   /**
    * Starts a run now, whatever the schedule says.
    *
-   * @throws DeployError `NO_SCHEDULE` if the process cannot run, `RUN_UNDER_WAY` if its last run has not ended or the
-   * tool may have no further run now (`MAX_RUNS_AT_ONCE`).
+   * @throws DeployError `NO_SCHEDULE` if `refuse` was called; `RUN_UNDER_WAY` if its last run has not ended, or if
+   * `scheduled_processes` or `MAX_RUNS_AT_ONCE` allows the tool no further run now.
    */
   runNow(): void {
     if (this.#refusal !== null) {
@@ -206,7 +209,10 @@ export class TimedProcess {
       });
   }
 
-  /** Runs the process to its end. If a run fails, retries as often as the schedule says. */
+  /**
+   * Runs the process to its end. If it fails, runs it again, at most as often as the schedule says, and only within the
+   * time limit of the run.
+   */
   async #runOnce(): Promise<End> {
     const { schedule } = this.#start.process;
     const { pauses, config } = this.#parts;

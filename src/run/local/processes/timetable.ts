@@ -22,11 +22,14 @@ export interface Timetable {
   readonly clock: Clock;
   /** Called when a run is due, at most `START_DEADLINE_MS` late. It must not throw. */
   readonly onDue: (dueAt: number) => void;
-  /** Called if the time of a run was missed because the machine slept or its clock was changed. */
+  /**
+   * Called if the time of a run was missed because the machine slept or its clock was changed. If several runs in a row
+   * were missed, called only for the first.
+   */
   readonly onMissed: (dueAt: number) => void;
 }
 
-/** How many milliseconds it may take until a change of the clock is noticed. */
+/** The timetable looks at the clock at least this often, in milliseconds, to notice if somebody changes the clock. */
 const LOOK_MS = START_DEADLINE_MS / 2;
 
 /**

@@ -28,7 +28,7 @@ export interface ToolProcessParts extends RunParts {
   readonly pauses: Pauses;
   /** The Host header that health checks send. */
   readonly host: string;
-  /** Called each time a live process ends or cannot be restarted, unless the server ends it. Must not throw. */
+  /** Called each time a live process ends or cannot be restarted, unless the server has retired it. Must not throw. */
   readonly onCrash: (crash: Crash) => void;
 }
 
@@ -62,7 +62,7 @@ export class ToolProcess {
   #end: Ended | null = null;
   #lastExit: LastExit | null = null;
   #keeping: Promise<void> = Promise.resolve();
-  /** True once `keepUp` was called: from then on, the process belongs to the live rollout. */
+  /** True once `keepUp` has been called: at that moment, the process becomes a part of the live rollout. */
   #isLive = false;
   #attempting: Promise<unknown> = Promise.resolve();
 
@@ -126,7 +126,7 @@ export class ToolProcess {
    * Starts the process and waits until it is healthy, has ended, or has taken too long. If another program has taken
    * the port of the process, starts the process up to two more times, on other ports.
    *
-   * @throws AbortError or the signal's reason when the signal fires.
+   * @throws AbortError or the signal's reason when the signal fires or `retire` is called; what `startRun` throws.
    */
   start(signal: AbortSignal, onSeen: (seen: Seen) => void): Promise<Attempt> {
     const attempt = this.#attempt(AbortSignal.any([signal, this.#retiring.signal]), onSeen);
@@ -153,7 +153,10 @@ export class ToolProcess {
     await this.#say(`${this.name} ${detail}`);
   }
 
-  /** Makes sure that the process is not started again. If it is up, it runs until `stop` is called. */
+  /**
+   * Makes sure that the process is not started again. If it is still starting, kills it. If it is up, it runs until
+   * `stop` or `kill` is called.
+   */
   retire(): void {
     this.#retiring.abort();
     if (this.#state === 'up') this.#state = 'stopping';

@@ -92,8 +92,8 @@ export function keepPlainNames(headers: IncomingMessage['headers']): void {
 
 /**
  * Sets the header fields that tell the tool the client's address, scheme and host. Drops such fields if the client
- * itself has sent them. From a trusted proxy, accepts X-Forwarded-For and X-Forwarded-Proto, and keeps unknown fields
- * that begin with X-Forwarded-.
+ * itself has sent them. From a trusted proxy, accepts X-Forwarded-For and X-Forwarded-Proto, and keeps other fields
+ * that begin with X-Forwarded-, except X-Forwarded-Host, X-Forwarded-Port and X-Forwarded-Server.
  */
 export function setForwarded(request: IncomingMessage, trustedProxies: BlockList): void {
   const { headers, socket } = request;

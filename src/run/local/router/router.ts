@@ -287,7 +287,9 @@ const onlyWebSocket: Page = {
   retryAfterSeconds: null,
 };
 
-/** True if a request may be repeated: it has a safe method (RFC 9110 section 9.2.2) and no body. */
+/**
+ * True if a request may be repeated (RFC 9110 section 9.2.2): its method is GET, HEAD or OPTIONS, and it has no body.
+ */
 function isRepeatable({ method, headers }: IncomingMessage): boolean {
   const isSafe = method === 'GET' || method === 'HEAD' || method === 'OPTIONS';
   const isEmpty = headers['transfer-encoding'] === undefined && (headers['content-length'] ?? '0') === '0';
