@@ -185,9 +185,9 @@ export function stepFailed(step: FailedStep, limits: StepLimits): DeployError {
 }
 
 /**
- * The hint for a failed step. If the last line is a sentence in which the buildpack itself says why it failed, known
- * causes are looked for in this sentence alone. The lines above it, such as those of a failed download, could give
- * contrary advice. Only a missing library is looked for in all lines.
+ * The hint for a failed step. If the last line is a sentence in which the buildpack itself says why it failed, searches
+ * only this sentence for known causes: the lines above it, such as those of a failed download, could lead to contrary
+ * advice. But `libraryHint` searches all lines even then.
  */
 function hintOf({ lastLines }: FailedStep, text: string, reason: string | null): string {
   const refusal = refusalIn(lastLines);

@@ -140,7 +140,7 @@ export class BuildLimits implements AsyncDisposable {
     const { build_disk } = limits;
     const { entries } = await this.#room.space();
     const files = Math.min(limits.build_files, Math.floor(entries * MAX_ENTRIES_PART));
-    // Called only if the build has passed a limit, because the search for the largest folders walks over all files.
+    // Call `largest` only if the build has passed a limit, because `largestFolders` looks at all files.
     const largest = (by: 'bytes' | 'entries') => largestFolders(folder, this.#ended.signal, by);
     if (this.#use.bytes > build_disk) return outOfDisk(build_disk, await largest('bytes'));
     if (this.#use.entries > files) return outOfFiles(files, await largest('entries'));
@@ -196,7 +196,7 @@ export class BuildLimits implements AsyncDisposable {
   }
 }
 
-/** Rounds more than two minutes down to whole minutes, because nobody needs the seconds of 13 minutes. */
+/** Rounds a time of more than two minutes down to whole minutes, because its seconds are of no use to people. */
 function roughly(ms: number): number {
   return ms > 120_000 ? Math.floor(ms / 60_000) * 60_000 : ms;
 }

@@ -6,18 +6,18 @@ export interface BuildRequest {
   /** The id of the build, and of the artifact that it makes. */
   readonly id: string;
   readonly tool: ToolName;
-  /** The number of this tool, 1 or more. If each tool has a uid of its own, the sandbox computes the uid from it. */
+  /** The number of this tool, 1 or more. If each tool has a uid of its own, the sandbox computes it from the number. */
   readonly toolNumber: number;
   readonly commit: CommitId;
   readonly configVars: Readonly<Record<string, string>>;
   /** False if the build must not use anything from an earlier build (`-o no-cache`). */
   readonly useCache: boolean;
   /**
-   * The artifact whose Debian system the builder replaces by the newest, without building the commit. Absent if the
-   * commit must be built.
+   * Only in a cluster: the artifact whose Debian system the builder replaces by the newest, without building the
+   * commit. Absent if the commit must be built.
    */
   readonly rebaseOf?: Artifact;
-  /** Writes the files of the commit into the empty folder `folder`. Called once. */
+  /** Writes the files of the commit into the empty folder `folder`. Called at most once. */
   readonly checkOut: (folder: string) => Promise<void>;
 }
 
@@ -55,7 +55,7 @@ export interface AdoptRequest extends Pick<BuildRequest, 'id' | 'tool' | 'toolNu
 /** What is known about a commit before its build. */
 export interface Inspection {
   /**
-   * The processes that files of the source ask for, such as the Procfile. A build can add others, such as the `web` of
+   * The processes that files of the source, such as the Procfile, ask for. A build can add others, such as the `web` of
    * a Python tool without a Procfile.
    */
   readonly processes: readonly Process[];

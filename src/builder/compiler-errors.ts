@@ -12,7 +12,7 @@ export function compilerErrors(lines: readonly string[]): string[] {
 }
 
 /**
- * Finds the error in the text that rustc or cargo prints.
+ * Finds the first error in the text that rustc or cargo prints.
  *
  * @see https://rustc-dev-guide.rust-lang.org/diagnostics.html
  */
@@ -79,7 +79,7 @@ function javac(lines: readonly string[]): string[] {
   return [];
 }
 
-/** Adds the name of the symbol that javac cannot find, which javac prints in a later line. */
+/** If javac cannot find a symbol, adds its name, which javac prints in a later line. Otherwise returns `text`. */
 function withSymbol(text: string, lines: readonly string[]): string {
   if (text !== 'cannot find symbol') return text;
   const symbol = lines.map((line) => /^symbol:\s+(.+)/.exec(line)?.[1]).find((found) => found !== undefined);

@@ -52,7 +52,7 @@ const OLD_WEBPACK = /\bERR_OSSL_EVP_UNSUPPORTED\b|digital envelope routines::uns
 const OTHER_CONTENT =
   /hash mismatch|checksum mismatch|\bEINTEGRITY\b|ERR_PNPM_TARBALL_INTEGRITY|Integrity check failed|checksum for .{1,80} changed/i;
 const NO_PROGRAM = /^[ \t]*(?:\S+: (?:line )?\d+: )(\S{1,80}): (?:command )?not found$/m;
-/** Matches errors of Node.js about a file of the tool that a script of package.json runs, and captures its path. */
+/** Matches errors of Node.js about a missing file that a script of package.json runs, and captures the file's path. */
 const OWN_FILE = /Cannot find module '\/workspace\/([^']{1,200})'\n(?:.*\n){0,12}.*requireStack: \[\]/;
 /** Matches errors of Rust about a crate that the tool does not depend on, and captures its name. */
 const NO_CRATE =

@@ -1,8 +1,8 @@
 import { compilerErrors } from './compiler-errors.ts';
 
 /**
- * The reason why a step failed is looked for in this many of the last lines of the step's output. After the first line
- * of an error, npm prints up to 30 more lines, and uv up to 100.
+ * To find the reason why a step failed, the server searches this many of the last lines of the step's output. After the
+ * first line of an error, npm prints up to 30 more lines, and uv up to 100.
  */
 const KEPT_LINES = 120;
 
@@ -183,8 +183,8 @@ function uvReasons([first = '', ...below]: readonly string[]): string[] {
 }
 
 /**
- * The text of the line at `index`. If this line ends with a colon, the text of the next line is added. Null if there is
- * no line at `index`.
+ * The text of the line at `index`. If this line ends with a colon, the text of the next line is added, unless the next
+ * line names a cause (`CAUSE`). Null if there is no line at `index`.
  */
 function withNextLine(lines: readonly string[], index: number): string | null {
   const text = textOf(lines[index]);
@@ -203,8 +203,8 @@ function withoutEnd(text: string): string {
 }
 
 /**
- * The code and the first sentence of an npm error, for instance `ERESOLVE: unable to resolve dependency tree`. If a
- * script failed, its command and exit status instead. Null if npm printed no error.
+ * The code (if npm prints one) and the first sentence of an npm error, for instance `ERESOLVE: unable to resolve
+ * dependency tree`. If a script failed, its command and exit status instead. Null if npm printed no error.
  */
 function npmReason(lines: readonly string[]): { reason: string; isScript: boolean } | null {
   const said = lines.flatMap((line) => NPM.exec(line.trim())?.[1]?.trim() || []);
@@ -230,7 +230,10 @@ function npmReason(lines: readonly string[]): { reason: string; isScript: boolea
   };
 }
 
-/** The two packages of an npm error ERESOLVE: `found react@18.2.0, but react-dom@19.0.0 needs react@"^19.0.0"`. */
+/**
+ * Names the two packages of an npm error ERESOLVE: `found react@18.2.0, but react-dom@19.0.0 needs react@"^19.0.0"`.
+ * Null if npm does not name both.
+ */
 function peerConflict(said: readonly string[]): string | null {
   const found = said.map((line) => /^Found: (\S+)/.exec(line)?.[1]).find((one) => one !== undefined);
   // Leave out the lines above `Could not resolve dependency`, in which npm names packages that accept the found

@@ -111,8 +111,8 @@ export function serverUser(): { readonly uid: number; readonly gid: number } {
 
 /**
  * Copies folders and the folders in them to the same places below another folder, with their owners, but makes hard
- * links to the files. If the file system refuses a link in a folder (link(2), EMLINK and EXDEV), copies the files of
- * that folder too.
+ * links to the files. If the file system refuses a link in one of `paths` (link(2), EMLINK and EXDEV), copies all files
+ * of this folder instead.
  *
  * @param paths - The paths of the folders below `from`. They must not exist below `to`.
  */
@@ -160,8 +160,9 @@ export async function moveApart(from: string, paths: readonly string[], to: stri
 }
 
 /**
- * Deletes everything except folders, plain files and symbolic links. Removes set-user and set-group bits, and the write
- * permission of everyone but the owner. No process may be using the folder.
+ * Deletes from a folder everything except folders, plain files and symbolic links. Lets the owner read and write the
+ * rest. Removes set-user and set-group bits, and the write permission of everyone but the owner. No process may be
+ * using the folder.
  */
 export async function sweepFolder(folder: string): Promise<void> {
   const special = ['-type', 'b', '-o', '-type', 'c', '-o', '-type', 'p', '-o', '-type', 's'];

@@ -2,8 +2,8 @@ import { mebibytes } from '../core/text/mebibytes.ts';
 import { du } from '../sandbox/disk/disk-use.ts';
 
 /**
- * The three folders (or files) of a build with the most bytes, or the three with the most files, with the paths that
- * the build's code sees: `/workspace/data (900 MiB), …`.
+ * Of the folders and files of a build for which `isPlace` is true, the three with the most bytes, or the three with the
+ * most files, with the paths that the build's code sees: `/workspace/data (900 MiB), …`.
  */
 export async function largestFolders(
   folder: string,

@@ -68,8 +68,8 @@ export class OutputLines {
 }
 
 /**
- * Returns the beginning of the text: at most 16 kB, and at most three quarters of the text. The text may end within a
- * secret, and the first part of a secret is not masked. The last quarter, which is left out, has this part.
+ * Returns the beginning of the text: at most 16 kB, and at most three quarters of the text. If the text ends within a
+ * secret, the mask does not recognise this part of the secret. So the last quarter, which has this part, is left out.
  */
 function cut(text: string): string {
   const bytes = Buffer.from(text);

@@ -12,7 +12,7 @@ import { BOUND, explainApt, PROGRAMS } from './stack-faults.ts';
  * debian-archive-keyring. The trees of a stack have this file too.
  */
 export const KEYRING = '/usr/share/keyrings/debian-archive-keyring.gpg';
-/** The packages of every tree that mmdebstrap makes with its variant `minbase`, as patterns of apt-patterns(7). */
+/** The packages that mmdebstrap, with its variant `minbase`, puts into every tree, as patterns of apt-patterns(7). */
 const MINBASE = ['?essential', '?priority(required)', 'apt'];
 const INSTALL = ['install', '-y', '-q', '--no-install-recommends'];
 /** The progress of the downloads is printed again when at least this many per cent more of the bytes have arrived. */
@@ -26,7 +26,7 @@ export interface FetchedPackages {
   readonly lists: string;
   /** A file that names Debian's package sources, in the format of sources.list(5). */
   readonly sources: string;
-  /** A file with the proxies and certificates of this machine's apt, in the format of apt.conf(5). */
+  /** A file with the settings of this machine's apt for HTTP and HTTPS, such as proxies, as in apt.conf(5). */
   readonly acquire: string;
 }
 
@@ -125,7 +125,7 @@ Dir::State::status "${folder}/status";
 `;
 }
 
-/** The proxies and certificates that this machine's apt uses, as lines of apt.conf(5). */
+/** The settings of this machine's apt for HTTP and HTTPS, such as proxies and certificates: lines of apt.conf(5). */
 async function acquireSettings(): Promise<string> {
   const { stdout } = await execa('apt-config', ['dump'], PROGRAMS);
   const lines = stdout.split('\n').filter((line) => /^Acquire::https?::.* ".+";$/.test(line));

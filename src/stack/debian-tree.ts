@@ -10,7 +10,7 @@ import { BOUND, explainMmdebstrap, fullDisk, PROGRAMS } from './stack-faults.ts'
 
 /** The folder with the certificate authorities that the operator of a Debian machine has added. */
 const LOCAL_AUTHORITIES = '/usr/local/share/ca-certificates';
-/** The parts of /usr/share that a tree leaves out, as the slim images of Debian do. */
+/** Files below /usr/share that a tree does not get, as in the slim images of Debian. It still gets those of `KEPT`. */
 const LEFT_OUT = ['doc/*', 'info/*', 'lintian/*', 'locale/*', 'man/*'];
 const KEPT = ['doc/*/copyright', 'locale/locale.alias'];
 /**
@@ -81,7 +81,7 @@ async function run(
   target: string,
   archive: NodeJS.WritableStream | null = null,
 ): Promise<void> {
-  // If this server is root, `unshare` gives mmdebstrap namespaces of its own. If mmdebstrap is then killed, the
+  // If this process is root, `unshare` gives mmdebstrap namespaces of its own. If mmdebstrap is then killed, the
   // namespaces end, and with them its mounts and processes. For a plain user, mmdebstrap makes its own namespaces, and
   // needs a temporary folder that all users may enter. Let this be /var/tmp by default, because /tmp is often in
   // memory.
@@ -103,7 +103,7 @@ async function run(
     `--aptopt=${fetched.acquire}`,
     ...LEFT_OUT.map((path) => `--dpkgopt=path-exclude=/usr/share/${path}`),
     ...KEPT.map((path) => `--dpkgopt=path-include=/usr/share/${path}`),
-    // Do not wait for the disk after each package: after a loss of power, an unfinished tree is made again anyway.
+    // Let dpkg not wait for the disk after each package: a tree that is unfinished at a loss of power is made again.
     '--dpkgopt=force-unsafe-io',
     // Both trees get the packages that `fetchPackages` has downloaded, so that they have the same versions.
     ...['--skip=update', '--skip=download/empty'],

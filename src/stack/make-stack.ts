@@ -31,8 +31,9 @@ const FRESH_MS = 24 * 60 * 60 * 1000;
 const TREES: readonly TreeName[] = ['run', 'build'];
 
 /**
- * Makes a new stack. New builds use it at once. If the call is interrupted, there is no new stack. A call within the
- * next day continues with the packages and trees that are finished.
+ * Makes a new stack. New builds use it at once. If the call is interrupted, there is no new stack. The next call does
+ * not download again what the interrupted call has downloaded. It also uses the finished trees, if it has the same list
+ * and mirror and the interrupted call began less than a day before.
  *
  * @throws DeployError `STACK_NOT_MADE` with the reason, such as a full disk or a program that is missing.
  */

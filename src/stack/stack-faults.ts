@@ -1,8 +1,8 @@
 import { DeployError } from '../core/errors.ts';
 
 /**
- * The options with which programs of Debian are run: they print English and ask no questions. They inherit all other
- * variables of this process.
+ * The options with which this room runs programs of Debian. With these variables, the programs print English and ask no
+ * questions. They inherit all other variables of this process.
  */
 export const PROGRAMS = {
   env: {
@@ -86,7 +86,10 @@ export function explainMmdebstrap(output: string, log: string): DeployError {
 /** The error for a full disk, if the output of a program tells of one. Otherwise null. */
 export function fullDisk(output: string): DeployError | null {
   if (!/No space left on device|not enough free space|Disk quota exceeded/i.test(output)) return null;
-  return stackNotMade('the disk is full', `A stack needs 3 GB, and 2 GB more while it is made. ${AGAIN}`);
+  return stackNotMade(
+    'the disk is full',
+    `Free disk space: a stack needs 3 GB, and 2 GB more while it is made. ${AGAIN}`,
+  );
 }
 
 /** The first line of apt or mmdebstrap that reports an error, or the last line if no line does. */

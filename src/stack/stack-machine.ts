@@ -50,7 +50,7 @@ export async function assertCanMake(isRoot = process.getuid?.() === 0): Promise<
     const owners = text.split('\n').map((line) => line.split(':')[0]);
     if (owners.includes(username) || owners.includes(String(uid))) continue;
     throw stackNotMade(
-      `the user ${username} has no further user ids in ${file}, which a stack needs unless root makes it`,
+      `the user ${username} has no further ids in ${file}, which a stack needs unless root makes it`,
       `Give ids to the user as root: usermod --add-subuids 100000-165535 --add-subgids 100000-165535 ${username}`,
     );
   }

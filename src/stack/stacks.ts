@@ -114,7 +114,7 @@ export function runTree(artifactFolder: string): string | null {
   return id === null ? null : treeOf(resolve(artifactFolder, '../../..'), id, 'run');
 }
 
-/** The ids of the stacks on which the artifacts in the data folder were built, finished or not. */
+/** The ids of the stacks of all artifacts in the data folder, also of artifacts whose builds still run. */
 export async function stacksInUse(data: string): Promise<ReadonlySet<string>> {
   const used = new Set<string>();
   for (const tool of await namesIn(join(data, 'artifacts'))) {

@@ -170,7 +170,7 @@ async function askTogether(
 interface EndedDetection {
   /** The name of the folder that has the detection's results. */
   readonly name: string;
-  /** The exit status. Null if the sandbox ended before the detection. */
+  /** The exit status of the detection. Null if the sandbox ended first. */
   readonly status: number | null;
   /**
    * How the sandbox of this detection ended. Other detections may have run in this sandbox too. `lastLines` has the

@@ -159,8 +159,8 @@ export async function untilItEnds<Result>(
 }
 
 /**
- * Deletes the Job. Unless the build succeeded (`isDone`), also waits up to 30 s until the pod of the Job is gone. Never
- * rejects.
+ * Deletes the Job. Unless the build succeeded (`isDone`), also waits until the pod of the Job is gone. Gives up after
+ * 30 s. Never rejects.
  */
 async function removeJob(
   { cluster, log, job }: Pick<Following, 'cluster' | 'log' | 'job'>,

@@ -78,8 +78,8 @@ export class KubernetesBuilder implements Builder {
   readonly #images: ToolImages;
   readonly #login: RegistryLogin;
   /**
-   * The last error of the cluster, or null if there was none. Until `untilMs`, `cleanUp`, `resumable` and `forget`
-   * throw this error for every tool and do not ask the cluster.
+   * The last error of a request to the cluster by `cleanUp`, `resumable` or `forget`. Null if there was none. Until
+   * `untilMs`, these three throw this error for every tool and do not ask the cluster.
    */
   #away: { readonly error: unknown; readonly untilMs: number } | null = null;
 
@@ -186,7 +186,7 @@ export class KubernetesBuilder implements Builder {
     );
   }
 
-  /** Runs `work` with the limits of a build and with a new folder. Deletes this folder when `work` has ended. */
+  /** Runs `work` with the limits of a build and the path of a new folder. Deletes this folder when `work` has ended. */
   async #guarded<Result>(
     request: BuildRequest,
     { progress, signal, spentMs }: { progress: Progress; signal: AbortSignal; spentMs: number },

@@ -50,8 +50,8 @@ export class Artifacts {
   }
 
   /**
-   * Marks an artifact as finished and as the newest, after all its files have been written to the disk. Otherwise, the
-   * files of a live release could be empty after a loss of power.
+   * Marks an artifact as finished and as the newest. First writes its files to the disk: otherwise, the files of a live
+   * release could be empty after a loss of power. But waits at most 10 s for the disk (`syncDisk`).
    *
    * @param check - Runs while the files are written. If it throws, the artifact does not become finished.
    * @returns what `check` returns.

@@ -12,7 +12,7 @@ import { makeFolder, serverUser } from '../folders.ts';
 
 /** How many files are read or linked at the same time. */
 const AT_ONCE = 4;
-/** A larger file is not shared, because every shared file is read as a whole. */
+/** A larger file is not shared, because to share a new file, the server must read all of it. */
 const MAX_FILE_BYTES = 64 * 1024 * 1024;
 /**
  * The shared layers of one build may have this many files and folders together. A Python with its modules has 5,000.
@@ -31,13 +31,13 @@ const MAX_HOLES = 4096;
  */
 const MAX_PATH_BYTES = 1024;
 /**
- * The folder `shared` holds at most this many copies, because the server looks at each copy when it removes an
- * artifact.
+ * If the folder `shared` holds this many copies, a new copy replaces another or is not made. The number is limited,
+ * because `SharedFiles.sweep` looks at each copy whenever an artifact is removed.
  */
 const MAX_COPIES = 100_000;
 /**
  * The names of unfinished copies and links begin with this. To copy a file never takes an hour. So if an unfinished
- * copy is older, the server that made it has ended.
+ * copy is older, the process that made it has ended.
  */
 const HALF = 'half-';
 /**
@@ -65,7 +65,8 @@ export function sharingBudget(): SharingBudget {
 /**
  * Files that many artifacts have, such as those of one version of Python. The folder `shared` of the data folder keeps
  * one copy of each, and artifacts have hard links to it. The copies belong to the server, so no tool can change a file
- * of another tool. A build gets no such links: it works on its own copies of the files.
+ * of another tool. A build works on its own copies of the files, unless the layer also has `linked = true`: see
+ * `restoreLayers`.
  */
 export class SharedFiles {
   readonly #folder: string;
@@ -80,11 +81,14 @@ export class SharedFiles {
 
   /**
    * Replaces each file of a finished layer by a hard link to the server's one copy of that file in `shared`. Makes this
-   * copy if it does not exist yet. A file stays as it is if it has more than `MAX_FILE_BYTES` or has holes. It also
-   * stays if it needs a new copy and the disk is nearly full. Once the layers of the build have more than `MAX_ENTRIES`
-   * files and folders, this layer and all later ones stay as they are. Each copy counts for the tool that was the first
-   * to share it. If `shared` is full, a new copy replaces a copy that counts for the tool with the most copies. But if
-   * that tool has at most one copy more than the tool of this layer, the file stays as it is.
+   * copy if it does not exist yet. A file stays as it is if it has more than `MAX_FILE_BYTES`, has holes, or has a path
+   * of more than `MAX_PATH_BYTES`. It also stays if it needs a new copy and the disk is nearly full, or if the server
+   * would have to read more than `MAX_BYTES` of the build's layers. Once the layers of the build have more than
+   * `MAX_ENTRIES` files and folders, this layer and all later ones stay as they are.
+   *
+   * Each copy counts for the tool that was the first to share it. If `shared` is full, a new copy replaces a copy that
+   * counts for the tool with the most copies. But if that tool has at most one copy more than the tool of this layer,
+   * the file stays as it is.
    *
    * Call this only after all processes of the build have ended, because none of them may change the layer afterwards.
    *
@@ -131,7 +135,7 @@ export class SharedFiles {
    * some. A separate program does all this, because a process of a tool can hold the lock of a copy, and the server
    * must not wait for the lock. Does nothing if `shared` does not exist.
    *
-   * @throws Error if the program cannot be started, or takes too long.
+   * @throws Error if the program cannot be started, is killed, or takes longer than a minute.
    */
   async sweep(): Promise<void> {
     const { uid, gid } = serverUser();
@@ -141,7 +145,8 @@ export class SharedFiles {
 
   /**
    * Returns the path of the server's copy of a file, and makes the copy if necessary. Null if the file has holes, is
-   * larger than `MAX_FILE_BYTES` or than the bytes left in `budget`, or if no other copy may be made for this tool now.
+   * larger than `MAX_FILE_BYTES` or than the bytes left in `budget`, or if it needs a new copy and none may be made for
+   * this tool now.
    */
   async #keep(
     file: string,

@@ -36,9 +36,9 @@ export type Progressed = 'not started' | 'failed' | 'built';
  * launch layer that later buildpacks need is only restored if it is cached. Layers that only builds need are moved from
  * the cache into the folder of the build. The table `types` of a layer is never restored.
  *
- * A layer is not copied if all of this is true: its metadata have `linked = true`, its files belong to the server, and
- * the build runs as another user. Then the build gets hard links to the files, which it can delete and replace, but not
- * change.
+ * A layer is not copied if all of this is true: its metadata have `linked = true`, its files belong to the server and
+ * are read-only, and the build runs as another user. Then the build gets hard links to the files, which it can delete
+ * and replace, but not change.
  *
  * @param canLink - Whether builds run as another user than the server.
  * @see https://github.com/buildpacks/lifecycle/blob/v0.21.0/internal/layer/metadata_restorer.go
@@ -82,11 +82,11 @@ export async function restoreLayers(
 
 /**
  * Sorts the layers after a successful build. Launch layers stay. If a buildpack left only the metadata of a launch
- * layer, the layer gets its content from the newest artifact. Cached layers that are not launch layers replace the
- * content of the cache. All other layers are deleted.
+ * layer that is not cached, the layer gets its content from the newest artifact. Cached layers that are not launch
+ * layers replace the content of the cache. All other layers are deleted.
  *
- * @throws DeployError `BUILD_FAILED` if a launch layer has no content and the newest artifact does not have it either,
- * or if there are more than `MAX_LAYERS` layers.
+ * @throws DeployError `BUILD_FAILED` if a launch layer has no content and is cached, or the newest artifact does not
+ * have this content either; or if there are more than `MAX_LAYERS` layers.
  */
 export async function keepLayers(places: LayerPlaces, group: readonly string[]): Promise<void> {
   await removeTree(places.cache);
@@ -152,9 +152,8 @@ async function removeOthers(root: string, buildpack: string, launch: readonly La
 }
 
 /**
- * Moves the layers that only builds need back to the cache after a failed build, so that the next build is quick. Does
- * not move back the layers of the failed buildpack that have metadata, because their content may not match the
- * metadata.
+ * Moves the layers that only builds need to the cache after a failed build, so that the next build is quick. Leaves out
+ * the layers of the failed buildpack that have metadata, because their content may not match the metadata.
  */
 export async function giveBack(
   places: LayerPlaces,

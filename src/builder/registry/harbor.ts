@@ -41,7 +41,7 @@ export class Harbor {
   }
 
   /**
-   * Makes the project if it does not exist. The project is public, like Toolforge's projects.
+   * Makes the project if it does not exist. A new project is public, like Toolforge's projects.
    *
    * @returns the id of the project.
    */
@@ -63,7 +63,7 @@ export class Harbor {
   }
 
   /**
-   * Checks the quota of the project before a build.
+   * Checks the quota of the project before a build, if this server's Harbor account may read quotas.
    *
    * @throws DeployError `REGISTRY_FULL`, with the used and the allowed size, if less than 32 MiB are free.
    */

@@ -9,7 +9,7 @@ export interface RegistryOptions {
   /** True to use HTTP without TLS, for a registry in the cluster or on this machine. */
   readonly isPlainHttp: boolean;
   readonly credentials: FindCredentials;
-  /** How many milliseconds the registry has for one answer. Default 30,000. */
+  /** How many milliseconds one request may take, until the last byte of its answer has arrived. Default 30,000. */
   readonly timeoutMs?: number;
 }
 

@@ -2,7 +2,7 @@ import { listPlainFolder } from './safe-files.ts';
 
 /**
  * For each language, the files by which builds recognise a tool in this language. A tool needs only one of them, at the
- * top of its source.
+ * top of its source. The last two lists, Procfile and Aptfile, are for tools in any language.
  */
 const MANIFESTS: readonly (readonly string[])[] = [
   ['requirements.txt', 'pyproject.toml', 'Pipfile', 'setup.py', 'poetry.lock', 'uv.lock'],
@@ -105,8 +105,8 @@ const LOOKED_FOR: readonly (readonly [buildpack: string, text: string])[] = [
 ];
 
 /**
- * A heading, and for each of these buildpacks that is in `LOOKED_FOR`, a line with the files that the buildpack looks
- * for. Empty if none of these buildpacks is in `LOOKED_FOR`.
+ * A heading, and below it the lines of `LOOKED_FOR` for these buildpacks. Empty if `LOOKED_FOR` has no line for any of
+ * them.
  */
 export function lookedFor(buildpacks: ReadonlySet<string>): string[] {
   const lines = LOOKED_FOR.filter(([buildpack]) => buildpacks.has(buildpack)).map(([, text]) => `  ${text}`);
@@ -180,8 +180,10 @@ function isNearly({ file, name }: { readonly file: string; readonly name: string
   return isLong && name[0] === goal[0] && isOneEditApart(name, goal);
 }
 
-/** Returns the letters and digits of a file name, in lower case. First writes the extension `yml` as `yaml`, and `text` as
- * `txt`. */
+/**
+ * Returns the letters and digits of a file name, in lower case. First writes the extension `yml` as `yaml`, and `text`
+ * as `txt`.
+ */
 function letters(file: string): string {
   return file
     .toLowerCase()

@@ -21,8 +21,8 @@ import { readToolforgeYaml } from './toolforge/toolforge-yaml.ts';
 export interface PreparedSource extends ProcessRequests {
   readonly folder: string;
   /**
-   * A line for people about the files that were removed because .slugignore or project.toml names them. Null if neither
-   * names files.
+   * A line for people about the files that were removed because .slugignore or project.toml names them. Null if there
+   * is no .slugignore, and project.toml has no `exclude`.
    */
   readonly leftOut: string | null;
   /**

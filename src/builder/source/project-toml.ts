@@ -4,7 +4,7 @@ import { readIfSmall } from './safe-files.ts';
 import { isMapping, shown } from './yaml/settings-file.ts';
 
 const file = 'project.toml';
-/** A larger project.toml is not read. A hostile TOML file of 64 kB would keep the parser busy for 70 ms. */
+/** `readOwnBuildpacks` refuses a larger project.toml. A hostile TOML file of 64 kB keeps the parser busy for 70 ms. */
 export const MAX_PROJECT_BYTES = 16 * 1024;
 const NAME = /^[A-Za-z_][A-Za-z0-9_]{0,127}$/;
 
@@ -50,7 +50,7 @@ export async function readProjectToml(source: string): Promise<ProjectToml> {
       buildVariables[name] = String(value);
     } else
       warnings.push(
-        `${file}: the build variable ${shown(name ?? one)} is not used, because a build cannot set it.`,
+        `${file}: the build variable ${shown(name ?? one)} is not used, because its name or its value is not allowed.`,
       );
   }
   const exclude = Array.isArray(table['exclude'])
@@ -60,7 +60,7 @@ export async function readProjectToml(source: string): Promise<ProjectToml> {
   if (unused.length > 0) {
     const verb = unused.length === 1 ? 'has' : 'have';
     warnings.push(
-      `${file}: ${unused.join(', ')} ${verb} no effect here: the files of the source choose the buildpacks.`,
+      `${file}: ${unused.join(', ')} ${verb} no effect here: a build gets all files that exclude does not name, and these files choose the buildpacks.`,
     );
   }
   return { buildVariables, exclude, warnings };

@@ -13,7 +13,7 @@ const stepsOfTurn = 200_000;
 /** Tests one character of a path, at a cost of `steps` comparisons. Null stands for `*`: any number of characters. */
 type Token = { readonly fits: (character: string) => boolean; readonly steps: number } | null;
 
-/** One line of a .slugignore. */
+/** One line of a .slugignore, or one text of `exclude` in project.toml. */
 export interface Pattern {
   /** The patterns for the parts of a path. Null matches any number of folders. */
   readonly parts: readonly (readonly Token[] | null)[];

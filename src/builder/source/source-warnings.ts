@@ -14,8 +14,8 @@ const lfsPointer = 'version https://git-lfs.github.com/spec/';
 const MAX_POINTER_BYTES = 1024;
 
 /**
- * One sentence for each thing that people expect of a checkout and do not get: submodules, repositories inside the
- * repository, Git LFS files, and links to outside of the repository. Changes nothing and follows no link.
+ * One sentence for each kind of thing that people expect of a checkout and do not get: submodules, repositories inside
+ * the repository, Git LFS files, and links to outside of the repository. Changes nothing and follows no link.
  *
  * @param isWhole - True if no file of the checkout was removed. Then an empty folder can only be another repository.
  */

@@ -13,8 +13,8 @@ export interface BuilderImage {
 const freshMs = 60_000;
 
 /**
- * Looks up the builder image in its registry. An answer of the registry is used again for a minute. After that, the
- * registry is asked again. If the registry then does not answer, its old answer is used.
+ * Looks up the builder image in its registry. Uses the registry's answer for a minute, and then asks again. If the
+ * registry does not answer then, uses its old answer.
  *
  * @see https://github.com/buildpacks/spec/blob/main/platform.md#build-image
  */

@@ -35,8 +35,8 @@ export class RegistryLogin {
   }
 
   /**
-   * Returns the login for one build. If Harbor is set up, makes the tool's project and an account for the build.
-   * Dispose of the login when the build has ended.
+   * Returns the login for one build. If Harbor is set up, makes the tool's project (unless it exists) and an account
+   * for the build. Dispose of the login when the build has ended.
    *
    * @throws DeployError `REGISTRY_FULL` if the project's quota has no room; `REGISTRY_UNAVAILABLE` if Harbor does not
    * answer; `REGISTRY_REFUSED` if Harbor refuses a request.

@@ -9,7 +9,7 @@ const BUILD_LABELS = {
 const TOOL_LABEL = 'push.toolforge.org/tool';
 export const BUILD_LABEL = 'push.toolforge.org/build';
 
-/** The label that has the name of a Job as its value. It selects the pod of this one Job. */
+/** The label that has the name of a Job as its value. It selects the Job, its pod and its Secrets. */
 export const JOB_LABEL = 'push.toolforge.org/job';
 
 /** The labels of one build’s objects. */
@@ -25,7 +25,7 @@ export function selectorOf(tool: ToolName, job?: string): string {
     .join(',');
 }
 
-/** A new name for a build's objects: up to 33 characters of the tool's name, then a random part. */
+/** A new name for a build's Job: `build-`, up to 33 characters of the tool's name, and a random part. */
 export function newJobName(tool: ToolName): string {
   const own = randomBytes(6).toString('hex');
   return `build-${tool.replaceAll('_', '-').slice(0, 33).replace(/-+$/, '')}-${own}`;

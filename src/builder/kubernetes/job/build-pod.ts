@@ -32,8 +32,8 @@ interface Waiter {
 }
 
 /**
- * Watches the Job of one build, its pod, and the events that say why there is no pod. This object may be created before
- * the pod exists. When the build has ended, the owner of this object must dispose it.
+ * Watches the Job of one build, its pod, and the warning events about both. This object may be created before the pod
+ * exists. When the build has ended, the owner of this object must dispose of it.
  */
 export class BuildPod implements AsyncDisposable {
   readonly #ended = new AbortController();

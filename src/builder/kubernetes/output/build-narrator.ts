@@ -17,7 +17,7 @@ import { DETECTION, PHASE_WORDS, phaseFailed } from './job-failures.ts';
 // https://github.com/buildpacks/lifecycle/blob/v0.21.0/platform/exit.go
 const NOT_DETECTED = new Set([20, 21]);
 
-/** Reports the phases of one build to the person who pushes, in the same words as a build without a cluster. */
+/** Reports the phases of one build to the person who pushes, as far as possible as a build without a cluster does. */
 export class BuildNarrator {
   readonly #progress: Progress;
   readonly #source: PreparedSource;
@@ -95,7 +95,8 @@ export class BuildNarrator {
 
   /**
    * Passes a line of the phase `build` to the reader of its program: first the detector prints, then the builder. If
-   * the node has dropped the beginning of the log, all lines that are left count as the builder's.
+   * the node has dropped the beginning of the log of a build, all lines that are left count as the builder's. An
+   * inspection has only lines of the detector.
    */
   #readBuild(text: string): void {
     const isCut = this.#program === null && !this.#isInspection && text !== BEGINNING_OF_DETECTOR;

@@ -9,7 +9,7 @@ import { type BuildJob, type Phase, phasesOf } from '../job/build-job.ts';
 import type { BuildPod, ContainerEnd } from '../job/build-pod.ts';
 import { buildGone, PHASE_WORDS, podFailed, ROOM_WORDS } from './job-failures.ts';
 
-/** How long to wait for the last lines of a container after its end. */
+/** After a container has ended, the server waits at most this many milliseconds for the last lines of its log. */
 const LAST_LINES_MS = 10_000;
 
 export interface PhasesOptions {
@@ -39,7 +39,7 @@ export interface PhasesOptions {
   readonly enter: (phase: Phase) => void;
   /** Called after all lines of a phase. Throws if the phase failed. */
   readonly ended: (phase: Phase, end: ContainerEnd) => void | Promise<void>;
-  /** Called with the duration of each phase. */
+  /** Called with how many milliseconds a phase took, including the wait until its container started. */
   readonly timed: (phase: Phase, ms: number) => void;
 }
 
@@ -108,7 +108,8 @@ async function follow(phase: Phase, options: PhasesOptions): Promise<ContainerEn
 
 /**
  * Waits until the container runs. If a fault that can pass by itself keeps the container from running, waits for the
- * end of the fault, but only for a limited time.
+ * end of the fault, and throws a DeployError if the fault lasts longer than `patienceMs` or `roomMs` allow. Also throws
+ * one if the fault cannot pass by itself, or if the pod has ended.
  */
 async function untilStarted(phase: Phase, options: PhasesOptions): Promise<void> {
   const { pod, guard } = options;

@@ -8,7 +8,7 @@ import { withoutHome } from './home-paths.ts';
 import { jobEntries } from './jobs.ts';
 
 const file = 'toolforge.yaml';
-/** Names and places of files for `toolforge jobs load` in tools on Toolforge. */
+/** The usual paths of files for `toolforge jobs load` in the repositories of tools. */
 const jobFiles = [
   ...[
     ['jobs.yaml'],
@@ -39,7 +39,7 @@ export interface ToolforgeYaml {
 
 /**
  * Reads the components of toolforge.yaml. If there is no toolforge.yaml, reads the first file of jobs that exists, such
- * as jobs.yaml. Its jobs become components too. A file of jobs that can only be of another program is not used.
+ * as jobs.yaml. Its jobs become components too. Does not use a file that is probably of another program (`ofOthers`).
  *
  * @throws DeployError `BUILD_TOOLFORGE_YAML` or `BUILD_JOBS_YAML` if the file or one of its components cannot be used.
  * @see https://wikitech.wikimedia.org/wiki/Help:Toolforge/Deploy_your_tool

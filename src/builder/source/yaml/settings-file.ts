@@ -10,7 +10,7 @@ const MAX_BYTES = 16 * 1024;
  * start a thread.
  */
 const MAX_CHARACTERS_HERE = 1024;
-/** A thread that parses a file for longer than this is ended. Even a hostile file takes only a second. */
+/** The server ends a thread that parses a file for longer than this. Even a hostile file takes far less time. */
 const LONGEST_MS = 30_000;
 
 export interface SettingsFileOptions {
@@ -128,7 +128,7 @@ export class SettingsFile {
   }
 }
 
-/** Parses YAML in a thread, which is ended if it takes longer than `LONGEST_MS`. */
+/** Parses YAML in a thread. If this takes longer than `LONGEST_MS`, ends the thread and returns that as the reason. */
 async function parseInThread(text: string): Promise<ParsedYaml> {
   const worker = new Worker(new URL('./yaml-thread.ts', import.meta.url), { workerData: text });
   const { promise, resolve, reject } = Promise.withResolvers<ParsedYaml>();
@@ -143,7 +143,10 @@ export function isMapping(value: unknown): value is Readonly<Record<string, unkn
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
-/** Returns an untrusted value as a text for a message: at most 40 characters, and only printable ASCII. */
+/**
+ * Returns an untrusted value as a text for a message: at most 40 characters of printable ASCII, and `…` if the text was
+ * longer. Other characters become `?`.
+ */
 export function shown(value: unknown): string {
   const text = (typeof value === 'string' ? value : JSON.stringify(value)).replace(/[^\x20-\x7e]/g, '?');
   return text.length > 40 ? `${text.slice(0, 40)}…` : text;
