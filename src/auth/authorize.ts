@@ -13,14 +13,14 @@ const rank: readonly Action[] = ['read', 'deploy', 'manage'];
  * old answer never refuses anybody.
  *
  * @param isFresh - True to check a person who already uses the right, for example in an open shell. The cache is then
- * not used, because an old answer may still allow what the directory now refuses. This question does not wait for other
- * questions about the same person.
+ * not used, because an old answer may still allow what the directory now refuses. This question waits only for other
+ * such checks of the same person.
  * @returns the tool as the directory knows it. The maintainers of a tool have the same rights to its previews.
  * @throws DeployError `NO_ACCESS` if there is no such tool, or if the principal neither maintains it nor is an
  * operator, with the same message for both. Also `NO_ACCESS` if the credential is only for another tool. `TOOL_RENAMED`
- * if the principal maintains the tool under another name now. `TOKEN_SCOPE` if the deploy token does not allow the
- * action. `TOOL_DISABLED` if the tool is disabled, the action is not `read`, and the principal is no operator.
- * `DIRECTORY_UNAVAILABLE` or `DIRECTORY_BUSY` if the directory gives no answer.
+ * if the principal maintains the tool under another name now; `TOOL_BUSY` if it is being renamed. `TOKEN_SCOPE` if the
+ * deploy token does not allow the action. `TOOL_DISABLED` if the tool is disabled, the action is not `read`, and the
+ * principal is no operator. `DIRECTORY_UNAVAILABLE` or `DIRECTORY_BUSY` if the directory gives no answer.
  */
 export async function authorize(
   directory: Directory,

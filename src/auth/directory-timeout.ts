@@ -1,10 +1,11 @@
 import { DeployError, systemCode } from '../core/errors.ts';
 
 /**
- * Calls `ask`, which asks the user directory. Waits at most `limitMs` for the answer.
+ * Calls `ask`, which asks the user directory, with a signal. This signal fires after `limitMs`, or earlier if `signal`
+ * fires. `ask` must then throw.
  *
- * @throws DeployError `DIRECTORY_UNAVAILABLE` if the time is over, the signal fires or a system call fails; every other
- * error of `ask` unchanged.
+ * @throws DeployError `DIRECTORY_UNAVAILABLE` if `ask` throws after this signal has fired, or if a system call fails.
+ * Passes on every DeployError and every other error of `ask` unchanged.
  */
 export async function inTime<T>(
   signal: AbortSignal,

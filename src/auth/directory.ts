@@ -6,7 +6,7 @@ export interface OfferedKey {
   readonly blob: Buffer;
 }
 
-/** The user for whom a login name and a credential stand, and which tools this credential gives rights to. */
+/** The result of a login: the user, and whether the credential gives access to only one tool. */
 export interface Identity {
   /** The user name of the person or of the tool's own account, normalised: lower case, no surrounding space. */
   readonly uid: string;
@@ -32,8 +32,8 @@ export interface FindOptions {
    */
   readonly by?: string | undefined;
   /**
-   * True to check a person who already uses the right, for example in an open shell. Other questions for the same
-   * person then do not delay this question.
+   * True to check a person who already uses the right, for example in an open shell. With LDAP, this question then
+   * waits only for other such checks of the same person.
    */
   readonly isWatch?: boolean;
 }
@@ -41,9 +41,9 @@ export interface FindOptions {
 /**
  * Knows the people, the tools, and who maintains which tool. Every back end passes test/contracts/directory.ts.
  *
- * Each question to the directory ends within 5 s or when the signal aborts. If the directory cannot answer, the method
- * throws DeployError `DIRECTORY_UNAVAILABLE`, or `DIRECTORY_BUSY` if too many questions wait. It never returns null for
- * these reasons.
+ * A method asks the directory at most two questions. Each question ends within 5 s or when the signal aborts. If the
+ * directory cannot answer, the method throws DeployError `DIRECTORY_UNAVAILABLE`, or `DIRECTORY_BUSY` if too many
+ * questions wait. It never returns null for these reasons.
  */
 export interface Directory {
   /**

@@ -18,9 +18,9 @@ const MAX_WAITING_OF_ADDRESS = 50;
 const MAX_WAIT_MS = 20_000;
 const MAX_REMEMBERED = 10_000;
 /**
- * If the check of a login that is not `isKnown` takes at least this processor time, its place stays taken for `REST`
- * times as long, at most for `MAX_REST_MS`. For example, checking a key for a tool with thousands of maintainers in
- * LDAP takes so long.
+ * If the check of a login that is not `isKnown` takes at least `MUCH_MS` milliseconds of processor time, the place of
+ * this login stays taken after the check. It stays taken for `REST` times as long as the check took, but at most for
+ * `MAX_REST_MS`. For example, checking a key for a tool with thousands of maintainers in LDAP takes this long.
  */
 const MUCH_MS = 50;
 const REST = 3;
@@ -28,11 +28,12 @@ const MAX_REST_MS = 3000;
 
 /** A login that waits until its password or key is checked. */
 export interface LoginAttempt {
+  /** The user name. Over SSH, the fingerprint of the offered key instead, because many people log in as `git`. */
   readonly login: string;
   readonly address: string;
   /** True if this login has succeeded from this address, with this password or key, within the last week. */
   readonly isKnown: boolean;
-  /** True if too many logins with this name or from this address have failed. By default false. */
+  /** True if too many logins with the same user name or from the same address have failed. By default false. */
   readonly isSlowed?: boolean;
 }
 
@@ -46,25 +47,30 @@ interface Waiting {
 }
 
 /**
- * Gives everybody a fair share of the checks of passwords or offered keys:
+ * Gives everybody a fair share of the checks of passwords or offered keys. The next login is chosen in this order:
  *
- * 1. Known logins go first: those that succeeded from the same address within the last week. Logins after too many
- * failures go last.
- * 2. The address whose last check is longest ago comes next. Within an address, the same rule orders the user names.
- * 3. Among addresses that never had a check, the newest goes first. If more such addresses come than can be served, the
- * oldest most likely guess passwords. Serving the oldest first would make everybody wait.
+ * 1. Known logins go first: those that succeeded from the same address, with the same password or key, within the last
+ * week. Logins after too many failures go last.
+ * 2. Addresses without a remembered check come next, the newest login first. If more such addresses come than can be
+ * served, the oldest most likely guess passwords. Serving the oldest first would make everybody wait.
+ * 3. Then comes the address whose last check is longest ago. Within an address, the same rule orders the names
+ * (`LoginAttempt.login`).
  *
  * So guesses from many addresses slow each other down, and the first login of a person from a new address goes ahead of
  * these guesses.
  *
  * If too many logins wait, the newest login of the address with the most waiting logins is refused. If each address has
  * only one waiting login, the login whose turn would come last is refused. If a single address has too many waiting
- * logins, its newest login is refused. Known logins are refused only if they are at least half of all that wait.
+ * logins that are not known, its newest such login is refused. To make room, a known login is refused only if known
+ * logins are at least half of all that wait.
  */
 export class LoginQueue {
   #waiting: Waiting[] = [];
   readonly #running = new Set<Waiting>();
-  /** For each address and each user name, the number of its last check. Checks are numbered in the order they begin. */
+  /**
+   * For each address and each name (`nameKey`), the number of its last check. Checks are numbered in the order they
+   * begin.
+   */
   readonly #begunAt = new RecentMap<number>(MAX_REMEMBERED);
   #begun = 0;
 
@@ -133,8 +139,9 @@ export class LoginQueue {
   }
 
   /**
-   * Refuses a login if too many wait, in total or from this address. Strangers cannot push out known logins, and known
-   * logins cannot push out strangers: if too many wait in total, the larger of the two groups loses a login.
+   * Refuses a login if too many wait in total, or if too many logins that are not known wait from this address.
+   * Strangers cannot push out known logins, and known logins cannot push out strangers: if too many wait in total, the
+   * larger of the two groups loses a login.
    */
   #makeRoom(address: string): void {
     const isFull = this.#waiting.length > MAX_WAITING;
@@ -205,8 +212,8 @@ export class LoginQueue {
 }
 
 /**
- * Returns the key under which the checks for one user name are counted. A known login has a separate key, so guesses
- * from other addresses cannot use up the person's limit.
+ * Returns the key under which the checks for one name (`LoginAttempt.login`) are counted. A known login has a separate
+ * key for its address, so guesses from other addresses cannot use up the person's limit.
  */
 function nameKey({ name, address, isKnown }: Waiting): string {
   return isKnown ? `name ${name} ${address}` : `name ${name}`;

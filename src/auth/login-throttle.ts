@@ -9,7 +9,9 @@ const FREE_TRIES = 5;
 const FREE_TRIES_OF_ADDRESS = 30;
 const LONGEST_WAIT_MS = 5 * 60_000;
 const LONGEST_WAIT_OF_ADDRESS_MS = 30_000;
-/** The failures of a name or an address are forgotten if there was no other failure for this long. */
+/**
+ * The failures of a name at an address, or of an address, are forgotten if there was no other failure for this long.
+ */
 const FORGET_MS = 15 * 60_000;
 /** After a login, for this long, the failures of other people at the same address do not make this user name wait. */
 const KNOWN_MS = 7 * 24 * 3600_000;
@@ -24,15 +26,17 @@ interface Failures {
   count: number;
   /** When the last failure was, on the clock of `performance.now()`. */
   at: number;
-  /** The server refuses further tries until this time, on the clock of `performance.now()`. */
+  /**
+   * Until this time, the server refuses passwords, and checks keys after those of all others. By `performance.now()`.
+   */
   until: number;
 }
 
 /**
- * Slows down people who guess passwords, over SSH and HTTP together. A few failures cause no wait, and each further
- * failure doubles the wait. For one name at one address, the wait grows up to five minutes. All failures of an address
- * together delay names that have not logged in from the address within a week, by at most 30 s. So nobody is locked out
- * by a neighbour.
+ * Slows down logins that fail again and again, over SSH and HTTP together. A few failures cause no wait. After that,
+ * each failure doubles the wait. For one name at one address, the wait grows up to five minutes. All failures of an
+ * address together delay names that have not logged in from the address within a week, by at most 30 s. So nobody is
+ * locked out by a neighbour.
  *
  * The memory is limited: each table keeps at most 10,000 entries, and drops the oldest.
  */

@@ -8,15 +8,18 @@ export interface Maintainers {
    * Adds a maintainer to a tool.
    *
    * @returns false if the user maintains the tool already.
-   * @throws DeployError `NO_USER` or `NO_TOOL` if the user directory lacks the user or the tool; `BAD_USER_NAME` if the
-   * name cannot be a user name; `KEPT_IN_LDAP` if the users are in LDAP, which this server cannot change.
+   * @throws DeployError `NO_USER` if the user directory lacks the user or has disabled them; `NO_TOOL` if it lacks the
+   * tool; `BAD_USER_NAME` if the name cannot be a user name; `FILE_BUSY` if too many other changes wait;
+   * `DIRECTORY_UNAVAILABLE` if the file cannot be read or changed; `KEPT_IN_LDAP` if the users are in LDAP, which this
+   * server cannot change.
    */
   addMaintainer(tool: ToolName, user: string): Promise<boolean>;
   /**
    * Removes a maintainer from a tool.
    *
-   * @throws DeployError `NOT_A_MAINTAINER` if the user does not maintain the tool; `LAST_MAINTAINER` if nobody else
-   * does; `BAD_USER_NAME`, `NO_TOOL` and `KEPT_IN_LDAP` as `addMaintainer`.
+   * @throws DeployError `NOT_A_MAINTAINER` if the user does not maintain the tool; `LAST_MAINTAINER` if no other user
+   * who is not disabled does; `BAD_USER_NAME`, `NO_TOOL`, `FILE_BUSY`, `DIRECTORY_UNAVAILABLE` and `KEPT_IN_LDAP` as
+   * `addMaintainer`.
    */
   removeMaintainer(tool: ToolName, user: string): Promise<void>;
 }

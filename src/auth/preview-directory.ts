@@ -55,8 +55,8 @@ export class PreviewDirectory implements Directory {
   /**
    * Returns the tool with this name, which may be a preview.
    *
-   * @throws DeployError `TOOL_RENAMED` to a maintainer of the tool that had this name; `TOOL_BUSY` to a maintainer
-   * while the tool is being renamed; the errors of the directory.
+   * @throws DeployError `TOOL_RENAMED` to a maintainer of the tool that had this name; `TOOL_BUSY` while the tool is
+   * being renamed, to a maintainer and to the server itself (no `by`); the errors of the directory.
    */
   async findTool(name: ToolName, signal: AbortSignal, options?: FindOptions): Promise<DirectoryTool | null> {
     // While a preview has this name, ask for the preview's tool, even if the user directory has got a tool with this
@@ -76,14 +76,14 @@ export class PreviewDirectory implements Directory {
   }
 
   /**
-   * False if `name` must not be used now: its tool is being renamed, or a person asks for the old name of a renamed
-   * tool, and the name cannot be reused.
+   * False if `name` must not be used now: its tool is being renamed, or it is the old name of a renamed tool, a person
+   * asks for it (`by`), and no new tool can have the name.
    */
   #mayUse(name: ToolName, wasRenamed: boolean, options?: FindOptions): boolean {
     if (this.#held.has(name)) return false;
     if (this.#renamedTo(name) === null) return true;
-    // `wasRenamed` tells whether the rename came before the question to the user directory. Only then, the answer is
-    // about a new tool that has got the old name. Otherwise it is about the tool that was renamed.
+    // `wasRenamed` is true if the rename came before the question to the user directory. Only then is the answer about
+    // a new tool that has got the old name. Otherwise the answer may be about the tool that was renamed.
     if (wasRenamed && this.#reuse !== null) {
       this.#reuse(name);
       return true;

@@ -5,13 +5,16 @@ import { authorize } from './authorize.ts';
 import type { DeployTokens } from './deploy-tokens.ts';
 import type { Directory } from './directory.ts';
 
-/** How long all questions to the directory may take together: at most one about the key, and two about the tool. */
+/**
+ * How long all questions of one check to the directory may take together: at most one about the key, and two about the
+ * tool.
+ */
 const LIMIT_MS = 10_000;
 
 /**
  * Checks again whether somebody may deploy or read a tool: when a push has arrived, when a deployment's turn has come,
- * and while a push or fetch runs. Meanwhile, the person may have lost the right or the key. Operators are not checked
- * again, because they may also act on tools that the directory no longer knows.
+ * before a push ends a preview, and while a push or fetch runs. Meanwhile, the person may have lost the right or the
+ * key. Operators are not checked again, because they may also act on tools that the directory no longer knows.
  *
  * @throws DeployError `TOKEN_OVER` if the deploy token was revoked or has expired; `KEY_GONE` if the key was removed;
  * the refusals of `authorize`, such as `NO_ACCESS`.
@@ -41,8 +44,8 @@ export async function authorizeAgain(
 }
 
 /**
- * Checks that the token or the key of a login is still valid, because a connection may last longer than both. Passwords
- * are not kept, so they are not checked again.
+ * Checks that the token or the key of a login is still valid, because a connection may last longer than they are valid.
+ * The server does not keep passwords, so it cannot check them again.
  *
  * @throws DeployError `TOKEN_OVER` if the credential is a deploy token that was revoked or has expired; the refusals of
  * `assertKey`.
@@ -63,7 +66,7 @@ export async function assertHolds(
 }
 
 /**
- * Checks that the key of a login over SSH still belongs to the person.
+ * Checks that the key of a login over SSH still belongs to the person. Does nothing for a login without a key.
  *
  * @throws DeployError `KEY_GONE` if the key no longer belongs to the person; `DIRECTORY_UNAVAILABLE` or
  * `DIRECTORY_BUSY` if the user directory gives no answer.

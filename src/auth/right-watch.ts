@@ -2,7 +2,7 @@ import { DeployError } from '../core/errors.ts';
 import { isUnanswered } from './directory-timeout.ts';
 
 /**
- * How often rights are checked again. If the check does not use the cache of the directory, somebody who loses a right
+ * How often rights are checked again. If the directory answers each time, and from no cache, somebody who loses a right
  * can use it for at most 30 s more. Keys come from the cache, so a removed key can be used for up to `ldap_cache_time`
  * longer.
  */
@@ -16,10 +16,11 @@ export interface RightWatch extends Disposable {
 }
 
 /**
- * Checks every 20 s whether somebody still has the right to do their long work, until the watch is disposed of. If the
- * directory does not answer, the right counts as kept.
+ * Checks again and again whether somebody still has the right to do their long work, until the watch is disposed of. If
+ * the directory does not answer, the right counts as kept.
  *
  * @param ask - Asks the directory. Throws a DeployError if the right is gone.
+ * @param againMs - The time between two checks, by default 20 s.
  */
 export function watchRight(ask: (signal: AbortSignal) => Promise<void>, againMs = AGAIN_MS): RightWatch {
   const [lost, over] = [new AbortController(), new AbortController()];

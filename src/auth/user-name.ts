@@ -8,8 +8,8 @@ export type Login =
   | { readonly kind: 'tool'; readonly tool: ToolName }
   | { readonly kind: 'anyone' };
 
-// Matches letters and digits of any script, and the other characters of Unix and LDAP names. Matches no `:`, which ends
-// the user name in HTTP Basic, and no `/`.
+// Matches a user name: at most 64 letters and digits of any script, `_`, `.` and `-`. It does not begin with `.` or
+// `-`. `:` is not allowed, because it ends the user name in HTTP Basic.
 const USER_NAME = /^[\p{L}\p{N}_][\p{L}\p{M}\p{N}._-]{0,63}$/u;
 const TOOL_LOGIN = /^tools?\.(.+)$/;
 

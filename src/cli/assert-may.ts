@@ -10,8 +10,9 @@ import type { CommandContext } from './command.ts';
  *
  * @param isFresh - True to ask the user directory itself and not its cache.
  * @throws DeployError `NO_ACCESS` if the person does not maintain the tool, or there is no such tool; `TOOL_RENAMED` if
- * the tool has another name now; `TOKEN_SCOPE` if the token may not do the action; `TOOL_DISABLED` if the tool is
- * disabled; `DIRECTORY_UNAVAILABLE` or `DIRECTORY_BUSY` if the user directory does not answer.
+ * the tool has another name now; `TOOL_BUSY` if the tool is being renamed; `TOKEN_SCOPE` if the token may not do the
+ * action; `TOOL_DISABLED` if the tool is disabled; `DIRECTORY_UNAVAILABLE` or `DIRECTORY_BUSY` if the user directory
+ * does not answer.
  */
 export async function assertMay(
   { services, principal, signal }: Pick<CommandContext, 'services' | 'principal' | 'signal'>,

@@ -209,8 +209,8 @@ async function administer({ argv, environment, input, out, err }: Program): Prom
 const TRACES = ['store.sqlite', 'repositories', 'releases', 'backups', 'restoring', 'restored'];
 
 /**
- * Makes the data folder for the first start of a server, and returns true. Makes nothing and returns false if a server
- * has ever been started with this folder.
+ * Makes the data folder for the first start of a server, and returns true. Makes nothing and returns false if the
+ * folder has one of `TRACES`.
  */
 async function beginIn(data: string): Promise<boolean> {
   if (TRACES.some((name) => existsSync(join(data, name)))) return false;
@@ -278,7 +278,10 @@ async function buildpack({ argv, environment, out, err }: Program): Promise<numb
   });
 }
 
-/** Returns a signal that the first Ctrl-C fires, so that the command can clean up. The second ends the process. */
+/**
+ * Returns a signal that the first Ctrl-C fires, so that the command can clean up. The second ends the process. SIGTERM
+ * and SIGHUP have the same effect as Ctrl-C.
+ */
 function interruption(): AbortSignal {
   const ended = new AbortController();
   const end = () => {

@@ -92,7 +92,10 @@ export interface CommandShape {
   readonly options: ParseArgsOptionsConfig;
   /** How many words the command takes, without flags and the tool. */
   readonly words: { readonly min: number; readonly max: number };
-  /** True for a second name of a command. `help` does not list it. */
+  /**
+   * True for a command that `help` does not list: a second name of a command, or a command that only other commands
+   * use.
+   */
   readonly isAlias?: boolean;
   /** True if the words after the tool are never flags of the command, even if they begin with a dash, as for `run`. */
   readonly isVerbatim?: boolean;

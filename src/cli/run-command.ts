@@ -102,7 +102,7 @@ async function runFound(line: CommandLine, command: Command, { words, typed }: R
 
 /**
  * Yields the input of a command. Throws when the signal fires, for example because the person has lost the right to use
- * the command. If this only ended the input, the command would act on it as if the input were complete.
+ * the command. If the input only ended then, the command would use it as if it were complete.
  */
 async function* inputUntil(
   input: AsyncIterable<Uint8Array>,

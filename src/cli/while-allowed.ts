@@ -6,9 +6,9 @@ import { assertMay } from './assert-may.ts';
 import type { CommandContext } from './command.ts';
 
 /**
- * Does long work, such as a shell or following a log. Until the work ends, checks every 20 s whether the person still
- * has the right, and whether their token or key is still valid. If not, the work's signal fires, and the refusal is
- * thrown after the work has ended. If the directory does not answer, the work continues.
+ * Does long work, such as a shell or following a log. Until the work ends, checks every `againMs` (by default every 20
+ * s) whether the person still has the right, and whether their token or key is still valid. If not, the work's signal
+ * fires, and the refusal is thrown after the work has ended. If the directory does not answer, the work continues.
  *
  * @throws DeployError the refusal of a check, as `authorizeAgain` throws it, such as `TOKEN_OVER`, `KEY_GONE` or
  * `NO_ACCESS`; any error of the work.

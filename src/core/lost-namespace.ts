@@ -16,7 +16,7 @@ export function lostWords({ namespace, state }: LostNamespace): string {
     case 'gone':
       return `its namespace ${namespace} was deleted`;
     case 'empty':
-      return `its namespace ${namespace} was deleted and made again, and this server has not started it there yet`;
+      return `its namespace ${namespace} was deleted and made again, and this server has not started the release there yet`;
   }
   return state satisfies never;
 }

@@ -47,7 +47,7 @@ export function partsOfPreview(name: string): { readonly name: string; readonly 
   return at < 1 ? null : { name: name.slice(0, at), tool: name.slice(at + 2) };
 }
 
-/** Why a tool cannot have a preview of this name, in one line that says what to do. Null if it can. */
+/** Why a tool cannot have a preview of this name, in one line. Null if it can. */
 export function previewRefusal(tool: ToolName, name: string): string | null {
   if (tool.includes('--'))
     return `${tool} can have no previews, because its own name has two hyphens in a row`;

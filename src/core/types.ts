@@ -204,14 +204,14 @@ export interface Release {
 /**
  * What started a deployment. A push and a redeploy build, but a push may use an earlier build of its commit. A
  * rollback, a restart and a config change use an existing artifact. But if the live artifact can no longer run, a
- * config change builds a new one. A scale changes how many processes of the live release run. A promotion uses a copy
- * of the artifact of another tool.
+ * config change builds a new one. A scale changes how many processes of the live release run, or their memory and CPU.
+ * A promotion uses a copy of the artifact of another tool.
  */
 export type DeploymentKind = 'push' | 'redeploy' | 'rollback' | 'config' | 'restart' | 'scale' | 'promote';
 
 /**
  * `waiting` → `building` → `releasing` → `rolling-out` → `live`, or another end, after which the old release is still
- * live. `superseded` means that a newer push took the place of the deployment in the queue.
+ * live. `superseded` means that a newer push took the place of the deployment in the line.
  */
 export type DeploymentState =
   | 'waiting'

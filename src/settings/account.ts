@@ -1,13 +1,13 @@
 import { homedir, userInfo } from 'node:os';
 import { join } from 'node:path';
 
-/** The variable that tells a server in a user namespace the name of the user who started it. */
+/** The environment variable that tells a server in a user namespace the name of the user who started it. */
 export const STARTED_BY = 'TOOLFORGE_PUSH_STARTED_BY';
 let startedBy: string | null = null;
 
 /**
  * Call this only in a process that is root in a user namespace but not on the machine. From then on, `accountName`
- * returns `user`, who started this process, and `isWholeRoot` returns false.
+ * returns `user`, the name of the user who started this process, and `isWholeRoot` returns false.
  */
 export function setStartedBy(user: string): void {
   startedBy = user;

@@ -10,7 +10,7 @@ export const directorySettings = {
   ldap_servers: [
     list,
     '',
-    'The LDAP servers in order of preference, each as `ldaps://HOST` or `ldap://HOST:PORT`.',
+    'The LDAP servers, each as `ldaps://HOST` or `ldap://HOST:PORT`. A question goes first to the server that answered last, and at the start to the first of this list.',
   ],
   ldap_starttls: [flag, 'true', 'Use StartTLS with `ldap://` servers.'],
   ldap_plain: [

@@ -65,7 +65,7 @@ export const kubernetesBuilderSettings = {
   sources_listen: [
     optionalHostPort,
     '',
-    'The address at which builds fetch their source. It serves nothing else. Each token for a source works once. This listener has no TLS, so use it only in the network of the cluster. If empty, builds fetch their source from the HTTP server, and must be able to reach the HTTP server.',
+    'The address at which builds fetch their source. It serves nothing else. A build fetches its source with a token that works once. This listener has no TLS, so use it only in the network of the cluster. If empty, builds fetch their source from the HTTP server, and must be able to reach the HTTP server.',
   ],
   build_cpu: [wholeNumber(50, 256_000), '2000', 'The maximum CPU of one build, in thousandths of a core.'],
   harbor_url: [

@@ -186,7 +186,7 @@ export const serverSettings = {
   config_vars_folder: [
     optionalFile,
     '',
-    'Folder that has a file TOOL.env with config vars of a tool, in the format of `config import`, if tools run on this machine. Each start of a release reads the file, and no value is stored. A link is refused. A file is refused if all users may read it, or a group may change it. The owner and the group are not checked. The folder must not be in the data folder. If empty, all config vars are stored by the server.',
+    'Folder that has a file TOOL.env with config vars of a tool, in the format of `config import`, if tools run on this machine. Each start of a release reads the file, and no value is stored. A link is refused. A file is refused if other users have any right to it, or if its group may change it. The owner and the group are not checked. The folder must not be in the data folder. If empty, all config vars are stored by the server.',
   ],
   max_replicas: [
     wholeNumber(1, 1000),
@@ -221,11 +221,11 @@ export const serverSettings = {
     'The number of a tool’s newest released builds whose artifacts are kept for rollbacks. Config changes and rollbacks do not count, because they build nothing.',
   ],
   keep_history: [
-    // The minimum is the number of deployment logs that are kept (`MAX_LOGS`): a log without its deployment is never
-    // deleted.
+    // The minimum is the number of deployment logs that are kept (`MAX_LOGS`), because a log whose deployment is no
+    // longer in the store would never be deleted.
     wholeNumber(200, 100_000),
     '1000',
-    'The server remembers this many of a tool’s newest deployments, and as many builds, releases, changes of config vars and scheduled runs. Builds that can run, the newest release of each, and what is of the last two days are always kept.',
+    'The server remembers this many of a tool’s newest deployments, and as many builds, releases, changes of config vars and scheduled runs. Builds that have an artifact, the newest release of each artifact, and the builds and releases of the last two days are always kept.',
   ],
   log_days: [
     wholeNumber(0, 3650),

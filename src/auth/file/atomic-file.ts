@@ -15,7 +15,7 @@ const LONGEST_EDIT_MS = 60_000;
  * file does not change.
  *
  * @param ifMissing - The text that `change` gets if there is no file. If null, a missing file is the error ENOENT.
- * @throws DeployError `FILE_BUSY` if another edit holds the lock for 5 s.
+ * @throws DeployError `FILE_BUSY` if the lock is not free within 5 s, because of other edits.
  */
 export async function editFile<T>(
   name: string,

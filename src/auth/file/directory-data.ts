@@ -97,7 +97,10 @@ function parseText(text: string): DirectoryData {
 }
 
 /**
- * Reads the text as a YAML document that keeps its comments. @throws DeployError `DIRECTORY_BROKEN` if it is not YAML.
+ * Reads the text as a YAML document that keeps its comments.
+ *
+ * @throws DeployError `DIRECTORY_BROKEN` if the text is not YAML, has an alias without an anchor before it, or lists a
+ * user twice.
  */
 export function parseDirectory(text: string, lines = new LineCounter()): Document {
   const document = parseDocument(text, { lineCounter: lines, prettyErrors: false });
@@ -163,7 +166,10 @@ function plainOrBroken(document: Document): unknown {
   }
 }
 
-/** Returns the tables `users` and `tools` as Maps, so that a name such as `__proto__` has no special meaning. */
+/**
+ * Returns the document as plain values. The tables `users` and `tools` become Maps, so that a name such as `__proto__`
+ * has no special meaning.
+ */
 function asPlain(document: Document): unknown {
   const top = document.contents;
   if (!isMap(top)) return document.toJS();

@@ -29,7 +29,7 @@ export const HEADER = ` The users of this server, and the tools with their maint
  To disable a user or a tool, add the line \`disabled: true\`.`;
 const NEW_DIRECTORY = `${HEADER.replace(/^/gm, '#')}\n\nusers:\ntools:\n`;
 
-/** The error codes for a directory file that is missing, damaged or read-only. */
+/** The error codes for a directory file that is missing, has an error, or cannot be read or written. */
 const UNUSABLE: ReadonlySet<string> = new Set(['NO_DIRECTORY', 'DIRECTORY_BROKEN', 'DIRECTORY_FILE']);
 
 /** The minimum length of a password. NIST SP 800-63B, 5.1.1.2, asks for eight characters of any kind. */
@@ -247,8 +247,8 @@ export class DirectoryFile {
    * maintainer may not see. A change blocks this process, so the next change waits three times as long as the last
    * change took.
    *
-   * @throws DeployError `NO_TOOL` if the file lacks the tool; `FILE_BUSY` if too many changes of the tool wait;
-   * `DIRECTORY_UNAVAILABLE` if the file cannot be read or changed.
+   * @throws DeployError `NO_TOOL` if the file lacks the tool; `FILE_BUSY` if too many changes of the tool wait, or if
+   * the lock of the file is not free within 5 s; `DIRECTORY_UNAVAILABLE` if the file cannot be read or changed.
    */
   async #editFor<T>(
     tool: ToolName,

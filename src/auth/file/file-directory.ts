@@ -19,8 +19,8 @@ interface Snapshot extends DirectoryData {
 }
 
 /**
- * Reads people and tools from a YAML file, and reads it again when it has changed. An edit by hand or by a command
- * counts at once, also on open connections.
+ * Reads people and tools from a YAML file, and reads it again when it has changed. The next question after an edit, by
+ * hand or by a command, gets the new content.
  */
 export class FileDirectory implements Directory {
   readonly #path: string;
@@ -61,7 +61,8 @@ export class FileDirectory implements Directory {
     const { users, tools } = await this.#read(signal);
     const tool = tools.get(name);
     if (tool === undefined) return null;
-    // Leave out removed and disabled people, so that they lose their tools immediately, even on an open connection.
+    // Leave out removed and disabled people, so that they lose their tools at the next check of their rights, even on
+    // an open connection.
     const maintainers = [...tool.maintainers].filter((uid) => isActive(users.get(uid)));
     return { name, maintainers: new Set(maintainers), isDisabled: tool.isDisabled };
   }

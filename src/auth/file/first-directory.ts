@@ -14,7 +14,7 @@ export interface FirstDirectory {
   readonly toolName: string | null;
 }
 
-/** The facts about the new file that the first start reports. */
+/** What the first start of the server tells the operator about the new file. */
 export interface FirstDirectoryMade {
   readonly uid: string;
   readonly keys: number;

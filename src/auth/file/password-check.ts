@@ -13,9 +13,9 @@ const REMEMBERED = 1000;
 const REMEMBER_MS = 5 * 60_000;
 
 /**
- * Checks passwords, at most two at a time. A check takes the same time whether the user exists or not. A correct
- * password is remembered for five minutes or until the stored password changes, because git sends it with every
- * request.
+ * Checks passwords, at most two at a time. To check a wrong password takes the same time whether the user exists or
+ * not. A correct password is remembered for five minutes or until the stored password changes, because git sends it
+ * with every request.
  */
 export class PasswordCheck {
   readonly #decoy = decoy();

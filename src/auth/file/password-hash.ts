@@ -47,7 +47,10 @@ export function readPasswordHash(text: string): PasswordHash | null {
   };
 }
 
-/** Makes a stored password for users that do not exist. A check of it takes as long as any other, and always fails. */
+/**
+ * Makes a stored password for logins of users who have none. To check a password against it takes as long as against a
+ * password from `hashPassword`, and always fails.
+ */
 export function decoy(): PasswordHash {
   return { ...COST, salt: randomBytes(16), hash: randomBytes(HASH_BYTES) };
 }

@@ -12,7 +12,7 @@ import { countValues } from './values-read.ts';
 const MAX_REMEMBERED = 10_000;
 /**
  * At most this many questions about tools run at the same time for one person, so that one person cannot fill the queue
- * of all.
+ * of all. Checks of a right that is already used (`isWatch`) have as many places of their own.
  */
 const MAX_AT_ONCE_OF_PERSON = 4;
 const MAX_WAITING_OF_PERSON = 100;
@@ -51,8 +51,8 @@ export interface CacheTimes {
 
 /**
  * A cache in front of a slow Directory. It remembers people, tools and lists of tools for a while. It does not remember
- * that nothing was found, so a new key works at once. A remembered tool may lack a new maintainer, so `authorize` asks
- * again with `isFresh` before it refuses. If several callers ask the same question for the same person at the same
+ * that nothing was found, so it never refuses a new key. A remembered tool may lack a new maintainer, so `authorize`
+ * asks again with `isFresh` before it refuses. If several callers ask the same question for the same person at the same
  * time, the directory is asked once.
  */
 export class CachedDirectory implements Directory {

@@ -17,7 +17,7 @@ const START_MS = 30_000;
 
 /**
  * Opens the directory of people and tools in LDAP, with the cache that the settings ask for. Succeeds even if no LDAP
- * server answers. Until one answers, each login is refused with `DIRECTORY_UNAVAILABLE`.
+ * server answers. Until one answers, each login with a key or password is refused with `DIRECTORY_UNAVAILABLE`.
  *
  * @throws DeployError `BAD_SETTING` if a setting of LDAP is missing or wrong.
  */

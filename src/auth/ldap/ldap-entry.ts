@@ -23,7 +23,7 @@ export class LdapEntry {
     return [...this.#values.values()].reduce((sum, values) => sum + values.length, 1);
   }
 
-  /** True if the entry has more bytes or keys than the server reads. Then its values may be missing. */
+  /** True if the entry has more bytes or keys than this server reads. Its values may then be missing. */
   get isTooLarge(): boolean {
     return this.values(TOO_LONG).length > 0 || this.values('sshPublicKey').length > MAX_KEYS;
   }

@@ -18,14 +18,15 @@ interface Index {
 
 /**
  * An unknown key makes the server list all keys again, but only if the last list is at least this old, because
- * strangers may offer many keys.
+ * strangers may offer many keys. If `ldap_cache_time` is shorter, the list must only be as old as that.
  */
 const LEAST_AGE_MS = 5000;
 
 /**
  * Finds the owners of a key, for logins as `git`. No LDAP filter can find a key, because `sshPublicKey` is an octet
- * string that contains a comment and has no substring rule. So this class keeps a list of all keys, and makes the list
- * again when an unknown key is offered or the list is old. All logins that wait share one search.
+ * string that contains a comment and has no substring rule. So this class keeps a list of all keys. It makes the list
+ * again when the list is old, or when an unknown key is offered (`LEAST_AGE_MS`). All logins that wait share one
+ * search.
  */
 export class LdapKeyIndex {
   readonly #people: LdapPeople;

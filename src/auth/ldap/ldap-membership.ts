@@ -65,7 +65,7 @@ export class LdapMembership {
     if (steps < MAX_STEPS && tools <= MAX_TOOLS) return false;
     this.#log.warn(
       { of, steps, tools },
-      'tools are members of tools in too many steps: further members are ignored',
+      'tools are members of tools in too many steps, or too many tools are: further members are ignored',
     );
     return true;
   }

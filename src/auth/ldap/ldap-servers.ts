@@ -25,9 +25,9 @@ const MAX_TOO_LARGE = 1000;
 
 /**
  * The LDAP servers. Each question goes first to the server that answered last. If this server fails or takes too long
- * (`#attemptMs`), the question goes to the next server, within the time that the caller allows. All searches use one
- * connection, except searches for long lists, and searches that failed because this connection ended. Each password is
- * checked on a connection of its own.
+ * (`#attemptMs`), the question goes to the next server, within the time that the caller allows. All searches on a
+ * server share one connection, except searches for long lists, and searches that failed because this connection ended.
+ * Each password is checked on a connection of its own.
  */
 export class LdapServers {
   readonly #settings: LdapSettings;
@@ -63,8 +63,8 @@ export class LdapServers {
   /**
    * Returns the entries that match.
    *
-   * @throws DeployError `DIRECTORY_UNAVAILABLE` if no server answers; `DIRECTORY_BUSY` if too many searches wait; the
-   * signal's reason.
+   * @throws DeployError `DIRECTORY_UNAVAILABLE` if no server gives an answer that can be used; `DIRECTORY_BUSY` if too
+   * many searches wait; the signal's reason.
    */
   async search(question: LdapQuestion, signal: AbortSignal): Promise<LdapEntry[]> {
     const entries = await this.#searches.run(
@@ -88,8 +88,8 @@ export class LdapServers {
   /**
    * Whether this is the password of the entry `dn`.
    *
-   * @throws DeployError `DIRECTORY_UNAVAILABLE` if no server answers; `DIRECTORY_BUSY` if too many checks wait; the
-   * signal's reason.
+   * @throws DeployError `DIRECTORY_UNAVAILABLE` if no server gives an answer that can be used; `DIRECTORY_BUSY` if too
+   * many checks wait; the signal's reason.
    */
   async isPassword(dn: string, password: string, signal: AbortSignal): Promise<boolean> {
     return await this.#binds.run(
@@ -172,7 +172,7 @@ export class LdapServers {
       if (signal.aborted || connection.isOpen || isAnswered) throw error;
     }
     // The connection has ended, for example because the LDAP server was restarted or sent a bad answer. The bad answer
-    // may be that to another question, so this question is asked again where no other question can fail it.
+    // may belong to another question. So ask this question again on a connection of its own.
     return await this.#repeated.run(() => this.#searchAlone(server, question, signal), signal);
   }
 
@@ -206,7 +206,7 @@ export class LdapServers {
     const connection = await this.#connect(server, signal);
     try {
       if (account === null || (await connection.bind(account.dn, password, signal))) return connection;
-      throw new Error(`The server refuses the account of the setting ldap_bind_dn, or its password.`);
+      throw new Error(`The LDAP server refuses the account of the setting ldap_bind_dn, or its password.`);
     } catch (error) {
       connection.close();
       throw error;

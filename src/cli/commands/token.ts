@@ -50,7 +50,7 @@ const create: ToolCommand = {
   summary: 'make a deploy token: a password for machines, valid for one tool',
   examples: ['token create wikibot ci --days 30', 'token create wikibot mirror --read'],
   details: [
-    'The token is shown once. It can deploy. With --read it can only clone and read, but cannot read the output of processes. --days: how long the token is valid, 90 by default, at most 366.',
+    'The token is shown once. It can deploy. With --read, it can clone and read, but can neither deploy nor read the output of processes. --days: how long the token is valid, 90 by default, at most 366.',
     'The token works over HTTP, with any user name, as long as you maintain the tool.',
   ],
   action: 'manage',

@@ -78,7 +78,10 @@ function stateWords({ state, frozen, maintenance }: Overview): string {
   return remarks.length === 0 ? state : `${state} (${remarks.join(', ')})`;
 }
 
-/** Reads the state of one tool after the other, each when the person has time left, because a person may have thousands. */
+/**
+ * Reads the state of one tool after the other, within the share of `outputTime` of the person, because one person may
+ * have thousands of tools.
+ */
 async function overview(context: CommandContext): Promise<Overview[]> {
   const { services, signal } = context;
   const rows: Overview[] = [];

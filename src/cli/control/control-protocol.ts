@@ -6,12 +6,15 @@ import { encodeFrames, type FrameKind } from './frames.ts';
 
 const request = z.strictObject({ argv: z.array(z.string()) });
 
-/** The first line of a command on the local socket, or over HTTP for an answer in frames. Ends in a newline. */
+/**
+ * The first line of the request for a command: on the local socket, and over HTTP if the client wants the answer in
+ * frames. Ends in a newline.
+ */
 export function requestLine(argv: readonly string[]): string {
   return `${JSON.stringify({ argv })}\n`;
 }
 
-/** The command line in the first line of a connection, or null if that line is not a command. */
+/** The command line in the first line of a request (`requestLine`). Null if the line does not have this form. */
 export function readRequest(firstLine: string): string[] | null {
   try {
     return request.parse(JSON.parse(firstLine)).argv;

@@ -20,10 +20,10 @@ interface Piece extends Beneficiary {
 
 /**
  * Limits how many pieces of work run at the same time. Further work waits. The next turn goes to the work whose first
- * name in `rotation`, such as a person, has the least work running. If several names have equally little, it goes to
- * the work whose names had their last turn longest ago. Work that waits for a name of `oneEach` holds no place
- * meanwhile. The last free place is kept for a person who has no work running, so that one person never holds all
- * places.
+ * name in `rotation`, such as a person, has the least work running. If several names have equally little, the turn goes
+ * to the name whose last work ended longest ago. Among the work of this name, the next name of `rotation` decides in
+ * the same way. Work that waits for a name of `oneEach` holds no place meanwhile. The last free place is kept for a
+ * person who has no work running, so that one person never holds all places.
  */
 export class RotatingLimit {
   readonly #atOnce: number;

@@ -3,18 +3,18 @@ import { join } from 'node:path';
 import { DeployError, noneIfGone, systemCode } from '../errors.ts';
 import { namesIn } from './names-in.ts';
 
-/** Files in the data folder that only the server reads. */
+/** Files in the data folder that other users may not read. */
 const PRIVATE_FILES =
   /^(store\.sqlite(-\w+)?|server\.lock(-journal)?|directory\.yaml|(audit|refused|excess)\b.*\.log|(renames|renaming)\.json|tool-users)$/;
-/** Folders in the data folder that only the server enters, with files that only the server makes. */
+/** Folders in the data folder that other users may not enter. */
 const PRIVATE_FOLDERS = [
   ...['backups', 'cache', 'deployments', 'logs', 'releases', 'repositories'],
   ...['restored', 'restoring', 'set-aside', 'transfers'],
 ];
 
 /**
- * Makes the data folder if it does not exist, and lets other users pass through it. Takes from other users the private
- * parts of a folder that was copied without its modes.
+ * Makes the data folder if it does not exist, and lets other users pass through it. Removes the rights of other users
+ * to its private parts, which they have if the folder was copied without its modes.
  *
  * @throws DeployError `DATA_FOLDER` if that fails, or if the folder is for all users, like /tmp.
  */
@@ -38,7 +38,7 @@ export async function openDataFolder(data: string): Promise<void> {
   }
 }
 
-/** Takes the rights of other users to the private parts of the data folder. The rights of a group stay. */
+/** Removes the rights of other users to the private parts of the data folder. The rights of a group stay. */
 async function closePrivate(data: string): Promise<void> {
   for (const name of await namesIn(data)) {
     const path = join(data, name);

@@ -100,7 +100,7 @@ export async function listSetAside(data: string): Promise<string[]> {
   return names.filter((name) => STAMP.test(name)).sort();
 }
 
-/** Deletes the folders that were set aside more than `MAX_SET_ASIDE_DAYS` ago. @returns their names. */
+/** Deletes the folders that were set aside more than 30 days ago (`MAX_SET_ASIDE_DAYS`). @returns their names. */
 export async function dropOldSetAside(
   data: string,
   remove: (folder: string) => Promise<void>,

@@ -4,14 +4,14 @@ import { readingTime } from './reading-time.ts';
 import { requestTime } from './request-time.ts';
 
 /**
- * How many bytes are read as one piece if they are not the body of an HTTP message. The number is small, because a
+ * At most this many bytes are read as one piece between the bodies of HTTP messages. The number is small, because a
  * larger piece could hold the heads of many small messages, which the server would handle without a pause.
  */
 const HEAD_BYTES = 1024;
 /**
- * The least number of bytes of an HTTP body that are read as one piece. The two constants below are the number for the
- * first piece of a connection, and the most. After large chunks, the number becomes four times as large. After small
- * chunks, it falls to the least.
+ * How many bytes of an HTTP body are read as one piece at most. A connection begins with `FIRST_BODY_BYTES`. After
+ * large chunks, the number becomes four times as large, up to `MAX_BODY_BYTES`. After small chunks, it falls to
+ * `LEAST_BODY_BYTES`.
  */
 const LEAST_BODY_BYTES = 4 * 1024;
 const FIRST_BODY_BYTES = 16 * 1024;
@@ -19,7 +19,7 @@ const MAX_BODY_BYTES = 64 * 1024;
 /**
  * Each chunk of data costs the server time and memory. So chunks that arrived together are joined if they are smaller
  * than this on average. After a chunk that is smaller than this, `pump`, which copies git's input and output, waits as
- * soon as the buffer of its target is full.
+ * soon as the buffer of its target is full. After a larger chunk, the target may hold more.
  */
 export const SMALL_CHUNK_BYTES = 1024;
 

@@ -6,8 +6,8 @@ const MAX_USUAL = 2;
 
 /**
  * Decides which programs that the server starts for people, such as git, get a low priority: those of a person who has
- * two others running. So somebody who keeps many programs busy gets only a little more of the processors than somebody
- * with two.
+ * two other programs with the usual priority running. So somebody who keeps many programs busy gets only a little more
+ * of the processors than somebody with two.
  */
 export class Priorities {
   /** For each person: how many programs that the server runs for them have the usual priority. */

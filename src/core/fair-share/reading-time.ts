@@ -45,7 +45,10 @@ const SAMPLE_MS = 5;
 
 /** The reading for one key (a client's network or a tool's process) in the current round of the event loop. */
 interface Round {
-  /** How much of the time that is free for requests of this key (`REQUEST_MS` each) is left in this round. */
+  /**
+   * How much free time of this key is left in this round: `REQUEST_MS` for each piece of bytes in which a request
+   * began.
+   */
   freeMs: number;
   spentMs: number;
   /** How many requests of the key began in this round. */
@@ -99,8 +102,8 @@ export class ReadingTime {
   }
 
   /**
-   * Whether reading for this key has taken so much time in this round of the event loop that its next bytes must wait
-   * for the next round. So the server does its other work at least every 2 ms (`ROUND_MS`).
+   * Whether reading for this key has taken at least 2 ms (`ROUND_MS`) in this round of the event loop. The next bytes
+   * of the key must then wait for the next round, so that the server does its other work in between.
    */
   isRoundOver(key: string): boolean {
     return (this.#round.get(key)?.spentMs ?? 0) >= ROUND_MS;
@@ -123,8 +126,8 @@ export class ReadingTime {
   }
 
   /**
-   * Charges the time for answering the requests that were read in this round of the event loop. The keys whose requests
-   * began in the round share this time.
+   * Charges the time for answering the requests that were read in this round of the event loop, if there were at least
+   * two. The keys whose requests began in the round share this time.
    */
   #shareTheRest(): void {
     const rounds = [...this.#round].filter(([, { begun }]) => begun > 0);

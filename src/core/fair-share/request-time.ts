@@ -24,7 +24,8 @@ const SAMPLE_MS = 250;
  * Limits the part of the server's time that goes to requests of one network, whether or not they need a login. A
  * network is an address or a /64 of IPv6. Requests beyond the part wait before the server reads them. What a request
  * costs is measured: it is the processor time of this program, divided by the number of requests. So a network gets
- * fewer requests if they are expensive. After a burst of 500 requests, it always gets 300 a second.
+ * fewer requests if they are expensive. After a burst of 500 requests, it gets at least 300 a second, unless requests
+ * of other networks have to wait too.
  */
 export class RequestTime {
   /** For each network: the time from which the latest request from it may begin, by `performance.now()`. */

@@ -1,11 +1,14 @@
 import { readFileSync } from 'node:fs';
 import { totalmem } from 'node:os';
 
-/** For each protocol: the file of its limits, which of them counts, and its default as a part of the memory. */
+/**
+ * For each protocol: the file with the three limits on the memory of its sockets, the index of the limit that this
+ * server uses, and the usual value of this limit as a part of the memory of the machine.
+ */
 const LIMITS = {
-  // The kernel calls this number `pressure`. Above it, the kernel restricts every connection.
+  // The kernel calls this limit `pressure`. Above it, the kernel restricts every connection.
   TCP: { file: 'tcp_mem', index: 1, part: 1 / 16 },
-  // The kernel calls this number `min`. Above it, a socket gets no more than 4 KiB.
+  // The kernel calls this limit `min`. Above it, a socket gets no more than 4 KiB.
   UDP: { file: 'udp_mem', index: 0, part: 3 / 32 },
 } as const;
 
@@ -27,13 +30,13 @@ export function isMemoryScarce(protocol: Protocol): boolean {
 /** The pages of memory at which the kernel begins to restrict sockets of the protocol. */
 export function restrictingPages(protocol: Protocol): number {
   const { file, index, part } = LIMITS[protocol];
-  // A container cannot read this file.
+  // In a container, this file may be missing. Then take the usual value.
   const pages = read(`/proc/sys/net/ipv4/${file}`)?.trim().split(/\s+/)[index];
-  // A page has at least 4 KiB.
+  // Assume pages of 4 KiB, the smallest size.
   return Number(pages ?? (totalmem() * part) / 4096);
 }
 
-/** How many TCP sockets the network of this process has open. */
+/** How many TCP sockets are open in the network namespace of this process. */
 export function openTcpSockets(): number {
   const lines = `${read('/proc/net/sockstat')}${read('/proc/net/sockstat6')}`;
   const found = lines.matchAll(/^TCP6?: inuse (\d+)/gm);

@@ -78,8 +78,8 @@ function inWords(names: readonly string[]): string {
 /**
  * Returns the tool's config vars after a change. The value null unsets a variable.
  *
- * @throws DeployError `BAD_CONFIG_VAR` if a name or value is not allowed, or if there are too many. The error never
- * contains a value.
+ * @throws DeployError `BAD_CONFIG_VAR` if a name or value is not allowed, or if there are too many names or bytes. The
+ * error never contains a value.
  */
 export function changeConfigVars(
   current: Readonly<Record<string, string>>,

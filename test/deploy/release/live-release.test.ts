@@ -46,7 +46,7 @@ for (const { state, live, pushed } of [
   },
   {
     state: 'empty',
-    live: 'no process of hello runs, although v3 is its release: its namespace tool-hello was deleted and made again, and this server has not started it there yet',
+    live: 'no process of hello runs, although v3 is its release: its namespace tool-hello was deleted and made again, and this server has not started the release there yet',
     pushed: /\nAsk the operator to give this server its rights in the namespace\./,
   },
 ] as const) {

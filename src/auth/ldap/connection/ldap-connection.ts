@@ -85,8 +85,8 @@ export class LdapConnection {
    * pages. Until the last page has come, the caller may start no other search on this connection, because OpenLDAP's
    * server keeps the position of only one paged search.
    *
-   * If the signal fires, the answer may never end. So the connection then ends, as soon as the other searches on it
-   * have ended.
+   * If the signal fires, the answer may never end. So the connection then ends as soon as the other searches on it have
+   * ended. It ends at once if the signal was a time limit and the server has sent nothing during this search.
    *
    * @throws the signal's reason; AnswerTooLarge if the answer is too large; ResultCodeError if the LDAP server refuses
    * the search; otherwise the error that ended the connection.
@@ -112,7 +112,7 @@ export class LdapConnection {
     }
   }
 
-  /** Ends the connection as soon as its searches have ended. The caller starts no other search. */
+  /** Ends the connection as soon as its searches have ended. The caller must start no other search. */
   retire(): void {
     this.#isRetired = true;
     this.#closeIfRetired();

@@ -2,9 +2,9 @@ import type { Socket } from 'node:net';
 import { BerReader, BerWriter, ProtocolOperation } from 'ldapts';
 import { type LdapAnswers, sizeOf } from './ldap-answers.ts';
 
-/** The maximum size of one entry, in bytes. A group with 10,000 members has half of this size. */
+/** The maximum size of one entry, in bytes. A group with 10,000 members has about half of this size. */
 const MAX_ENTRY_BYTES = 1024 * 1024;
-/** The maximum size of one entry as `sizeOf` counts it, which also counts the number of values. */
+/** The maximum size of one entry as `sizeOf` counts it: with some bytes in addition for each part, such as a value. */
 const MAX_ENTRY_SIZE = 2 * MAX_ENTRY_BYTES;
 /** How many bytes are read of a message that is too long. The name of its entry must be in these bytes. */
 const HEAD_BYTES = 8192;
@@ -20,8 +20,8 @@ const OCTETS = 0x04;
  * message of a chunk, so thousands of tiny messages in one chunk would overflow the stack and end the server. And
  * ldapts copies all earlier chunks of a message for each further chunk, so a long message would keep the server busy.
  *
- * An entry of more than `MAX_ENTRY_BYTES` is not read. ldapts gets an entry with the same name instead, which has only
- * the attribute `TOO_LONG`.
+ * An entry above `MAX_ENTRY_BYTES` or `MAX_ENTRY_SIZE` does not reach ldapts. Instead, ldapts gets an entry with the
+ * same name that has only the attribute `TOO_LONG`.
  *
  * If an answer is too large for `answers`, the connection ends.
  */
@@ -124,9 +124,7 @@ function lengthOf(bytes: Buffer): number | null {
   return bytes.length < 2 + digits ? null : 2 + digits + bytes.readUIntBE(2, digits);
 }
 
-/**
- * Makes the message of an entry that was too long, with only its name. `bytes` is the beginning of the long message.
- */
+/** Makes a message with only the name of an entry that was too large. `bytes` is the beginning of the large message. */
 function withoutValues(bytes: Buffer, length: number): Buffer {
   const reader = new BerReader(bytes);
   reader.readSequence();

@@ -20,7 +20,10 @@ export async function configVarsOf({ services, tool }: ToolContext): Promise<Rec
   return await outputTime.run(tool, () => services.store.configVars(tool));
 }
 
-/** Changes config vars, and follows the deployment that makes the change live. @returns the exit status. */
+/**
+ * Changes config vars, and follows the deployment that makes the change live. With `--no-restart`, only stores the
+ * change. @returns the exit status.
+ */
 export async function configure(
   context: ToolContext,
   changes: Readonly<Record<string, string | null>>,

@@ -159,8 +159,8 @@ async function deploy(
 }
 
 /**
- * Returns those limits of the imported file that now apply to the tool. A limit is missing if an operator of this
- * server had set another value for the tool before.
+ * Returns those limits of the imported file that now apply to the tool. A limit is missing if it is not lower than the
+ * setting of this server, or if an operator of this server had set another value for the tool before.
  */
 function takenLimits({ services }: CommandContext, tool: ToolName, ofFile: Partial<ToolLimits>) {
   const own = services.store.ownLimits(tool);

@@ -89,8 +89,8 @@ const MAX_COLUMNS = 100;
  * table. Equal lines appear once, because while a pod replaces another pod of the same process, both may have the same
  * detail.
  *
- * @param row - Returns the row of a process, with its detail. Without it if the detail of the given status is null:
- * this function sets it to null for rows whose detail follows below the table.
+ * @param row - Returns the row of a process. The row has the detail of the process unless the detail is null. For
+ * details that follow below the table, `table` calls this function with a null detail.
  */
 function table(
   headings: readonly string[],
