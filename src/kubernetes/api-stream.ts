@@ -24,8 +24,8 @@ export interface ApiStream {
  * for watches and logs are not used: when a connection breaks, they end the server's process, and they do not tell why
  * a request was refused.
  *
- * @throws ApiException if the answer is not 2xx, unless `takesAny` is set; the system's error if the connection fails;
- * AbortError when the signal fires.
+ * @throws ApiException if the answer is not 2xx, unless `takesAny` is set; the error of the connection if it fails or
+ * goes silent; AbortError when the signal fires.
  */
 export async function openApiStream(cluster: Cluster, stream: ApiStream): Promise<IncomingMessage> {
   const url = new URL(`${cluster.kubeConfig.getCurrentCluster()?.server}${stream.path}`);

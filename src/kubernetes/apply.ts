@@ -13,8 +13,9 @@ export type Applied<Kind> = Kind & {
 };
 
 /**
- * Creates or updates an object by server-side apply: sets the object's fields, and keeps other fields that others have
- * set. A server-side dry run only checks whether the cluster would accept the object.
+ * Creates or updates an object by server-side apply: sets the fields that `object` has, even if others have set them.
+ * Keeps other fields that others have set. A server-side dry run only checks whether the cluster would accept the
+ * object.
  *
  * @throws DeployError if the API refuses or does not answer in time; the reason of the signal when it fires.
  * @see https://kubernetes.io/docs/reference/using-api/server-side-apply/

@@ -9,7 +9,8 @@ const WAIT_MS = 10_000;
 
 /**
  * Checks that the credentials of the kubeconfig exist, and that a client certificate has not expired. Does not ask the
- * cluster, which may be down: reads files, and runs the kubeconfig's credentials program once.
+ * cluster, which may be down: reads files, and runs the kubeconfig's credentials program once. Accepts a program that
+ * has not ended after 10 s.
  *
  * @throws DeployError `BAD_CLUSTER` if a file of the credentials cannot be read, if the certificate is not valid now,
  * or if the credentials program cannot be started.

@@ -129,7 +129,7 @@ export class ContainerAttachment implements Disposable {
     return this.#end;
   }
 
-  /** Yields the output of the process until the output or the connection ends. */
+  /** Yields the output of the process until the connection ends. */
   async *chunks(): AsyncGenerator<ContainerChunk> {
     for (;;) {
       const chunk = this.#next();

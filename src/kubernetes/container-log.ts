@@ -61,8 +61,8 @@ type OnLine = (line: ContainerLine) => Generator<void, void> | void;
  * restarts, and survives any outage of the API. Resolves when the container has ended for good, its pod no longer
  * exists, or the signal fires.
  *
- * @param room - Awaited before more of the log is read. So a reader that cannot write the lines as fast as they come
- * makes the container wait.
+ * @param room - Awaited before more of the log is read. So this server reads the log no faster than the caller can
+ * write the lines. The container itself does not wait.
  * @throws DeployError if the API refuses to read the pod. If it refuses to read the log, this tries again until the
  * signal fires.
  */

@@ -41,8 +41,8 @@ export async function retrying<Result>(
 }
 
 /**
- * Retries a removal for at most 30 s. Takes no signal, because objects are often removed after a signal has fired: that
- * signal would end the removal too.
+ * Retries a removal for at most 30 s, and then throws `CLUSTER_UNREACHABLE`. Takes no signal, because objects are often
+ * removed after a signal has fired: that signal would end the removal too.
  */
 export async function retryRemoval(action: () => Promise<unknown>): Promise<void> {
   await retrying(action, { signal: new AbortController().signal, timeoutMs: REMOVAL_MS });

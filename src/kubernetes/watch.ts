@@ -29,7 +29,7 @@ export interface Watching<Kind extends Watched> {
   readonly onListed?: () => void;
   /**
    * Called if the API refuses the watch, or if a request fails for a reason that is not temporary. The watch then
-   * retries, and lists all objects again. If `onRefused` is not set, the watch ends.
+   * retries, and lists all objects again. If `onRefused` is not set, `watchObjects` throws the error.
    */
   readonly onRefused?: (error: unknown) => void;
 }
@@ -113,7 +113,7 @@ interface WatchEvent<Kind> {
 class StaleVersion extends Error {}
 
 /**
- * Reports changes until the API server ends the watch, which it does every few minutes.
+ * Reports changes until the connection breaks, or until the API server ends the watch, which it does every few minutes.
  *
  * @returns the last resource version that the API server has sent.
  */

@@ -17,9 +17,9 @@ const NAMES = [
 ];
 
 /**
- * The variables with which builds and tools of every language trust the certificate authorities of this machine. These
- * variables are defaults: settings, config vars and layers can replace each of them. Empty if the file `store` does not
- * exist.
+ * Environment variables that make OpenSSL, Node.js, curl, git, pip, Cargo and uv trust the certificate authorities of
+ * this machine, in builds and in tools. These variables are defaults: settings, config vars and layers can replace each
+ * of them. Empty if the file `store` does not exist.
  */
 export function certificateVariables(store = STORE): Record<string, string> {
   if (!existsSync(store)) return {};

@@ -15,14 +15,14 @@ import { TrustedSandbox } from './trusted-sandbox.ts';
 
 export interface Choice {
   readonly sandbox: Sandbox;
-  /** The resources that control groups limit on this machine: any of `memory`, `pids` and `cpu`. */
+  /** The resources that control groups limit on this machine: any of `memory`, `pids` and `cpu`, or none. */
   readonly limited: readonly string[];
   /**
    * Says why tools are not isolated although the setting `sandbox` is `auto`, and which command enables isolation.
    * Otherwise null.
    */
   readonly whyTrusted: string | null;
-  /** The command for root that enables isolation. */
+  /** The command that most probably enables isolation, if root runs it. */
   readonly remedy: string;
 }
 
@@ -48,11 +48,12 @@ const PROBE_MS = 10_000;
  * `isolated` or `auto`, starts a whole sandbox as a test, because a container or AppArmor may stop the installed
  * programs from working.
  *
- * @param alsoHidden - Further files and folders that no sandbox may see.
+ * @param alsoHidden - Files and folders that no sandbox may see, beside the data folder and the secret files that the
+ * settings name.
  * @param shareOf - For the number of a preview, returns the number of its tool, because both use one share of the
  * machine. Returns every other number unchanged. By default, each tool has a share of its own.
  * @throws DeployError `NO_ISOLATION` if the setting is `isolated`, but isolation does not work; `DATA_FOLDER_CLOSED` if
- * the users of tools could not reach their files.
+ * each tool gets a user of its own, but these users could not reach their files.
  */
 export async function chooseSandbox(
   config: Pick<Config, 'sandbox' | 'sandbox_uid' | 'blocked_networks' | 'data'> &
@@ -64,7 +65,7 @@ export async function chooseSandbox(
   const folder = join(config.data, 'sandbox');
   await mkdir(folder, { recursive: true });
   // Output pipes are created in this folder. Other users may pass through it, but not list it: a user who learned the
-  // name of a pipe could open the pipe while its process starts.
+  // name of a pipe could open the pipe before this server deletes the name.
   await chmod(folder, 0o711);
   const instance = instanceId(config.data);
   const cgroups = new Cgroups({ instance });

@@ -10,8 +10,8 @@ export interface Mount {
   /**
    * A folder of this machine in which the sandbox puts the files that the command changes below `target`. The files of
    * `source` do not change. The folder must have the folders `changes`, `work` and `view`, owned by the tool's user. If
-   * the kernel cannot do this, or without isolation, this field has no effect: the command can then change the files of
-   * `source` itself if `isWritable` is true.
+   * the kernel cannot do this, the command can read the files below `target`, but not change them. Without isolation,
+   * this field has no effect: the command works in `source` itself. At most one mount of a command may have this field.
    */
   readonly writesTo?: string;
 }
@@ -58,10 +58,10 @@ export interface SandboxCommand {
   readonly publish: { readonly outside: number; readonly inside: number } | null;
   /**
    * A network that the command shares with other commands. Such a command must not publish a port. If this network is
-   * missing or not ready, the command gets a network of its own.
+   * missing, is not ready yet or has ended, the command gets a network of its own.
    */
   readonly network?: SharedNetwork;
-  /** If true, and memory is short, the kernel ends this command before it ends processes that are live. */
+  /** If true, and memory is short, the kernel ends this command before it ends processes of live releases. */
   readonly endsFirst?: boolean;
 }
 
@@ -88,18 +88,17 @@ export interface Exit {
   readonly isToolOutOfMemory?: boolean;
   /**
    * True if the server ended the process because it, or all processes of its tool together, had too many locks of
-   * files, watches of epoll, connections, or unread data in sockets.
+   * files, watches of epoll or connections, or too much unread or unsent data in sockets. Also true if the server could
+   * not count these things in time, twice in a row.
    */
   readonly isOverKernelLimits?: boolean;
   /** Set if the server ended the process because of its disk use. */
   readonly disk?: DiskEnd;
 }
 
-/**
- * Says why the server ended a process for which `Exit.isOverKernelLimits` is true: what the process had too much of.
- */
+/** The possible reasons why the server ended a process for which `Exit.isOverKernelLimits` is true. */
 export const OVER_KERNEL_LIMITS =
-  'more than 2,000 locks of files, more than 50,000 watches of epoll, more than 32 MiB of unread messages in netlink sockets, more than 5,000 TCP connections to the network, or too much unread data in TCP or UDP sockets while the server was short of memory for sockets, alone or together with the other processes of this tool';
+  'more than 2,000 locks of files, more than 50,000 watches of epoll, more than 32 MiB of unread messages in netlink sockets, more than 5,000 TCP connections to the network, or too much unread or unsent data in TCP or UDP sockets while the server was short of memory for sockets, alone or together with the other processes of this tool';
 export const KERNEL_LIMITS_HINT =
   'Take fewer locks of files at the same time (flock, fcntl), release those that are no longer needed, watch fewer files by epoll, read or close netlink sockets, read what arrives in TCP and UDP sockets, and close connections that are no longer needed.';
 
@@ -153,8 +152,8 @@ export interface Sandbox {
   /** Why `Mount.writesTo` has no effect in this sandbox, as a text for people. Null if it has an effect. */
   readonly whyNoChanges: string | null;
   /**
-   * Why the connections of isolated tools have no limits, although this server is root: a text that can follow the word
-   * `because`. Otherwise null.
+   * Why the kernel does not limit the connections of isolated tools, although this server is root: a text that can
+   * follow the word `because`. Otherwise null.
    */
   readonly whyNoFlowLimit: string | null;
   /** True if each tool has a uid of its own. Otherwise all tools run as the user of the server. */

@@ -54,8 +54,8 @@ export async function subordinateUsers(
 }
 
 /**
- * Finds the largest range of subordinate ids that the lines of subuid(5) give to a user. Null if no line names the
- * user.
+ * Finds the largest range of subordinate ids that the lines of subuid(5) give to the user `user`, by name, or to the
+ * user of this process, by number. Null if there is no range of at least two ids.
  */
 export function rangeIn(text: string, user: string): Range | null {
   const ranges = text.split('\n').flatMap((line) => {

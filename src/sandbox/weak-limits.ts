@@ -9,8 +9,8 @@ const BTRFS = 0x9123683e;
 const ENOUGH_WATCHES = 2 ** 31 - 1;
 
 /**
- * Returns why one isolated tool could harm others on this machine, with advice for the operator. The kernel gives the
- * server no way to prevent such harm.
+ * Returns each way in which one isolated tool could still harm others on this machine, with advice for the operator.
+ * The server cannot prevent such harm itself: it lacks rights, a program or a function of the kernel.
  *
  * @param limited - The resources that control groups limit (`Cgroups.resources`).
  * @param whyNoFlowLimit - See `Sandbox.whyNoFlowLimit`.

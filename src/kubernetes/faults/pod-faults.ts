@@ -36,7 +36,8 @@ export const PUSH_AGAIN = 'Push again; if the push fails again, tell the operato
 /**
  * Returns the first fault of a pod. Null if it has none. An exit with code 0 is no fault, unless the pod must stay up.
  *
- * @param events - The events of this pod. They say more than the pod's status if an image cannot be pulled.
+ * @param events - The events of this pod. They say more than the pod's status if an image cannot be pulled or a volume
+ * cannot be mounted.
  */
 export function podFault(pod: V1Pod, events: readonly CoreV1Event[] = []): PodFault | null {
   return (
@@ -151,7 +152,8 @@ function ofContainer(status: V1ContainerStatus, pod: V1Pod, events: readonly Cor
     }
     default:
   }
-  // The kubelet mounts volumes before it pulls images, so FailedMount is the newest event only while a mount fails.
+  // The kubelet mounts volumes before it pulls images, so FailedMount is the newest of these three events only while a
+  // mount fails.
   const step = events.findLast(({ reason = '' }) => /^(FailedMount|Pulling|Pulled)$/.test(reason));
   if (waiting !== undefined && step?.reason === 'FailedMount') {
     const words = `cannot be started: ${(step.message ?? '').trim()}`;

@@ -375,9 +375,11 @@ export class KubernetesRuntime implements Runtime, Gateway {
   }
 
   /**
-   * Waits until this server has listed the pods of the cluster, and then until the tool is not being resumed.
+   * Waits until this server has listed the pods of the cluster, and then, without a time limit, until the tool is no
+   * longer being resumed.
    *
-   * @throws DeployError `CLUSTER_UNREACHABLE` if the pods are not listed within a minute.
+   * @throws DeployError `CLUSTER_UNREACHABLE` if the pods are not listed after a minute; an error if this server may not
+   * watch pods; the signal's reason when the signal fires.
    */
   async #untilKnown(tool: ToolName, signal: AbortSignal): Promise<void> {
     const whole = this.#backgroundWork.with(signal);
@@ -426,7 +428,7 @@ export class KubernetesRuntime implements Runtime, Gateway {
   }
 
   /**
-   * Runs `work` in the tool's namespace.
+   * Runs `work`, which uses the tool's namespace.
    *
    * @throws the error of `work`, or a DeployError if `work` failed because the namespace is missing or being deleted.
    */

@@ -13,9 +13,10 @@ import type { Retrying } from '../../kubernetes/retry.ts';
 import { namespaceOf } from './manifests/object-names.ts';
 
 /**
- * Reads the config vars of a tool from outside: from the Secret that the setting `config_vars_secret` names, in the
- * tool's namespace. A tool without this Secret has no such config vars. This function needs only the right to patch
- * Secrets, because it reads the Secret by a server-side dry run of an empty change.
+ * Reads those config vars of a tool that come from outside, from the operator: the data of the Secret that the setting
+ * `config_vars_secret` names, in the tool's namespace. A tool without this Secret has no such config vars. This
+ * function needs only the right to patch Secrets, because it reads the Secret by a server-side dry run of an empty
+ * change.
  *
  * @throws DeployError `OUTSIDE_CONFIG` if a name or value cannot be a config var; the cluster's refusal.
  */

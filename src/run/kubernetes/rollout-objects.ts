@@ -34,7 +34,9 @@ export interface ObjectParts {
    * maintenance.
    */
   readonly isInMaintenance?: (tool: string) => boolean;
-  /** Fires when this server stops. This ends all waits for pods and for answers of the cluster. */
+  /**
+   * Fires when this server stops. Then waits for pods and calls to the cluster end, except removals (`retryRemoval`).
+   */
   readonly closing: AbortSignal;
 }
 

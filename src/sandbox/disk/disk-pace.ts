@@ -16,7 +16,7 @@ export interface PaceOptions {
   readonly pauseMs: () => number;
   /**
    * The pause after a measurement of tools' folders is at least this many times the cost of the measurement: its
-   * duration or its processor time.
+   * duration or its processor time. Does not apply while the disk fills quickly or is nearly full.
    */
   readonly rest: number;
 }
@@ -89,8 +89,8 @@ function fellFast(before: DiskSpace, { freeEntries, freeBytes, low }: DiskSpace)
 }
 
 /**
- * Reads the free space of the disk until the disk is nearly full. Then `signal` fires. Dispose of this object when
- * nobody waits for the signal any more.
+ * Reads the free space of the disk ten times a second, until this object is disposed. `signal` fires as soon as the
+ * disk is nearly full.
  */
 export class LowDisk implements Disposable {
   readonly #low = new AbortController();

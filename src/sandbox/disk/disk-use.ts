@@ -101,7 +101,7 @@ async function inTime(
   };
   const together = folders.length === 1 ? null : await run(TOGETHER, TOGETHER_SECONDS);
   const { output } = together?.isWhole ? together : await run(ALONE, ALONE_SECONDS);
-  // The last line is of `times`, see POSIX: the user time and the system time of all programs that have ended.
+  // `times` has printed the last line, see POSIX: the user time and the system time of all programs that have ended.
   const [user, system] = [...(output.split('\n').at(-1) ?? '').matchAll(/(\d+)m([\d.]+)s/g)].map(
     ([, minutes, seconds]) => Number(minutes) * 60 + Number(seconds),
   );
@@ -115,8 +115,9 @@ async function inTime(
 const [MAX_MISSES, MISSES_MS] = [3, 10_000];
 
 /**
- * Counts how many more measurements of one folder have failed than succeeded. They fail if a program moves files and
- * folders in it all the time, or if the machine is slow. Honest programs rarely move a folder just when it is measured.
+ * Counts how many more measurements of one folder have failed than succeeded. A measurement fails if a program moves
+ * files and folders in it all the time, or if the machine is slow. Honest programs rarely move a folder just when it is
+ * measured.
  */
 export class Misses {
   readonly #now: () => number;

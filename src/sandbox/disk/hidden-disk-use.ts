@@ -5,21 +5,21 @@ import type { LookCause } from './disk-pace.ts';
 import type { DiskUse } from './disk-use.ts';
 
 /**
- * The pause after a measurement of deleted files is this many times as long as the measurement. While the disk fills,
- * the pause is only as long as the measurement.
+ * The pause after a measurement of deleted files is at least this many times as long as the measurement. While the disk
+ * fills, and after a search that was cut, the pause need only be as long as the measurement.
  */
 const REST = 4;
 export const BLOCK_BYTES = 512;
 /**
- * How many seconds of processor time the search for deleted files that are still open may take in one sandbox. A
- * sandbox that needs more, for example because its processes have mapped millions of files, must end. Honest programs
- * need a few hundredths of a second.
+ * To find deleted files that are still open, the server runs a few programs for each sandbox. Each of them may take
+ * this many seconds of processor time. A sandbox that needs more, for example because its processes have mapped
+ * millions of files, must end. Honest programs need a few hundredths of a second.
  */
 const SEARCH_SECONDS = 2;
 /**
- * The search for deleted files in one sandbox is cut after this many seconds. To read the mapped files of a process,
- * the search waits until no thread of the process changes its memory (mmap_lock). A tool can make this wait endless
- * without using processor time. A sandbox whose search is cut two times in a row must end.
+ * Each program that searches one sandbox for deleted files is cut (ended early) after this many seconds. To read the
+ * mapped files of a process, the search waits until no thread of the process changes its memory (mmap_lock). A tool can
+ * make this wait endless without using processor time. A sandbox whose search is cut two times in a row must end.
  */
 const WAIT_SECONDS = 5;
 /** The most sandboxes in which the server searches for deleted files at the same time. */
@@ -43,9 +43,9 @@ const LIMITED = `ulimit -t ${SEARCH_SECONDS}; exec timeout ${WAIT_SECONDS}`;
 // of processes in /proc, by default all. `by_sandbox` turns this output into one line for each folder, with the ids of
 // its processes. A list of all processes can be too long for the arguments of one program, so xargs splits the list. If
 // the first thread of a process has ended, /proc/PID shows no files and mounts, but /proc/THREAD of its other threads
-// does, so `owners` reads that. `in_each_sandbox` calls a function for each folder, several at the same time, with
-// `$name`, `$pids` and `$pid`. Such a function must print at most one short line, because several functions print into
-// one pipe.
+// does, so `owners` reads that. `in_each_sandbox` calls a function for each folder, several at the same time, with the
+// name of the folder (`$name`), the ids of its processes (`$pids`) and the first of these ids (`$pid`). Such a function
+// must print at most one short line, because several functions print into one pipe.
 export const BY_SANDBOX = `folders=$*
 owners() {
   leaderless=$(printf '%s/status\\0' \${*:-/proc/[0-9]*} | xargs -0 grep -ls '^State:.Z' | while IFS=/ read -r _ _ pid _; do
@@ -95,7 +95,7 @@ const SLOW = 'slow';
 // do not count. If a process has mapped a file and then closed it, only root can find the file. A running program's own
 // file (`exe`) counts even if it is neither open nor mapped. So does the working folder of a thread: a deleted folder
 // keeps the room that the names in it once took. A Unix socket that was bound to a path holds an inode until the socket
-// is closed, even if its name was deleted. Each sandbox has its own network namespace, so all sockets with a path in
+// is closed, even if its name was deleted. Each sandbox has its own network namespace, so all sockets with a name in
 // that namespace count. For each folder, an inode number counts once, also if a file of its overlay and a file of the
 // release have the same number.
 export const WEIGH = `weigh() {
@@ -183,13 +183,13 @@ interface Look {
 const BELOW_FOLDERS = `find "$@" -maxdepth 0 -type l ! -lname "/run/*" \
   ! \\( -lname "/*/*" ! -lname "/*/*/*" \\) ! \\( -lname "/home/tool/*" ! -lname "/home/tool/*/*" \\)`;
 
-// This script finds processes that may hide deleted files in one of seven ways. Open files can wait in the queue of a
-// socket (SCM_RIGHTS, unix(7)). A process cannot be inspected if its program can be run but not read (execve(2)). If
-// this server is not root, it cannot see files that a process has mapped and closed. A process can have too many
-// descriptors to search in time. If a process changes its memory all the time, nobody can see its mapped files. An
-// open file or folder that was deleted keeps the folders above it on the disk, even if these were deleted too. Such
-// folders may be large, and the server cannot tell whether they were deleted, because other folders can have their
-// names by now. A Unix socket whose name was deleted keeps the folders above it in the same way.
+// This script finds sandboxes whose processes may hide deleted files in one of seven ways. Open files can wait in the
+// queue of a socket (SCM_RIGHTS, unix(7)). A process cannot be inspected if its program can be run but not read
+// (execve(2)). If this server is not root, it cannot see files that a process has mapped and closed. A process can have
+// too many descriptors to search in time. If a process changes its memory all the time, nobody can see its mapped
+// files. An open file or folder that was deleted keeps the folders above it on the disk, even if these were deleted
+// too. Such folders may be large, and the server cannot tell whether they were deleted, because other folders can have
+// their names by now. A Unix socket whose name was deleted keeps the folders above it in the same way.
 const HIDING = `device=$1; shift
 ${BY_SANDBOX}
 # Each process of a tool has a deleted pipe of this server as its output.
@@ -271,8 +271,8 @@ export class HiddenUse {
   }
 
   /**
-   * Measures how much disk the deleted files of these folders still use, unless the pause after the last measurement is
-   * not over.
+   * Measures how much disk the deleted files of these folders still use. Does nothing during another measurement, and
+   * during the pause after one.
    */
   async look(folders: readonly string[], cause: LookCause): Promise<void> {
     const startedAt = performance.now();

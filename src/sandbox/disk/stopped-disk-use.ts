@@ -45,7 +45,7 @@ stopped() {
     tenths=0
     while [ $tenths -lt ${MAX_TENTHS} ] && echo; do sleep 0.1; tenths=$((tenths + 1)); done' sh "$(readlink /proc/self/ns/pid)" 2>/dev/null | {
     read -r _ || exit
-    # A process that is in a system call stops at its end.
+    # A process that is in a system call stops only when the call ends.
     sleep 0.1
     folders="-e /$name/"
     pids=$(owners $(inside) | by_sandbox | cut -d ' ' -f 2-)

@@ -17,7 +17,7 @@ read -r off 2>/dev/null </proc/sys/net/ipv6/conf/${DEVICE}/disable_ipv6
 if [ "$off" = 0 ]; then file=$1; else file=$2; fi`;
 
 /**
- * The ports from which programs in sandboxes send. By default, kernels do not assign these ports to other programs
+ * The ports from which programs in sandboxes send. By default, the kernel does not assign these ports to other programs
  * (ip_local_port_range).
  */
 const PORTS = { first: 61_000, last: 65_535 };
@@ -37,9 +37,10 @@ const udpRoute = (network: string) => `route add local ${network} dev ${DEVICE} 
  * Makes the device ask for no hardware address of another machine (ARP, neighbour discovery). pasta takes all packets,
  * whatever their hardware address.
  *
- * The kernel has one table of neighbours for all network namespaces. pasta answers for each address of the machine's
- * network. So a tool could fill the table with thousands of addresses, and no other program of this machine would find
- * a new neighbour. The kernel may remove entries without a hardware address at any time.
+ * Otherwise, a tool could harm the whole machine. The kernel has one table of neighbours for all network namespaces,
+ * and pasta answers for each address of the machine's network. The tool could fill the table with thousands of
+ * addresses, and no other program of this machine would find a new neighbour. With this setting, the entries have no
+ * hardware address, so the kernel may remove them at any time.
  */
 const NO_NEIGHBOURS = `link set dev ${DEVICE} arp off`;
 

@@ -5,7 +5,7 @@ import { makeFolderForAll } from '../folder-reach.ts';
 import { routeFiles, setRoutesAgain, writeRoutes } from './fence-routes.ts';
 import { machineAddresses, watchAddresses } from './machine-addresses.ts';
 
-/** Networks that every machine uses for itself and its links: loopback, link-local and multicast. */
+/** Networks that every machine uses for itself and its links: loopback, multicast and, for IPv6, link-local. */
 const FENCED_EVERYWHERE = ['127.0.0.0/8', '::1', 'fe80::/10', '224.0.0.0/4', 'ff00::/8'];
 /**
  * IPv6 networks whose addresses contain an IPv4 address. Sockets do not send to such an address. But a tool can name

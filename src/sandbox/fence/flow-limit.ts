@@ -18,11 +18,12 @@ const MOST_UDP = 8000;
 /**
  * Makes the kernel limit the connections of each tool (nft(8), “CT COUNT” and “DYNAMIC SETS”): the machine has one
  * table of connections and one range of local ports for everybody. pasta connects as the user of the tool. The limits
- * stay until the machine is started again, and the next call makes them anew. Does nothing if this process is not root,
+ * stay until the machine is started again, and the next call replaces them. Does nothing if this process is not root,
  * or only in a user namespace, where it may not change the machine's firewall: docs/service.md has rules for the
  * operator.
  *
- * @returns null, or the reason why there are no limits: a text that can follow the word `because`.
+ * @returns null if the limits are set, or if this process is not root of the machine. Otherwise the reason why there
+ * are no limits: a text that can follow the word `because`.
  */
 export async function limitFlows(baseUid: number): Promise<string | null> {
   if (!isWholeRoot()) return null;

@@ -45,8 +45,8 @@ const MEMORY_FOLDER_BYTES = String(64 * 1024 * 1024);
  * Returns the command line of a whole sandbox. setpriv (if tools have users of their own) starts pasta, which makes a
  * network namespace without this machine's loopback. In this namespace, a shell sets the routes of the fence, and makes
  * the overlay of a mount with `writesTo`. Then bwrap makes the file system and the process namespace, and starts
- * prlimit, the wrapper and the command. For a command in a `HeldNetwork`, nsenter enters a network with these routes in
- * place of pasta.
+ * prlimit, the wrapper and the command. For a command in a `HeldNetwork`, nsenter takes the place of pasta: it enters a
+ * network that has these routes already.
  *
  * pasta comes before bwrap because pasta does not run inside bwrap. setpriv does not get the option --no-new-privs,
  * because then the uid map could not be set. bwrap sets no_new_privs itself.
@@ -160,15 +160,15 @@ done`;
 function behindFence(command: SandboxCommand, { fence, filter, isInHeldNetwork }: Isolation): string[] {
   const descriptors = `${FILTER_DESCRIPTOR}<"$filter" ${ARGUMENTS_DESCRIPTOR}<&0 </dev/null`;
   const bwrap = `bwrap "$@" ${descriptors}`;
-  // Otherwise, the shell would print a line if bwrap is killed.
+  // Silence the shell, because it would print a line if bwrap is killed. bwrap keeps the real standard error.
   const quietly = `exec 7>&2 2>/dev/null; (exec ${bwrap} 2>&7 7>&-); code=$?`;
   const [before, run] = isInHeldNetwork
     ? ['', `exec ${bwrap}`]
     : [SET_ROUTES, `${quietly}${END_CONNECTIONS}; exit $code`];
   const script = (more: string) => `${CLOSE_DESCRIPTORS}\n${before}\nfilter=$3; shift 3${more}; ${run}`;
   const words = [...fence.files, filter];
-  // In the /proc of this machine, bwrap would look for its child under the number that it has in the namespace of pasta,
-  // and fail if this machine has no process with that number.
+  // bwrap looks for its child in /proc, under the process id that the child has in the namespace of pasta. In the /proc
+  // of this machine, this id belongs to another process or to none, and bwrap would fail.
   const ownProc = ['unshare', '--mount-proc'];
   const mount = changeable(command);
   if (mount?.writesTo === undefined)
@@ -187,9 +187,9 @@ function changeable({ mounts }: SandboxCommand): Mount | undefined {
 
 /**
  * A part of a shell script that lays a writable folder over a mount's source (overlayfs), and gives bwrap the result as
- * its first arguments. The user namespace of pasta and a mount namespace of its own make that possible without root.
- * The overlay ends with the process. The mount is read-only if the kernel cannot make the overlay, or if a path has a
- * comma, colon or backslash, which would change the options of the overlay.
+ * its first arguments. This needs no root, because the shell is in the user namespace of pasta and in a mount namespace
+ * of its own. The overlay ends with the sandbox. The mount is read-only if the kernel cannot make the overlay, or if a
+ * path has a comma, colon or backslash, which would change the options of the overlay.
  */
 const LAY_OVER = `
 how=--ro-bind from=$1

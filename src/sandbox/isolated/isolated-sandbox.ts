@@ -37,7 +37,10 @@ import { type HostFiles, hostFiles } from './host-files.ts';
 import { whyNoOverlay } from './overlay.ts';
 
 export interface IsolatedOptions {
-  /** The folder for the few files that sandboxes do not share with this machine. Created if it does not exist. */
+  /**
+   * The folder for output pipes, and for the few files that sandboxes do not share with this machine. Created if it
+   * does not exist.
+   */
   readonly folder: string;
   /** The id of the server's data folder. This id marks all processes of this server. */
   readonly instance: string;
@@ -66,8 +69,9 @@ const CLEANUP_MS = 2000;
 const O_CLOEXEC = 0o2000000;
 
 /**
- * Runs each command in its own file system, process, user and network namespace. The program pasta makes the network
- * namespace, and starts the program bwrap, which makes the others. Linux only.
+ * Runs each command in its own file system, process, user and network namespace. Only commands with the same
+ * `SharedNetwork` are in one network namespace. The program pasta makes the network namespace. The program bwrap makes
+ * the others. Linux only.
  */
 export class IsolatedSandbox implements Sandbox {
   readonly mode = 'isolated';
@@ -196,9 +200,9 @@ export class IsolatedSandbox implements Sandbox {
       if (pastaPid !== undefined) this.#fence.delete(pastaPid);
       // After a SIGKILL, wait: the kernel ends the processes in the sandbox a moment later.
       await untilGone(wrappers, 5000);
-      // If pasta fails or is killed between fork and exec, the process that should become bwrap waits for ever and
-      // holds the output open. So end that process. Do this only if needed: to find the process takes about 40 ms,
-      // because all processes of the machine are read.
+      // If pasta fails or is killed between fork and exec, the process that pasta has forked waits for ever and holds
+      // the output open. So end that process. Do this only if needed: to find the process takes about 40 ms, because
+      // all processes of the machine are read.
       if (exit.code !== 0 && !cgroup.isEmpty()) await endMarked(PROCESS_VARIABLE, processId);
       const isOutOfMemory = isOverMemory || cgroup.isOutOfMemory();
       const isToolOutOfMemory = isToolOverMemory || cgroup.isToolOutOfMemory();
@@ -321,7 +325,8 @@ const MAX_FEW = 100;
  * to start the program `chown`.
  *
  * @param left - How many files and folders may still be changed.
- * @returns false if the path has more files and folders. Some of them may then have been changed already.
+ * @returns false if the path has more files and folders, or a name that is not UTF-8. Some files may then have been
+ * changed already.
  */
 function chownFew(path: string, uid: number, left = { count: MAX_FEW }): boolean {
   left.count -= 1;

@@ -28,8 +28,8 @@ export function asPassableError(error: unknown): unknown {
 }
 
 /**
- * Finds the error in bwrap's output that the command and its variables are too large. Only bwrap can notice this,
- * because it reads the variables after its own start. Null if bwrap printed no such error.
+ * Finds bwrap's error that the command and its variables together are too large, in the output of bwrap. The start of
+ * bwrap itself does not fail, because bwrap reads the variables later. Null if bwrap printed no such error.
  */
 export function passableErrorIn(output: string): DeployError | null {
   const said = /^bwrap: (execvp .*: Argument list too long|Exceeded maximum number of arguments.*)$/m;

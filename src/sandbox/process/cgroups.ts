@@ -173,7 +173,10 @@ export class Cgroup {
     }
   }
 
-  /** Removes the control group. Tries several times, because the kernel releases ended processes a little later. */
+  /**
+   * Removes the control group. Tries for about a second, because the kernel releases ended processes a little later. If
+   * that fails, leaves the group.
+   */
   async remove(): Promise<void> {
     for (const folder of this.#folders) {
       for (let count = 0; count < 50 && existsSync(folder); count += 1) {
@@ -290,7 +293,7 @@ function mostIds({ folder }: Base): string {
 
 /**
  * How much memory all commands of one tool together may have, in bytes: a part of what the machine and the server's
- * control group may have, but at least the limit of each running command of the tool.
+ * control group may have, but at least the limit of the new command, and of each running command of the tool.
  */
 function mostMemory({ folder }: Base, tool: string, { memoryBytes }: Limits): number {
   const limitOf = (one: string): number => {

@@ -17,21 +17,21 @@ import { outputOfShell } from './shell.ts';
  */
 const TICK_MS = 250;
 /**
- * The server searches all sandboxes again when the kernel uses this many bytes more than the least that it has used
- * since the last search.
+ * The server searches all sandboxes again when the kernel uses at least this many bytes more than the least that it has
+ * used since the last search.
  */
 const GROWN_BYTES = 32 * 1024 * 1024;
 /**
- * The server also searches all sandboxes again when the machine has this many file locks, or watches of epoll, more
- * than the least number since the last search.
+ * The server also searches all sandboxes again when the machine has at least this many file locks, or watches of epoll,
+ * more than the least number since the last search.
  */
 const [GROWN_LOCKS, GROWN_WATCHES] = [500, 25_000];
 /** The pause after a search of all sandboxes is at least this many times as long as the search. */
 const REST = 1;
 /**
  * If the server cannot read how many file locks and watches of epoll the kernel has, it searches all sandboxes from
- * time to time. The pause after a search is `PAUSE_MS` milliseconds, or `PAUSE_LOOKS` times as long as the search if
- * that is longer.
+ * time to time. The pause after a search is at least `PAUSE_MS` milliseconds, and at least `PAUSE_LOOKS` times as long
+ * as the search.
  */
 const [PAUSE_MS, PAUSE_LOOKS] = [5000, 20];
 /**
@@ -55,7 +55,7 @@ const MOST_WATCHES = 50_000;
 /**
  * How many bytes of memory the sockets of a protocol in the network of a sandbox, or of all sandboxes of a tool
  * together, may have while the machine runs short of memory for such sockets (`isMemoryScarce`): an eighth of the
- * memory at which the kernel begins to restrict every such socket.
+ * memory at which the kernel begins to restrict every such socket, but at least 16 MiB.
  */
 const mostSocketBytes = (protocol: Protocol) =>
   Math.max(16 * 1024 * 1024, (restrictingPages(protocol) * 4096) / 8);
@@ -73,14 +73,14 @@ const KINDS = ['bytes', 'locks', 'watches', 'tcpBytes', 'udpBytes'] as const;
  */
 const MOST_CONNECTIONS = 1.25 * MOST_TCP;
 /**
- * While the machine runs short of memory for sockets, or has many TCP sockets, the server searches again and again. The
- * pause after a search is this many times as long as the search.
+ * While the machine runs short of memory for sockets, or has many TCP sockets, the server looks at the sockets again
+ * and again. The pause after a look is at least this many times as long as the look.
  */
 const SOCKET_REST = 4;
 /**
- * While the machine runs short of memory for TCP connections, the server ends each connection that no process has open any
- * more and that uses more than this many bytes. Otherwise, the kernel keeps such a connection as long as the other side
- * answers.
+ * While the machine runs short of memory for TCP connections, the server ends each connection that no process has open
+ * any more and that uses more than this many bytes of memory. The kernel would keep such a connection as long as the
+ * other side answers.
  */
 const ORPHAN_BYTES = 64 * 1024;
 /** The kernel's names of locks of files and of watches of epoll, as `objectsOfKernel` takes them. */
@@ -148,10 +148,10 @@ interface Watched extends Watching {
 }
 
 /**
- * Limits what processes can take of the kernel to the harm of others: locks of files and watches of epoll, because
- * everybody waits while the kernel walks them; messages that wait in netlink sockets, because no control group counts
- * their memory; the memory of TCP and UDP sockets, of which all sockets of the machine have only a certain amount
- * together; and connections to the network. Each sandbox has these limits, and so have all sandboxes of a tool together.
+ * Limits things in the kernel of which a sandbox could take so many that others suffer: locks of files and watches of
+ * epoll, because everybody waits while the kernel walks them; messages that wait in netlink sockets, because no control
+ * group counts their memory; the memory of TCP and UDP sockets, because all sockets of the machine share a limited
+ * amount; and connections to the network. Each sandbox has these limits, and so have all sandboxes of a tool together.
  */
 export class KernelMemoryWatch {
   readonly #watched = new Map<number, Watched>();
@@ -161,7 +161,8 @@ export class KernelMemoryWatch {
   /**
    * Calls `onOver` once if the descendants of a process together have more of something than `MOST` allows. If the
    * descendants of all watched processes of the tool together have more, calls it if `lastOfLarge` chooses these
-   * descendants to end. Also calls it if two searches in a row were too slow. Disposing the result ends the watch.
+   * descendants to end. Does the same if the tool has too many connections to the network. Also calls `onOver` if two
+   * searches in a row were too slow. Disposing the result ends the watch.
    */
   watch(watching: Watching, onOver: () => void): Disposable {
     const { pid } = watching;
@@ -276,6 +277,7 @@ export class KernelMemoryWatch {
 
   /**
    * If a tool has too many connections, ends one of its sandboxes, as `lastOfLarge` chooses by the open files of pasta.
+   * If tools have no users of their own, their connections cannot be counted, and this function does nothing.
    */
   async #endConnections(outside: ReadonlyMap<number, Outside>): Promise<void> {
     for (const ofTool of Map.groupBy(this.#watched.values(), ({ toolNumber }) => toolNumber).values()) {
@@ -363,17 +365,16 @@ const SOCKET_MEMORY = `
   }`;
 
 // A script that counts the bytes of netlink messages, the locks of files, the watches of epoll and the memory of TCP
-// and UDP sockets of one sandbox, up to the first count that is over its limit. It counts the memory only if `$1` is
-// `sockets`.
-// The other arguments are the processes of the sandbox. If a search takes more than `SEARCH_SECONDS`, the first count
-// is infinite. `fdinfo` in /proc lists the locks of a process once for each descriptor of the same file, but they count
-// once. A lock by flock(2) counts for each descriptor, because many descriptors of one file can have one each. Such
-// locks stay while files wait in the queue of a socket (SCM_RIGHTS, unix(7)), so each of these files counts as a lock.
-// All netlink sockets of the network namespace count, and also messages to the kernel, which it keeps while it answers.
-// `fdinfo` has one line (`tfd`) for each watch of epoll. Watches that several processes share, because one has started
-// the others, count for each of them. To see connections, a user other than root must enter the user namespace that
-// owns the network namespace, which is not the namespace of each process in the sandbox. So the script tries one
-// process after the other.
+// and UDP sockets of one sandbox, up to the first count that is over its limit. It counts the memory of TCP and UDP
+// sockets only if `$1` is `sockets`. The other arguments are the processes of the sandbox. If a search takes more than
+// `SEARCH_SECONDS`, the first count is infinite. `fdinfo` in /proc lists the locks of a process once for each
+// descriptor of the same file, but they count once. A lock by flock(2) counts for each descriptor, because many
+// descriptors of one file can have one each. Such locks stay while files wait in the queue of a socket (SCM_RIGHTS,
+// unix(7)), so each of these files counts as a lock. All netlink sockets of the network namespace count, and also
+// messages to the kernel, which it keeps while it answers. `fdinfo` has one line (`tfd`) for each watch of epoll.
+// Watches that several processes share, because one has started the others, count for each of them. To see connections,
+// a user other than root must enter the user namespace that owns the network namespace, which is not the namespace of
+// each process in the sandbox. So the script tries one process after the other.
 const COUNT = `counted=$1; shift
 own=$(readlink /proc/self/ns/net)
 [ "$(id -u)" = 0 ] && user=false || user=true
@@ -405,8 +406,8 @@ search() { ( ulimit -t ${SEARCH_SECONDS}; exec grep -sH "$@" ); [ $? -gt 128 ] &
   bytes > ${MOST_BYTES} || locks > ${MOST_LOCKS} || watches > ${MOST_WATCHES} { exit }
   END { print bytes ? bytes : 0, locks + 0, watches + 0, memories["tcp"] + 0, memories["udp"] + 0 }'`;
 
-// Prints each user who has sockets in the network of this machine: the number of TCP sockets, and the bytes of memory
-// of all TCP and of all UDP sockets.
+// Prints for each user, except root, who has sockets in the network of this machine: the number of TCP sockets, and the
+// bytes of memory of all TCP and of all UDP sockets.
 const COUNT_USERS = `ss -tuanmeHO | awk '${SOCKET_MEMORY}
   match($0, / uid:[0-9]+/) {
     uid = substr($0, RSTART + 5, RLENGTH - 5)
@@ -415,8 +416,8 @@ const COUNT_USERS = `ss -tuanmeHO | awk '${SOCKET_MEMORY}
   }
   END { for (uid in counts) print uid, counts[uid], bytes[uid, "tcp"] + 0, bytes[uid, "udp"] + 0 }'`;
 
-// Ends the connections of this machine with much memory that no process has any more. Only root can do that. Each
-// command line of ss has a hundred connections.
+// Ends the connections of this machine that no process has open any more and that use more than `ORPHAN_BYTES` of
+// memory. Only root can do that. Each command line of ss has a hundred connections.
 const END_ORPHANS = `ss -tnmeHO | awk '${SOCKET_MEMORY}
   $4 ~ /:[0-9]+$/ && $5 ~ /:[0-9]+$/ && / ino:0 / && memory($0) > ${ORPHAN_BYTES} {
     printf "%s( src %s and dst %s )", count % 100 == 0 ? "\\n" : " or ", $4, $5

@@ -33,8 +33,8 @@ export function markedProcesses(name: string, value: string): number[] {
 }
 
 /**
- * Finds the processes that have the environment variable `name` with this value. Works in short turns, so that the
- * server stays responsive: a tool may have thousands of processes.
+ * Finds the same processes as `markedProcesses`. Works in short turns, so that the server stays responsive: a tool may
+ * have thousands of processes.
  */
 async function markedInTurns(name: string, value: string): Promise<number[]> {
   const found: number[] = [];
@@ -89,8 +89,8 @@ export async function endLeftovers(dataFolder: string): Promise<void> {
 }
 
 /**
- * Kills all processes that have the environment variable `name` with this value. Repeats this until no such process is
- * left, because a process may be forking.
+ * Kills all processes with this mark (see `markedProcesses`). Repeats this until no such process is left, because a
+ * process may be forking.
  *
  * @returns an empty list if no process is left. Otherwise, after 5 s, the ids of the last processes that were found.
  * Only a stuck kernel causes this.

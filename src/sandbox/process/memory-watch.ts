@@ -45,7 +45,7 @@ interface Watched {
    * it. The size of such files cannot be read.
    */
   isHiding: boolean;
-  /** True from the moment that `exactUse` asks for a measurement of this sandbox until the measurement has ended. */
+  /** True while `exactUse` measures this sandbox, or while this sandbox waits for its turn to be measured. */
   isBeingSummed: boolean;
   /** The memory of the sandbox at the last look, in bytes, without shared memory. Null before the first look. */
   bytes: number | null;
@@ -151,8 +151,8 @@ export class MemoryWatch {
       // be too high, but never too low. `exactUse` would find the right sum, but takes longer.
       const isLarge = bytesOfTool + machine.sharedBytes > most;
       for (const { pid, watched, family, bytes } of ofTool) {
-        // All processes of the tool together are surely below their limit, so forget the last result of `exactUse`.
-        // Otherwise this old result would count again later, when the tool uses more memory.
+        // If all processes of the tool together are surely below their limit, forget the last result of `exactUse`.
+        // This old result must not count later, when the tool uses more memory.
         if (!isLarge) watched.exactBytes = 0;
         const isOwnSmall = bytes + machine.sharedBytes <= watched.limitBytes;
         if ((isOwnSmall && !isLarge) || watched.isBeingSummed) continue;
@@ -213,8 +213,9 @@ interface Machine {
 }
 
 /**
- * Returns the memory of this machine, its free memory with free swap space, and its shared memory. If /proc cannot be
- * read, because no file descriptor is left, the memory counts as infinite, and the other two as 0.
+ * Returns the memory of this machine, or of its container if that has less; the free memory with free swap space; and
+ * the shared memory. If /proc cannot be read, because no file descriptor is left, the memory counts as unlimited, and
+ * the other two as 0.
  */
 async function memoryOfMachine(): Promise<Machine & { readonly availableBytes: number }> {
   const text = await readFile('/proc/meminfo', 'utf8').catch(() => '');
@@ -248,7 +249,10 @@ printf '%s\\0' /proc/[0-9]*/status $leaderless | xargs -0 grep -hsE '^(Pid|PPid|
   /kB$/ { bytes += 1024 * $2 }
   END { print pid, parent, bytes }'`;
 
-/** Lists all processes of this machine. Null if the shell that reads /proc cannot be started, or was killed. */
+/**
+ * Lists all processes of this machine. Null if the shell that reads /proc cannot be started, takes too long or is
+ * killed.
+ */
 async function processes(): Promise<ProcessMemory[] | null> {
   const output = await outputOfShell(PROCESSES, []);
   if (output === null) return null;
@@ -310,7 +314,7 @@ for last; do :; done
  * @param machine - `sharedBytes` is the shared memory of the whole machine. This memory counts in place of the files in
  * memory if the search for the files takes too long. If files may wait in a socket, they count as at least
  * `hiddenBytes`.
- * @returns null if the shell that measures could not be started, or was killed.
+ * @returns null if the shell that measures could not be started, took too long or was killed.
  */
 async function exactUse(
   family: readonly ProcessMemory[],

@@ -15,7 +15,10 @@ export interface OutputPipe {
    */
   readonly writer: number;
   closeWriter(): void;
-  /** Returns the ids of the processes that have the pipe open, without the process that reads from it. */
+  /**
+   * Returns the ids of the processes that have the pipe open, except this server and the process `cat` that reads from
+   * the pipe.
+   */
   writers(): number[];
 }
 

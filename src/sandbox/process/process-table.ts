@@ -2,8 +2,8 @@ import { closeSync, openSync, readdirSync, readlinkSync, readSync } from 'node:f
 import { setTimeout as wait } from 'node:timers/promises';
 
 /**
- * The functions of this file, except `untilGone`, read /proc without awaiting anything, so that each answer describes
- * one moment. Processes that have ended, or that this user may not inspect, count as missing.
+ * All functions of this file except `untilGone` are synchronous: this server does nothing else between their first and
+ * their last read of /proc. Processes that have ended, or that this user may not inspect, count as missing.
  */
 
 /**
@@ -50,7 +50,7 @@ export function namespaceIds(pid: number): number[] {
   return line.split(/\s+/).filter(Boolean).map(Number);
 }
 
-/** Returns the ids of the process's running children. */
+/** Returns the ids of the process's children. */
 export function childrenOf(pid: number): number[] {
   return names(`/proc/${pid}/task`).flatMap((thread) =>
     // Each id ends with a space. Text after the last space is a part of an id, because reading stops at a limit.
@@ -64,8 +64,8 @@ export function descendantsOf(pid: number): number[] {
 }
 
 /**
- * Returns the memory that processes use together, in bytes. Memory that several of these processes share counts once
- * for each.
+ * Returns the memory that processes use together, in bytes, without mapped files and swap space. Memory that several of
+ * these processes share counts once for each.
  */
 export function memoryOf(pids: readonly number[]): number {
   const kibibytes = pids.flatMap((pid) =>

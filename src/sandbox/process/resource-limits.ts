@@ -12,8 +12,8 @@ const RESERVED_BYTES = 768 * 1024 * 1024;
  */
 const MAX_OPEN_FILES = 2048;
 /**
- * How many signals and POSIX timers (timer_create(2)) may be pending in a sandbox. If the server is not root, the
- * kernel also counts the signals and timers of all tools together.
+ * How many pending signals and POSIX timers (timer_create(2)) a sandbox may have. If the server is not root, the kernel
+ * also counts the signals and timers of all tools together.
  */
 const MAX_PENDING = 2048;
 /**

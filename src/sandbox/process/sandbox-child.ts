@@ -85,8 +85,8 @@ export interface StartOptions {
   readonly env: Readonly<Record<string, string>>;
   readonly cwd: string;
   /**
-   * The text for the program's standard input. Null gives it no input. The input `open` has no text, and ends when this
-   * process ends.
+   * The text for the program's standard input. Null gives it no input. The input `open` has no text, and ends when the
+   * caller ends `child.stdin` or this server ends.
    */
   readonly input: string | 'open' | null;
   /** Open descriptors of the server that the program gets as descriptors 3 and following. */
@@ -95,14 +95,14 @@ export interface StartOptions {
    * The folder in which the output pipe is created as a FIFO. The FIFO's name is deleted as soon as the pipe is open.
    */
   readonly pipeFolder: string;
-  /** If true, and memory is short, the kernel ends this program before it ends processes that are live. */
+  /** If true, and memory is short, the kernel ends this program before it ends processes of live releases. */
   readonly endsFirst?: boolean | undefined;
 }
 
 export interface StartedChild {
   readonly child: ChildProcess;
   readonly output: Readable;
-  /** Returns the ids of the processes that have the output pipe open for writing. */
+  /** Returns the ids of the processes that have the output pipe open. See `OutputPipe.writers`. */
   readonly writers: () => number[];
 }
 

@@ -42,14 +42,14 @@ interface Change {
   isTold: boolean;
 }
 
-// After the deletion of an object of a tool, the tool is checked for missing objects this many milliseconds later. By
-// then, the objects that belong to the deleted object have disappeared too.
+// After the deletion of an object of a tool, the tool is checked for missing objects about this many milliseconds
+// later. By then, the objects that belong to the deleted object have disappeared too.
 const SETTLE_MS = 1000;
-// How many milliseconds a pass over up to fifty tools takes. A pass checks each tool once for missing objects.
+// About how many milliseconds a pass over up to fifty tools takes. A pass checks each tool once for missing objects.
 const PASS_MS = 10_000;
 const NOBODY_MS = 1000;
-// The shortest pause between the checks of two tools. Each check of a tool makes at least one request, for its Secret,
-// because no watch shows Secrets.
+// About the shortest pause between the checks of two tools. Each check of a tool makes at least one request, for its
+// Secret, because no watch shows Secrets.
 const LEAST_PAUSE_MS = 200;
 const CALL_MS = 10_000;
 const NOTED_MS = 3600_000;

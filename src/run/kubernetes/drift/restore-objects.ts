@@ -26,9 +26,9 @@ export interface Missing {
   readonly kind: string;
   readonly name: string;
   /**
-   * The type of the process that the object belongs to: `web` for the Service and the Ingress. Null if the object
-   * belongs to the whole rollout. `maintenance.page`, which is no valid process type, for the Deployment of the
-   * maintenance page.
+   * The type of the process that the object belongs to: `web` for the Service and the Ingress. Null for the Secret and
+   * the NetworkPolicy, which belong to no single process. `maintenance.page`, which is no valid process type, for the
+   * Deployment of the maintenance page.
    */
   readonly type: string | null;
 }

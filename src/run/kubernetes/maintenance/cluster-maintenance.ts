@@ -237,8 +237,8 @@ function isReady({ status }: V1Pod): boolean {
 }
 
 /**
- * Returns the line with which the program `PAGE_SERVER` in the pod says which page it shows. Returns an empty text if
- * the pod's log has no line after 3 s.
+ * Returns the line with which the program `PAGE_SERVER` in the pod says which page it shows. If the log has no complete
+ * line after 3 s, returns what it has, usually an empty text.
  */
 async function firstLine({ cluster, closing }: ObjectParts, namespace: string, pod: string): Promise<string> {
   const call = { name: pod, namespace, container: CONTAINER, limitBytes: 200 };

@@ -37,9 +37,9 @@ const RESOURCES = {
 };
 
 /**
- * Returns the Deployment that shows visitors the page about maintenance. Its pod runs the image of the release, which
- * has the page, but no process, config var or Secret of the tool. The Deployment belongs to no rollout, so that it
- * outlives rollouts.
+ * Returns the Deployment that shows visitors the page about maintenance. Its pod uses the image of the release, because
+ * the page is in this image. The pod runs no process of the tool, and gets no config var and no Secret. The Deployment
+ * belongs to no rollout, so that it outlives rollouts.
  */
 export function maintenanceDeployment(page: MaintenancePage): Applied<V1Deployment> {
   const { release, namespace, config } = page;

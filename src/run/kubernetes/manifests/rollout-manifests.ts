@@ -89,9 +89,9 @@ export function configSecret(rollout: Rollout): Applied<V1Secret> {
 }
 
 /**
- * Returns the disruption budget of a Deployment. When a node is drained, the cluster then ends one pod of the process
- * at a time, and waits until that pod is replaced. The budget never blocks a drain for ever, even for a process with
- * one pod or for pods that are not ready.
+ * Returns the disruption budget of a Deployment. With this budget, the cluster ends one pod of the Deployment at a time
+ * when nodes are drained, and waits until that pod is replaced. The budget never blocks a drain for ever, even for a
+ * process with one pod or for pods that are not ready.
  */
 export function disruptionBudget(
   deployment: Applied<V1Deployment>,

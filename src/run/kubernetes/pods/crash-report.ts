@@ -18,7 +18,10 @@ export interface CrashParts {
   readonly progress: Progress;
 }
 
-/** Shows the push the last output of a process that has ended. @returns an error that says how the process ended. */
+/**
+ * Shows the client of the deployment the last output of a process that has ended. @returns an error that says how the
+ * process ended.
+ */
 export async function crashOf(parts: CrashParts, pod: ToolPod): Promise<DeployError> {
   const isOver = pod.container?.state?.terminated !== undefined;
   const lines = await showLastLines(parts, pod, isOver ? 'current' : 'previous');
@@ -32,8 +35,9 @@ export async function crashOf(parts: CrashParts, pod: ToolPod): Promise<DeployEr
 }
 
 /**
- * Shows the push the last lines of output of a process. If none of these lines begins an error, but an earlier line
- * does, that line comes first. Config vars are masked, because other people may read the push.
+ * Shows the client of the deployment the last lines of output of a process. If none of these lines begins an error, but
+ * an earlier line does, that line comes first. Config vars are masked, because other people may read the log of the
+ * deployment.
  *
  * @param run - The current run of the container, or the run before its last restart.
  * @returns the lines that were shown, with config vars masked.

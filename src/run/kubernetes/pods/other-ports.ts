@@ -34,8 +34,8 @@ const LOOPBACK = /(?:\b127(?:\.\d{1,3}){3}|\blocalhost|\[::1\]):\d{2,5}\b/i;
 
 /**
  * Finds out on which ports a web process listens, if it does not listen on PORT. This server cannot list the open ports
- * of a pod. So this class sends a request to each port that the command, the config vars or the output of the process
- * name, and to the usual ports. A port that is open only on 127.0.0.1 does not answer, so it is found only in the
+ * of a pod. So this class sends requests to ports that the command, the config vars or the output of the process name,
+ * and to the usual ports, 32 at most. A port that is open only on 127.0.0.1 does not answer, so it is found only in the
  * output.
  */
 export class OtherPorts {
@@ -113,7 +113,7 @@ export class OtherPorts {
 
 /**
  * Returns the ports to ask in ascending order: those that the command, the config vars or the last lines of output
- * name, and the usual ports. Leaves out PORT.
+ * name, except PORT and ports below 80, and the usual ports.
  */
 export function portsToAsk({
   process,

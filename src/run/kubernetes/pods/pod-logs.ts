@@ -32,7 +32,8 @@ const LINE_CHARACTERS = 100;
 const LOOKED_AT = 1000;
 
 /**
- * Copies the output of all tools' pods to the tools' logs. Each pod is followed once, over its restarts, until its end.
+ * Copies the output of all tools' pods to the tools' logs. Follows each pod over its restarts until its end, except the
+ * pods of test and release commands.
  */
 export class PodLogs {
   readonly #options: PodLogsOptions;
@@ -73,7 +74,7 @@ export class PodLogs {
     this.#begun.add(pod.uid);
   }
 
-  /** Resolves when the output of a finished pod is in the tool's log. */
+  /** Resolves when the output of a pod has been copied to its end. Also resolves if copying failed. */
   async written(uid: string): Promise<void> {
     await this.#followed.get(uid);
   }

@@ -6,7 +6,7 @@ import { endedAt, exitOf, pauseWords } from './container-exit.ts';
 import type { ToolPod } from './tool-pods.ts';
 
 export interface RestartsOptions {
-  /** True if the pod's rollout is live. If it is not live yet, the push itself reports crashes. */
+  /** True if the pod's rollout is live. If it is not live yet, the deployment itself reports crashes. */
   readonly isLive: (pod: ToolPod) => boolean;
   readonly memoryBytes: (pod: ToolPod) => number;
   readonly say: (pod: ToolPod, text: string) => void;

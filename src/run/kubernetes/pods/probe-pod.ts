@@ -112,7 +112,10 @@ export class PodProbe {
     });
   }
 
-  /** Returns the last lines of the pod's output. Config vars are masked, because the push shows these lines. */
+  /**
+   * Returns the last lines of the pod's output. Config vars are masked, because the log of the deployment shows these
+   * lines.
+   */
   async #newestLines({ namespace, podName }: ToolPod): Promise<readonly string[]> {
     if (performance.now() - this.#linesAt < LINES_AGAIN_MS) return this.#lines;
     this.#linesAt = performance.now();

@@ -10,10 +10,10 @@ import { deploymentsOf, removeRollout } from '../rollout-objects.ts';
 import { cronJobsOf } from '../schedules/schedules.ts';
 
 /**
- * Removes everything that a killed server left unfinished for a tool: rollouts that never went live, the Jobs of test
- * and release commands, and the Secrets of both. Secrets are deleted by their labels, because this server may not read
- * Secrets. If the store has no live release of the tool, but the cluster has a rollout that went live, this rollout
- * stays: the store is new or has lost its releases.
+ * Removes everything that a killed server left unfinished for a tool: rollouts that this server does not know
+ * (`knownOf`), the Jobs of test and release commands, and the Secrets of both. Secrets are deleted by their labels,
+ * because this server may not read Secrets. If the store has no live release of the tool, but the cluster has a rollout
+ * that went live, this rollout stays: the store is new or has lost its releases.
  *
  * @returns false if nothing of the tool is live, and the leftovers could not be removed because the namespace is
  * missing, is being deleted, or gives this server too few rights.

@@ -54,7 +54,10 @@ const MAX_PROBE_CHARACTERS = 200;
 const PROBE_HINT =
   'The cluster asks the health check path again and again. The tool must answer within 10 s each time.';
 
-/** Waits until the pod of one process of a rollout is healthy, and shows the push what happens meanwhile. */
+/**
+ * Waits until the pod of one process of a rollout is healthy, and tells the client of the deployment what happens
+ * meanwhile.
+ */
 export class InstanceStart {
   readonly #parts: InstanceParts;
   readonly #instance: Instance;
@@ -159,7 +162,7 @@ export class InstanceStart {
     }
   }
 
-  /** Returns a remark for the push about a process that counts as healthy. Null if there is nothing to say. */
+  /** Returns a remark for people about a process that counts as healthy. Null if there is nothing to say. */
   get #remark(): string | null {
     if (this.#look?.kind === 'healthy') return this.#look.remark;
     return this.#look?.kind === 'unknown' ? `not checked: ${this.#look.why}` : null;
@@ -261,8 +264,8 @@ export class InstanceStart {
     const { rollout, process } = this.#instance;
     const said = this.#parts.events.ofPod(uid).findLast(({ reason }) => reason === 'Unhealthy')?.message;
     if (said === undefined) return null;
-    // The kubelet quotes what a health check script prints, with line breaks. The push shows one line, config vars
-    // masked.
+    // The kubelet quotes what a health check script prints, with line breaks. The message has one line, with config
+    // vars masked.
     const quoted = this.#mask(said).trim().replaceAll(/\s+/g, ' ').slice(0, MAX_PROBE_CHARACTERS);
     const message = `${name} does not pass the cluster’s own check: ${quoted}`;
     const hasScript = settingsOf(rollout.release, process.type).healthCheckScript !== undefined;

@@ -29,14 +29,15 @@ interface ReleaseCommand {
 
 const TICK_MS = 200;
 /**
- * After the command has ended, its output is read until no line has come for this many milliseconds. The rest of the
- * output may never come: the server may have no right to read logs, or the pod's node may be lost.
+ * After the command has ended, its output is read until it is complete, or until no line has come for this many
+ * milliseconds. The rest of the output may never come: the server may have no right to read logs, or the pod's node may
+ * be lost.
  */
 const LAST_LINES_MS = 10_000;
 
 /**
- * Runs the test or release command as a Job to its end. The output goes to the push and to the tool's log. When the
- * command has ended, the Job, its pod and its Secret are removed.
+ * Runs the test or release command as a Job to its end. The output goes to the client of the deployment and to the
+ * tool's log. In the end, this function removes the Job, its pod and its Secret, even if the command failed.
  *
  * @throws DeployError `TEST_FAILED` or `RELEASE_FAILED` if the command failed; `TEST_TIMED_OUT` or `RELEASE_TIMED_OUT`
  * if the command took too long or did not start in time; the cluster's refusal if the command could not be started; the

@@ -9,8 +9,8 @@ const GONE_MS = 10 * 60_000;
 
 /**
  * Removes the objects of a tool that has been stopped, also those that earlier runs of the server created, and the
- * Secret of its certificate. Keeps the namespace with its quota and NetworkPolicy. Resolves when the tool's pods no
- * longer exist or are on lost nodes, at the latest after 10 minutes.
+ * Secret with its certificate, if each tool has its own. Keeps the namespace with its quota and NetworkPolicy. Resolves
+ * when the tool's pods no longer exist or are on lost nodes, at the latest after 10 minutes.
  *
  * @throws DeployError if the API refuses a call or does not answer, or if this server stops.
  */

@@ -39,7 +39,8 @@ export class RolloutRetirement {
 
   /**
    * Ends a rollout in the background: its `web` processes after the drain time, other processes now. If the cluster
-   * does not answer, tries again until it does. Scheduled runs of the rollout that have begun continue.
+   * does not answer, tries again until it does, or until `hurry` is called. Scheduled runs of the rollout that have
+   * begun continue.
    */
   retire(tool: string, namespace: string, rolloutId: string): void {
     if (this.#retiring.has(rolloutId)) return;

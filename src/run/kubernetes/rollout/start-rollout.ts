@@ -119,7 +119,8 @@ function instancesOf(rollout: Rollout): WantedInstance[] {
 }
 
 /**
- * Watches the events of the rollout's namespace. Shows the push the events about the pods of the processes in `names`.
+ * Watches the events of the rollout's namespace. Shows the client of the deployment the events about the pods of the
+ * processes in `names`.
  */
 function watchEvents(
   { cluster, pods }: ObjectParts,
@@ -137,8 +138,8 @@ function watchEvents(
 }
 
 /**
- * Returns warnings for the push: about settings of the tool that exceed the operator's limits, and about a tool
- * whose host is this server's own.
+ * Returns warnings for the client of the deployment: about settings of the tool that exceed the operator's limits, and
+ * about a tool whose host is this server's own.
  */
 function unfulfilledInPods({ release }: Rollout, config: ManifestConfig): string[] {
   const { run_memory, pod_cpu } = config;

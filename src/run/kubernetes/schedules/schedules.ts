@@ -209,7 +209,7 @@ export async function leaveConfigToRuns(
 
 /**
  * Creates or updates a CronJob. A CronJob that is being deleted accepts the change and still disappears, so the change
- * is repeated until the CronJob stays, for at most 30 s.
+ * is repeated until the CronJob stays. Throws an error if this takes more than 30 s.
  */
 async function set({ cluster, closing: signal }: ScheduleParts, cronJob: Applied<V1CronJob>): Promise<void> {
   const end = performance.now() + GONE_MS;
