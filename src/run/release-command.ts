@@ -6,14 +6,15 @@ import { errorHint } from './words/error-hints.ts';
 import { exitWords, wasOverLimit } from './words/exit-words.ts';
 import { lastError } from './words/last-error.ts';
 
-/** How many of the last lines of a test or release command are searched for the error that made it fail. */
+/** How many of the last output lines of a test or release command are searched for the error that made it fail. */
 const KEPT_LINES = 60;
 
 /**
  * Tells the push that the test or release command starts, runs the command, and throws an error if it failed.
  *
  * @param isFolderReadOnly - True if tools of this server cannot write to the folders of their releases.
- * @param run - Runs the command to its end, and calls `tell` with each line of its output, config vars masked.
+ * @param run - Runs the command to its end, and calls `tell` with each line of its output that the push shows, config
+ * vars masked.
  * @throws DeployError `TEST_FAILED` or `RELEASE_FAILED` if the command failed; what `run` throws.
  * @see https://devcenter.heroku.com/articles/release-phase
  */

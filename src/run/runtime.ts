@@ -350,7 +350,7 @@ export interface Runtime {
   lostNamespace(tool: ToolName): LostNamespace | null;
   /** Yields the lines of the tool's log that the query asks for, in batches. */
   logs(tool: ToolName, query: LogQuery): AsyncIterable<readonly LogLine[]>;
-  /** Deletes the files of the tool's log whose newest line is from before this moment, in milliseconds since 1970. */
+  /** Deletes each file of the tool's log if its newest line is from before this moment, in milliseconds since 1970. */
   dropOldLogs(tool: ToolName, before: number): Promise<void>;
   /**
    * Returns the tool's web address. Null if the tool's name cannot be a host name, or if the host would be the server's

@@ -6,8 +6,8 @@ const MAX_CHARACTERS = 16 * 1024;
 export const CUT = '… (cut)';
 
 /**
- * Splits the output of a process into complete lines without control characters. Cuts lines at 16,384 characters, so
- * that a process that never prints a newline does not fill the memory.
+ * Splits the output of a process into complete lines, and removes control characters, except tabs and colours. Cuts
+ * lines at 16,384 characters, so that a process that never prints a newline does not fill the memory.
  */
 export class LogLines {
   readonly #decoder = new StringDecoder('utf8');

@@ -66,7 +66,7 @@ function diskHint(end: DiskEnd): string {
     case 'entries':
       return `Write fewer files ${less} run_files.`;
     case 'bytes-of-tool':
-      return 'Write less to /tmp, /workspace and home: all processes of a tool together may have a quarter of the disk of this server.';
+      return 'Write less to /tmp, /workspace and home: all processes of a tool together may have a quarter of the disk of this server, or run_disk if that is more.';
     case 'entries-of-tool':
       return 'Write fewer files to /tmp, /workspace and home: all processes of a tool together may have a quarter of the files that the disk of this server can hold.';
     case 'open-files':

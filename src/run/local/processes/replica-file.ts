@@ -28,7 +28,8 @@ const MAX_BYTES = 64 * 1024;
 
 export interface ReplicaFolder {
   /**
-   * The operator's folder with a file `TOOL/replica.my.cnf` for each tool. Null if the operator has set no such folder.
+   * The operator's folder, in which a tool may have the file `TOOL/replica.my.cnf`. Null if the operator has set no
+   * such folder.
    */
   readonly folder: string | null;
   /** Reads a file without following links: the server may be root, and a tool may own the folder of its file. */

@@ -104,7 +104,7 @@ export const LARGEST_FILE_BYTES = 1024 ** 3;
 const KEPT_LINES = 20;
 /**
  * The prepared search for secrets is kept for this many milliseconds after its last use. To prepare the search takes up
- * to 0.2 s and 15 MiB, and health checks need it twice a second.
+ * to 0.2 s and 15 MiB, and health checks may need it several times a second.
  */
 const MASK_KEPT_MS = 10_000;
 /** The name of a file in the /tmp of a process. The file exists once the health check script has passed. */
