@@ -88,7 +88,7 @@ export class BuildLimits implements AsyncDisposable {
     this.#heardAt = this.#stepAt;
   }
 
-  /** Adds to the bytes that the build has printed, and aborts the build if they are now more than `build_output`. */
+  /** Counts more bytes of output, and aborts the build if it has now printed more than `build_output`. */
   hear(bytes: number): void {
     this.#heardAt = performance.now();
     this.#outputBytes += bytes;

@@ -39,9 +39,9 @@ export class BuildResumesLater extends Error {
 }
 
 /**
- * Decides what happens to an artifact that exists when the server starts. A finished artifact that the store does not
- * know is set aside, because the store may have been restored from a backup that is older than the artifact. A builder
- * that cannot move an artifact leaves it where it is.
+ * Decides what happens to an artifact that exists when the server starts. If the store does not know a finished
+ * artifact, or not the end of its build, the artifact is set aside: the store may have been restored from a backup that
+ * is older than the artifact. A builder that cannot move an artifact leaves it where it is.
  *
  * @param isFinished - False if the build did not finish.
  */
@@ -100,8 +100,8 @@ export interface Builder {
    */
   adopt(request: AdoptRequest, artifact: Artifact, signal: AbortSignal): Promise<Artifact>;
   /**
-   * Tags the stored artifact with the version of its release, `v42`, for people. Does nothing if artifacts of this
-   * builder cannot have tags.
+   * Tags the stored artifact with the version of its release, such as `v42`, for people. Does nothing if artifacts of
+   * this builder cannot have tags.
    */
   tag(tool: ToolName, artifact: Artifact, version: number, signal: AbortSignal): Promise<void>;
   /**
@@ -115,7 +115,7 @@ export interface Builder {
    * Deletes all artifacts, caches and build Jobs of a tool that the server is deleting. Its deployments must have
    * ended. Images that the registry refuses to delete stay.
    *
-   * @throws DeployError if a cluster or a registry does not answer. Call it again later.
+   * @throws if a cluster or a registry does not answer. Call it again later.
    */
   forget(tool: ToolName): Promise<void>;
   /**

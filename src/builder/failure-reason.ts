@@ -48,7 +48,7 @@ const ERRORS = [
   // Yarn 2 and later. Lines with more than one space after `│` do not match, because they only describe the context of
   // an error.
   /^➤ YN0{0,3}[1-9]\d*: │ \S.*(error|forbidden|failed|couldn't|can't|not found|unable)/i,
-  // node-gyp, which compiles packages. If make failed, the compiler says why; if gyp failed, an earlier line says why.
+  // node-gyp, which compiles packages. Its lines about a failed make or gyp do not match: earlier lines say why.
   /^gyp ERR! stack Error: (?!`(make|gyp)` failed)|^gyp: /,
   // Maven and Gradle.
   /^\[ERROR\] |^\* What went wrong:|^FAILURE: /,

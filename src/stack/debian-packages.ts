@@ -8,14 +8,14 @@ import type { PackageList } from './package-list.ts';
 import { BOUND, explainApt, PROGRAMS } from './stack-faults.ts';
 
 /**
- * The file with the public keys by which the signatures of Debian's packages are checked, from the package
+ * The file with the public keys with which apt checks the signatures of Debian. It comes from the package
  * debian-archive-keyring. The trees of a stack have this file too.
  */
 export const KEYRING = '/usr/share/keyrings/debian-archive-keyring.gpg';
 /** The packages that mmdebstrap, with its variant `minbase`, puts into every tree, as patterns of apt-patterns(7). */
 const MINBASE = ['?essential', '?priority(required)', 'apt'];
 const INSTALL = ['install', '-y', '-q', '--no-install-recommends'];
-/** The progress of the downloads is printed again when at least this many per cent more of the bytes have arrived. */
+/** The progress is printed again when at least this many per cent more of the downloads have arrived. */
 const SHOWN_PERCENT = 20;
 
 /** The paths of everything that is needed to make the trees of a stack. */

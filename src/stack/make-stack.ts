@@ -23,8 +23,8 @@ export interface MakeOptions {
 }
 
 /**
- * How many milliseconds after the start of an interrupted attempt to make a stack its finished trees may still be used.
- * Older trees may lack security updates.
+ * The finished trees of an interrupted attempt to make a stack may be used until this many milliseconds after the
+ * attempt began. Older trees may lack security updates.
  */
 const FRESH_MS = 24 * 60 * 60 * 1000;
 // `run` is made first. So if an interrupted attempt has finished `build`, both trees exist.
@@ -154,7 +154,7 @@ async function onlyOne(folder: string): Promise<AsyncDisposable> {
   return { [Symbol.asyncDispose]: () => rm(file, { force: true }) };
 }
 
-/** When a process started, in the form of proc_pid_stat(5). Null if there is no such process. */
+/** When a process started, in clock ticks since this machine booted: proc_pid_stat(5). Null if there is no process. */
 async function startOf(pid: number): Promise<string | null> {
   const text = await readFile(`/proc/${pid}/stat`, 'utf8').catch(() => null);
   // The name of the program is in parentheses and may have spaces.

@@ -13,7 +13,7 @@ export interface Stack {
   readonly id: string;
   /** The Debian release, such as `trixie`. */
   readonly name: string;
-  /** 1 for the first stack of this name on this machine. */
+  /** 1 for the first stack of this name on this machine, 2 for the second, and so on. */
   readonly version: number;
   /** A hash of the list of packages from which the stack was made: `PackageList.hash`. */
   readonly packages: string;
@@ -33,7 +33,7 @@ const description = z.object({
   madeAt: z.number(),
 });
 
-/** The Debian release of a stack: `trixie` for `trixie-2`. Null for this machine's own /usr. */
+/** The Debian release of a stack: `trixie` for `trixie-2`. Null if `id` is null: this machine's own /usr. */
 export function nameOfStack(id: string | null): string | null {
   return id?.replace(/-\d+$/, '') ?? null;
 }

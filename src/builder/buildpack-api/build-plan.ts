@@ -50,8 +50,8 @@ interface Option {
  */
 const MAX_TRIALS = 1000;
 /**
- * The most `provides` and `requires` of build plans that are read. Each counts again in every combination that is
- * tried. The plans of hostile buildpacks may have far more.
+ * The server tries no more combinations after it has read this many `provides` and `requires`. Each counts again in
+ * every combination. The build plans of hostile buildpacks may have far more.
  */
 const MAX_LOOKS = 100_000;
 

@@ -34,7 +34,7 @@ const MAX_LENGTH = 6 * 1024 * 1024;
 const ACTIONS: ReadonlySet<string> = new Set(['override', 'default', 'prepend', 'append', 'delim']);
 
 /**
- * Each file and each `env` folder counts as this many more characters towards `MAX_LENGTH`, even if it is empty,
+ * Each `env` folder and each entry of it counts as this many more characters towards `MAX_LENGTH`, even if it is empty,
  * because reading it takes time at each start of a process.
  */
 const FILE_LENGTH = 24 * 1024;
@@ -90,7 +90,7 @@ export async function addLayerFolders(
 
 /**
  * Applies the files of an `env` folder. `NAME` and `NAME.override` set the variable; `NAME.default` sets it if it has
- * no value; `NAME.append` and `NAME.prepend` add to the end or the start of the value, with the text of `NAME.delim`
+ * no value. `NAME.append` adds to the end of the value and `NAME.prepend` to the start, with the text of `NAME.delim`
  * between. Other suffixes are ignored.
  *
  * @throws DeployError `NOT_PASSABLE` if the files that all calls for `environment` have read are too large together:

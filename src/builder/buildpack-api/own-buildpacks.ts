@@ -64,8 +64,8 @@ type Entry = z.output<typeof entries>[number];
  * Reads each buildpack that project.toml names and that is a folder of the repository. Other names have no effect,
  * because the files of a tool decide which buildpacks of the server take part.
  *
- * @throws DeployError `BUILD_PROJECT_TOML` if project.toml cannot be used; `BAD_BUILDPACK` if a buildpack cannot be
- *   used.
+ * @throws DeployError `BUILD_PROJECT_TOML` if project.toml cannot be used (but a file that is not valid TOML counts as
+ *   empty); `BAD_BUILDPACK` if a buildpack cannot be used.
  * @see https://github.com/buildpacks/spec/blob/main/extensions/project-descriptor.md
  */
 export async function readOwnBuildpacks(source: string): Promise<OwnBuildpacks> {

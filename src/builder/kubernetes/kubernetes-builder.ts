@@ -45,7 +45,8 @@ export interface KubernetesBuilderOptions {
   /** After this many milliseconds without output, a line says that the build still runs; 30,000 if not set. */
   readonly quietMs?: number;
   /**
-   * How many milliseconds a build waits if no node has room or if an image cannot be pulled; 120,000 if not set.
+   * If no node has room, or if an image cannot be pulled, a build waits this many milliseconds before it fails; 120,000
+   * if not set.
    */
   readonly patienceMs?: number;
 }
@@ -58,8 +59,8 @@ const CLEANING_MS = 30_000;
 const FORGETTING_MS = 120_000;
 const AWAY_MS = 60_000;
 /**
- * A resumed build gets at least this many milliseconds, so that its result can be read even if its `build_time` is
- * over.
+ * A resumed build gets at least this many milliseconds (but at most `build_time`), so that this server can read its
+ * result even if its `build_time` is over.
  */
 const READING_MS = 120_000;
 

@@ -9,7 +9,7 @@ import type { ToolName } from '../../core/names.ts';
 import type { FateOf } from '../builder.ts';
 import { copyFiles, makeFolder, syncDisk } from '../folders.ts';
 
-/** The server writes this file into an artifact's folder last. An artifact without this file was never finished. */
+/** The server writes this file into an artifact's folder last, and deletes it first. It marks a whole artifact. */
 const MARK = 'complete';
 const ID = /^[A-Za-z0-9][-A-Za-z0-9]{0,99}$/;
 

@@ -382,8 +382,8 @@ export class LocalBuilds {
   }
 
   /**
-   * Deletes the files of a failed build, and moves cached layers back to the cache. If the build failed with
-   * `BUILD_OUT_OF_DISK`, or if the layers cannot be moved, deletes the cache instead.
+   * Deletes the files of a failed build, but moves the layers that only builds need to the cache. If the build failed
+   * with `BUILD_OUT_OF_DISK`, or if the layers cannot be moved, deletes the cache too.
    */
   async #clear(folder: string, places: LayerPlaces, state: BuildState, error: unknown): Promise<void> {
     const isFull = error instanceof DeployError && error.code === 'BUILD_OUT_OF_DISK';

@@ -47,8 +47,8 @@ const SWEEP = `find "$1" -maxdepth 1 -type f '(' -name '${HALF}*' -cmin +60 -o !
 find "$1" -maxdepth 1 -type f ! -name '${HALF}*' ! -uid "$2" -exec chown -h -- "$2:$3" '{}' +`;
 
 /**
- * What is left of the limits of one build: how many files and folders the layers that share files may still have, and
- * how many bytes of files the server may still read to share them. `SharedFiles.share` counts both numbers down.
+ * How much one build may still share: how many more files and folders its shared layers may have, and how many more
+ * bytes of files the server may read. `SharedFiles.share` counts both numbers down.
  */
 export interface SharingBudget {
   entries: number;
@@ -131,9 +131,9 @@ export class SharedFiles {
 
   /**
    * Deletes the copies to which no artifact has a link any more, and unfinished copies that are older than an hour.
-   * Makes the server the owner of all other copies, because earlier versions of the server made a tool the owner of
-   * some. A separate program does all this, because a process of a tool can hold the lock of a copy, and the server
-   * must not wait for the lock. Does nothing if `shared` does not exist.
+   * Makes the server the owner of all other finished copies, because earlier versions of the server made a tool the
+   * owner of some. A separate program does all this, because a process of a tool can hold the lock of a copy, and the
+   * server must not wait for the lock. Does nothing if `shared` does not exist.
    *
    * @throws Error if the program cannot be started, is killed, or takes longer than a minute.
    */

@@ -31,10 +31,10 @@ const MAX_LAYERS = 100;
 export type Progressed = 'not started' | 'failed' | 'built';
 
 /**
- * Restores layers of earlier builds, by the rules of the buildpacks lifecycle. Of each launch layer of the newest
- * artifact, the metadata are restored. If the layer is cached, its content is copied too. There is one exception: a
- * launch layer that later buildpacks need is only restored if it is cached. Layers that only builds need are moved from
- * the cache into the folder of the build. The table `types` of a layer is never restored.
+ * Restores layers of earlier builds, by the rules of the buildpacks lifecycle. Restores the metadata of each launch
+ * layer of the newest artifact, and copies the content too if the layer is cached. There is one exception: a launch
+ * layer that later buildpacks need is only restored if it is cached. Moves the layers that only builds need from the
+ * cache into the folder of the build. Never restores the table `types` of a layer.
  *
  * A layer is not copied if all of this is true: its metadata have `linked = true`, its files belong to the server and
  * are read-only, and the build runs as another user. Then the build gets hard links to the files, which it can delete
@@ -136,8 +136,8 @@ async function reuse({ layers, previous }: LayerPlaces, empty: readonly Layer[])
     if (layer.isCache || before === undefined)
       throw brokenBuildpack(layer.buildpack, `its layer ${layer.name} is for launch and has no content`);
   }
-  // First delete what is at the paths of the layers: the build may have left a symbolic link there, and the copy would
-  // be written to its target.
+  // First delete what is at the paths of the layers: if the build has left a symbolic link there, cp could write to the
+  // target of the link.
   await removeTrees(empty.map((layer) => layerFolder(layers, layer)));
   await copyFolders(previous?.layers ?? '', empty.map(pathOf), layers);
 }

@@ -24,7 +24,7 @@ const quotas = z.array(
 );
 const robot = z.object({ id: z.number(), name: z.string(), secret: z.string() });
 
-/** If fewer bytes than this are free in the quota of a project, no build can export a usable image. */
+/** If fewer bytes than this are free in a project's quota, the server starts no build: its image would hardly fit. */
 const leastFreeBytes = 32 * 1024 * 1024;
 
 /**

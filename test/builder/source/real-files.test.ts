@@ -164,7 +164,7 @@ const samples: readonly Sample[] = [
       'toolforge.yaml': 'components:\n  bot:\n    build: {reuse_from: main}\n    run: {command: ./bot}\n',
     },
     refused:
-      /^the component bot in toolforge\.yaml reuses the build of main, but there is no other component of this name \(line 3\)$/,
+      /^the component bot in toolforge\.yaml reuses the build of main, but no component of this name has a build of its own \(line 3\)$/,
   },
   {
     name: 'a component with its schedule and command outside of run',

@@ -131,7 +131,7 @@ export class ToolImages {
     await this.#delete(tool, image, digest, signal);
   }
 
-  /** Deletes the images of the builds for which `isForgotten` returns true. */
+  /** Deletes the images of builds for which `isForgotten` returns true, unless another build needs the same image. */
   async removeForgotten(
     tool: ToolName,
     isForgotten: (build: string) => boolean,

@@ -287,7 +287,7 @@ shift
 "$@" || exit
 rm -rf /control/* && printf '%s\\n' "$analyzed" >${ANALYZED}`;
 
-/** The first line of the output of the container `build`. */
+/** In a build (not in an inspection), the first line of the output of the container `build`. */
 export const BEGINNING_OF_DETECTOR = 'Starting detector...';
 
 /**

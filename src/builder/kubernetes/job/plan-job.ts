@@ -78,8 +78,8 @@ export type FollowedJob = Pick<
 >;
 
 /**
- * Returns the facts with which a server follows a Job that an earlier server made. `name` is the name of the Job, and
- * `id` is the id of its build.
+ * Returns the facts with which a server follows a Job, such as a Job that an earlier server made. `name` is the name of
+ * the Job, and `id` is the id of its build.
  */
 export function followedJob(
   config: KubernetesBuilderConfig,
@@ -90,7 +90,7 @@ export function followedJob(
     name,
     namespace: config.build_namespace,
     image: `${imageOf(repositories)}:${id}`,
-    // Null, because a server resumes only builds of a source and never a rebase.
+    // Null and false, because a server resumes only builds of a source. `planJob` replaces both for its new Job.
     rebaseOf: null,
     isInspection: false,
     limits: {

@@ -17,7 +17,10 @@ import { DETECTION, PHASE_WORDS, phaseFailed } from './job-failures.ts';
 // https://github.com/buildpacks/lifecycle/blob/v0.21.0/platform/exit.go
 const NOT_DETECTED = new Set([20, 21]);
 
-/** Reports the phases of one build to the person who pushes, as far as possible as a build without a cluster does. */
+/**
+ * Reports the phases of one build to the person who pushes. Uses the same words as a build without a cluster, except
+ * for steps that only a build in a cluster has.
+ */
 export class BuildNarrator {
   readonly #progress: Progress;
   readonly #source: PreparedSource;

@@ -178,7 +178,7 @@ function repositoryOf(
   }
   throw yaml.refusal(
     ['components', name, 'build'],
-    `the component ${shown(name)} in ${file} reuses the build of ${shown(reused)}, but there is no other component of this name`,
+    `the component ${shown(name)} in ${file} reuses the build of ${shown(reused)}, but no component of this name has a build of its own`,
     `Write one of ${Object.keys(given).slice(0, 10).map(shown).join(', ')}, or remove \`build\`: every component runs in the build of this push.`,
   );
 }
