@@ -35,8 +35,8 @@ export async function assertPodsLeft(
 }
 
 /**
- * True if the quota never counts the pods that this server creates. These pods have a memory limit and no deadline, so
- * a quota of the scope `BestEffort` or `Terminating` leaves them out.
+ * True if the quota never counts the pods that a rollout keeps running. These pods have a memory limit and no deadline,
+ * so a quota of the scope `BestEffort` or `Terminating` leaves them out.
  */
 function isOfOthers({ spec }: V1ResourceQuota): boolean {
   return spec?.scopes?.some((scope) => scope === 'BestEffort' || scope === 'Terminating') === true;

@@ -123,7 +123,8 @@ export class ServerLease {
       } catch (err) {
         if (signal.aborted) return;
         const isOver = performance.now() - renewedMs > this.#seconds * 1000;
-        // If the API does not answer, no other server can take the Lease either, so this server continues.
+        // If the API does not answer this server, it most probably answers no other server either, so nobody can take
+        // the Lease. So this server continues.
         if (isOver && !isAway(err)) return onLost(refused(err));
         if (!isTold) log.warn({ err }, 'the Lease of this installation was not renewed');
         isTold = true;

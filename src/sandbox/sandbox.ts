@@ -149,7 +149,9 @@ export interface Sandbox {
    * In the mode `trusted`, commands run without isolation and see real paths, so the mode suits one trusted user only.
    */
   readonly mode: 'isolated' | 'trusted';
-  /** Why `Mount.writesTo` has no effect in this sandbox, as a text for people. Null if it has an effect. */
+  /**
+   * Why this sandbox cannot put the changes of a command into `Mount.writesTo`, as a text for people. Null if it can.
+   */
   readonly whyNoChanges: string | null;
   /**
    * Why the kernel does not limit the connections of isolated tools, although this server is root: a text that can

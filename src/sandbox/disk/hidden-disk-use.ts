@@ -192,7 +192,7 @@ const BELOW_FOLDERS = `find "$@" -maxdepth 0 -type l ! -lname "/run/*" \
 // their names by now. A Unix socket whose name was deleted keeps the folders above it in the same way.
 const HIDING = `device=$1; shift
 ${BY_SANDBOX}
-# Each process of a tool has a deleted pipe of this server as its output.
+# Each process of a tool has a deleted pipe of this server as its output. This pipe must not count.
 others="! ( -type p -uid $(id -u) )"
 search() {
   for one in $pids; do

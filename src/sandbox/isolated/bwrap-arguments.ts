@@ -114,8 +114,8 @@ const ENTER_NETWORK = [
 ];
 
 /**
- * Returns the command line that makes a network for several commands (`HeldNetwork`), and keeps it until its standard
- * input ends.
+ * Returns the command line of a program that makes a network for several commands (`HeldNetwork`). The network exists
+ * until the standard input of the program ends.
  */
 export function networkArguments({ uid, hostFiles, fence }: NetworkIsolation): string[] {
   const script = `${SET_ROUTES}\necho ${READY}; cat${END_CONNECTIONS}`;

@@ -30,8 +30,8 @@ export interface HostFilesOptions {
 }
 
 /**
- * The names in /etc that programs need, for example for libraries, name lookups, time, certificates and fonts. Without
- * the folder `maven`, Maven does not start. Accounts and secrets are not among them.
+ * The names in /etc that programs need, for example for libraries, name lookups, time, certificates and fonts. Accounts
+ * and secrets are not among them. Without the folder `maven`, Maven does not start.
  */
 const SHOWN_OF_ETC =
   /^(hosts|host\.conf|gai\.conf|nsswitch\.conf|protocols|services|mime\.types|localtime|timezone|os-release|debian_version|ca-certificates(\.conf)?|alternatives|ld\.so\.(cache|conf|conf\.d)|fonts|dpkg|python3.*|perl|java-.*|maven|locale\.alias|magic|magic\.mime|terminfo|xml|sgml|ImageMagick-\d+|php|ruby.*)$/;

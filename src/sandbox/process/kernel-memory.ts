@@ -354,8 +354,8 @@ async function openFiles(pid: number | null): Promise<number> {
   return pid === null ? 0 : (await readdir(`/proc/${pid}/fd`).catch(() => [])).length;
 }
 
-// A function of awk: the bytes of memory of the socket in a line of ss(8) with `skmem`. The memory is what waits to
-// be read (r) or sent (w), and what the socket has for more (f).
+// A function of awk: the bytes of memory of the socket in a line of ss(8) with `skmem`. The memory is what waits to be
+// read (r) or sent (w), and what the socket holds in reserve (f).
 const SOCKET_MEMORY = `
   function memory(line,  part, count, i, sum) {
     sub(/.*skmem:[(]/, "", line)

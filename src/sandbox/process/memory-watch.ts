@@ -41,8 +41,8 @@ interface Watched {
    */
   sharedAtStart: number | null;
   /**
-   * True if, at the last look, a socket of the sandbox may have held files in memory that no process had received from
-   * it. The size of such files cannot be read.
+   * True if, at the last measurement by `exactUse`, a socket of the sandbox may have held files in memory that no
+   * process had received from it. The size of such files cannot be read.
    */
   isHiding: boolean;
   /** True while `exactUse` measures this sandbox, or while this sandbox waits for its turn to be measured. */
@@ -168,8 +168,9 @@ export class MemoryWatch {
     if (watched === undefined) return;
     const { limitBytes, sharedAtStart } = watched;
     const { sharedBytes } = machine;
-    // Honest programs keep files in the queue of a socket only for a moment. If two looks in a row find such files, all
-    // shared memory that this machine has gained since the start of the sandbox counts as memory of the sandbox.
+    // Honest programs keep files in the queue of a socket only for a moment. If two measurements in a row find such
+    // files, all shared memory that this machine has gained since the start of the sandbox counts as memory of the
+    // sandbox.
     const hiddenBytes = watched.isHiding ? sharedBytes - (sharedAtStart ?? sharedBytes) : 0;
     const use = await exactUse(family, { sharedBytes, hiddenBytes });
     watched.isBeingSummed = false;

@@ -118,8 +118,8 @@ export class ClusterMaintenance {
   }
 
   /**
-   * Removes the pod that shows the page about maintenance, unless the tool is in maintenance. Such a pod stays if a
-   * server is killed while it begins or ends a maintenance.
+   * Removes the pod that shows the page about maintenance, unless the tool is in maintenance or its Service still sends
+   * visitors to this pod. Such a pod stays if a server is killed while it begins or ends a maintenance.
    */
   async cleanUp(live: LiveRollouts, place: Place): Promise<void> {
     const { parts } = live;

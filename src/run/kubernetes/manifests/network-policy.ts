@@ -4,8 +4,8 @@ import type { Applied } from '../../../kubernetes/apply.ts';
 import type { ManifestConfig } from './manifest-config.ts';
 import { toolLabels } from './pod-manifest.ts';
 
-// The IPv4 addresses inside a network: private, shared, loopback and link-local. Cloud providers hand out credentials
-// at a link-local address.
+// Internal IPv4 addresses, which are not part of the internet: private, shared, loopback and link-local. Cloud
+// providers hand out credentials at a link-local address.
 const INSIDE_4 = [
   '10.0.0.0/8',
   '100.64.0.0/10',
@@ -15,7 +15,7 @@ const INSIDE_4 = [
   '192.168.0.0/16',
 ];
 // The last two networks are NAT64 (RFC 6052) and 6to4 (RFC 3056). Their addresses contain IPv4 addresses, so a tool
-// could reach inside IPv4 addresses through them.
+// could reach internal IPv4 addresses through them.
 const INSIDE_6 = ['fc00::/7', 'fe80::/10', '64:ff9b::/96', '2002::/16'];
 
 export interface NetworkPolicyOptions {
@@ -41,8 +41,8 @@ export function policyOf(namespace: string): Applied<V1NetworkPolicy> {
  * Returns the network policy of a tool's namespace, for a server that creates namespaces. If somebody else creates the
  * namespaces, deploy/kubernetes/tool has the same policy for them. The ingress controller and the tool's own pods can
  * reach the tool. So can the API servers, because this server checks the health of the tool through them. The tool can
- * reach DNS, its own pods and the internet, but no inside address. The settings `tool_networks_in` and
- * `tool_networks_out` add networks.
+ * reach DNS, its own pods and the internet, but neither internal addresses (`INSIDE_4`, `INSIDE_6`) nor the API
+ * servers. The settings `tool_networks_in` and `tool_networks_out` add networks.
  */
 export function networkPolicy(options: NetworkPolicyOptions): Applied<V1NetworkPolicy> {
   const { tool, namespace, apiServers, config } = options;

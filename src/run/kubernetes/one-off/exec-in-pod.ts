@@ -180,7 +180,7 @@ async function endWith(
   attachment[Symbol.dispose]();
 }
 
-/** Runs a program in the container that sends a signal to the command. Never rejects. */
+/** Sends a signal to the command, by another program that it runs in the container. Never rejects. */
 async function sendSignal(
   { cluster, closing }: ObjectParts,
   place: Parameters<typeof ContainerAttachment.open>[1],

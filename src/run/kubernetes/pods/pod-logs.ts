@@ -26,8 +26,8 @@ const GATHER_MS = 20;
 const MAX_WAITING_CHARACTERS = 4 * 1024 * 1024;
 const LINE_CHARACTERS = 100;
 /**
- * How many of the newest lines in the tool's log are read to find where an earlier server stopped copying a pod's
- * output.
+ * How many of the newest lines of a process in the tool's log are read to find where an earlier server stopped copying
+ * a pod's output.
  */
 const LOOKED_AT = 1000;
 
@@ -57,7 +57,7 @@ export class PodLogs {
    * not written again.
    */
   pod(pod: ToolPod, isOld: boolean): void {
-    // Skip the pod of a release command, because `runReleaseJob` copies its output itself.
+    // Skip the pod of a test or release command, because `runReleaseJob` copies its output itself.
     if (pod.type === RELEASE_TYPE || this.#followed.has(pod.uid) || !this.#options.isKnown(pod)) return;
     if (this.#over.has(pod.uid)) return;
     const following = this.#follow(pod, isOld || this.#begun.has(pod.uid))

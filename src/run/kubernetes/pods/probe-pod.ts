@@ -33,8 +33,8 @@ const MIN_LOOK_MS = 1500;
 
 /**
  * Asks the web process of one pod whether it is healthy, as the local runtime does. The kubelet's probes decide when a
- * pod gets traffic, but they do not say what they saw. They also accept an open port, although a forking server opens
- * its port before it has loaded the tool.
+ * pod gets traffic, but they do not say what they saw. If the tool has no health check path, they also accept an open
+ * port, although a forking server opens its port before it has loaded the tool.
  */
 export class PodProbe {
   readonly podUid: string;

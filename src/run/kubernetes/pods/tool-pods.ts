@@ -61,8 +61,8 @@ export interface PodListener {
 }
 
 /**
- * Knows all pods of tools in the cluster, by one watch. Each pod gets a name such as `web.1`, with the lowest number
- * that is free in its rollout and type.
+ * Knows the pods of all processes of tools in the cluster, by one watch. The pods of one-off commands are not among
+ * them. Each pod gets a name such as `web.1`, with the lowest number that is free in its rollout and type.
  */
 export class ToolPods {
   readonly #pods = new Map<string, ToolPod>();

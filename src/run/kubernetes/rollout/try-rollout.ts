@@ -31,6 +31,7 @@ type Any = Applied<KubernetesObject>;
  * asks nothing: all objects count as created. For a preview, the quota must also have room for the next rollout of the
  * preview's tool.
  *
+ * @returns the changes, and an error `QUOTA_EXCEEDED` in the field `quota` if the quota has no room.
  * @throws DeployError if the cluster would refuse an object, or does not answer; the signal's reason when the signal
  * fires.
  */
@@ -289,8 +290,8 @@ function partsOfDeployment({ metadata }: V1Deployment): { kind: string; name: st
 }
 
 /**
- * Returns the parts of an object that a server-side dry run compares to find out whether a rollout would change the
- * object.
+ * Returns the parts of an object that decide whether a rollout would change it: `changesOf` compares them before and
+ * after a server-side dry run.
  */
 function contentOf(object: KubernetesObject): object {
   const { metadata, status: _, ...rest } = object as KubernetesObject & { status?: unknown };

@@ -70,7 +70,10 @@ function stateOf(pod: ToolPod | undefined, hasFault: boolean): ProcessState {
   return pod.container?.state?.running === undefined ? 'starting' : 'up';
 }
 
-/** Returns the newest run: the run that this server has seen, otherwise the run that the CronJob's status describes. */
+/**
+ * Returns the newest run: the run that this server has seen, otherwise the run that the CronJob's status describes.
+ * Null if there is none.
+ */
 function newestRun({ status }: V1CronJob, seen: ScheduledRun | null): ScheduledRun | null {
   const { lastScheduleTime, lastSuccessfulTime } = status ?? {};
   if (seen !== null || lastScheduleTime === undefined) return seen;

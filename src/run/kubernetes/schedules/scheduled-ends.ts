@@ -21,9 +21,9 @@ export interface ScheduledEndsOptions {
 }
 
 /**
- * A run counts as ended by its time limit if its pod is deleted at most this many milliseconds before the limit. This
- * server counts the limit from the creation of the pod, but the cluster counts it from the start of the Job, a little
- * earlier.
+ * A run whose pod the cluster deletes counts as ended by its time limit if it ended at most this many milliseconds
+ * before the limit, or later. If the limit is below 10 s, half of the limit is used instead. This server counts the
+ * limit from the creation of the pod, but the cluster counts it from the start of the Job, a little earlier.
  */
 const APART_MS = 5000;
 
