@@ -9,8 +9,8 @@ const LAST_OUTPUT_MS = 5000;
 
 /**
  * Resolves when the server stops waiting for a client that does not read the output of a command. This is 5 s after
- * both have happened: the command has ended, and `signal` has fired. So the client of a command that ends by itself has
- * at least until `signal` fires.
+ * both have happened: the command has ended, and `signal` has fired. So if a command ends by itself, its client has at
+ * least until `signal` fires to read the output.
  *
  * @param signal - Ends the command, for example at its time limit.
  */

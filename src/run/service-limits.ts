@@ -11,8 +11,8 @@ export function settingsOf({ artifact, sizes = {} }: Release, processType: strin
 }
 
 /**
- * Returns how many bytes of memory a process of the release may use. This is what the tool asks for, but at most the
- * operator's limit.
+ * Returns how many bytes of memory a process of the release may use. This is what the tool asks for, or the operator's
+ * limit if the tool asks for nothing or for more.
  */
 export function memoryLimit(release: Release, processType: string, runMemory: number): number {
   const most = mostMemory(release, runMemory);

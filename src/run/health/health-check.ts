@@ -27,8 +27,8 @@ export interface HealthCheck {
   /** After how many milliseconds an unchanged problem is reported again; 30,000 by default. */
   readonly againMs?: number;
   /**
-   * Returns the last output of the process, with config vars masked. It may say that worker processes, for example
-   * those of gunicorn, have died.
+   * Returns the last output of the process, with config vars masked. The output may say that worker processes, for
+   * example those of gunicorn, have died.
    */
   readonly lastLines?: () => Promise<readonly string[]>;
   readonly signal: AbortSignal;

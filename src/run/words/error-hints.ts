@@ -26,11 +26,14 @@ const NO_HOST =
   /getaddrinfo (?:ENOTFOUND|EAI_AGAIN) (\S+)|could not translate host name "([^"]+)"|Unknown (?:MySQL )?server host '([^']+)'|UnknownHostException: (\S+)|lookup (\S+)(?: on \S+)?: no such host|server on '([^']+)' \(\[Errno -[235]\]|host='([^']+)', port=\d+\).{0,300}(?:Name or service not known|name resolution)/;
 /** Matches errors about a file that is missing in the tool's folder, and captures its name. */
 const MISSING_FILE = /(?:No such file or directory: |ENOENT: .*, open )'(?:\/workspace\/|\.\/)?([^'/][^']*)'/;
-/** Matches errors about a file that is missing in the home folder. */
+/**
+ * Matches errors about a file that is missing in the home folder, or in /data/project, which has the home folders on
+ * Toolforge.
+ */
 const HOME_FILE = /(?:No such file or directory: |ENOENT: .*, open )'(?:\/data\/project|\/home\/tool)\//;
 /**
- * Matches errors about a variable that is not set, of Python, its packages decouple and django-environ, and Ruby, and
- * captures the name of the variable.
+ * Matches errors about a variable that is not set, and captures its name. Such errors come from Python, from its
+ * packages decouple and django-environ, and from Ruby.
  */
 const UNSET_VARIABLE =
   /^KeyError: '([A-Z][A-Z\d_]{2,})'$|UndefinedValueError: (\w+) not found|: Set the (\w+) environment variable|key not found: "([A-Z][A-Z\d_]{2,})"/;
@@ -275,7 +278,7 @@ export function errorHint(
   if (file !== undefined)
     return `${file} is not in the repository. Commit it and push again. If it has passwords, let the tool read them from variables, and set these: config set TOOL NAME=VALUE`;
   if (HOME_FILE.test(error))
-    return 'The home folder is empty here, and there is no /data/project. If the tool writes its log there, let it print the log instead. If the file has passwords, let the tool read them from variables, and set these (config set TOOL NAME=VALUE). Then push again.';
+    return 'The home folder is empty here when a process starts, and /data/project has no files either. If the tool writes its log there, let it print the log instead. If the file has passwords, let the tool read them from variables, and set these (config set TOOL NAME=VALUE). Then push again.';
   if (/SyntaxError: Missing parentheses in call to 'print'/.test(error))
     return 'This file is written for Python 2. Convert it to Python 3, for example with the program 2to3, and push again.';
   const ruby = /^(?:\/workspace\/)?([\w./-]+):(\d+): syntax error/.exec(error);

@@ -20,7 +20,7 @@ export function exitWords(exit: Exit, memoryBytes: number): string {
   return `exited with code ${exit.code}`;
 }
 
-/** Says, as a sentence, what a maintainer can do about the end of a process. */
+/** Says, in whole sentences, what a maintainer can do about the end of a process. */
 export function exitHint(exit: Exit): string {
   if (exit.disk !== undefined) return diskHint(exit.disk);
   if (exit.isOverKernelLimits) return KERNEL_LIMITS_HINT;

@@ -74,8 +74,9 @@ function indexOfError(lines: readonly string[]): number {
 }
 
 /**
- * How many of the last lines of output are searched for the first line of an error. Node.js prints an error with all
- * its properties, which may take many lines. An error further back is not the reason why the process ended.
+ * If at most this many lines of output follow the first line of an error, they may be details of this error: Node.js
+ * prints an error with all its properties, which may take many lines. If more lines follow, the error is not the reason
+ * why the process ended.
  */
 export const MOST_DETAILS = 2000;
 

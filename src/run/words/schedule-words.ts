@@ -42,8 +42,8 @@ export function tooLong(limitMs: number, { timeoutSeconds }: Schedule): string {
 }
 
 /**
- * Returns how many milliseconds a scheduled run may take: what the tool asks for, but at most `mostMs`, the operator's
- * limit.
+ * Returns how many milliseconds a scheduled run may take: what the tool asks for, or `mostMs`, the operator's limit, if
+ * the tool asks for nothing or for more.
  */
 export function runLimit({ timeoutSeconds }: Schedule, mostMs: number): number {
   return timeoutSeconds === null ? mostMs : Math.min(timeoutSeconds * 1000, mostMs);

@@ -19,10 +19,10 @@ const NAMES = ['in', 'out', 'err', 'size', 'status'] as const;
 
 /**
  * A shell script that starts a program for each pipe in the folder `$1`. The program opens the pipe and passes data
- * between the pipe and a socket of this server: the descriptors 3 to 7, in the order of `NAMES`. When the descriptor 0
- * ends, because the command has ended or this server was killed, the script kills all of these programs. Otherwise, a
- * program that waits until the sandbox opens its pipe would never end. Each program first closes the sockets of the
- * other programs, so that this server sees the end of each socket.
+ * between the pipe and a socket to this server. These sockets are the descriptors 3 to 7 of the script, in the order of
+ * `NAMES`. When the descriptor 0 ends, because the command has ended or this server was killed, the script kills all of
+ * these programs. Otherwise, a program that waits until the sandbox opens its pipe would never end. Each program first
+ * closes the sockets of the other programs, so that this server sees the end of each socket.
  */
 const PASS_ON = `cd "$1" || exit
 ( exec 4<&- 5<&- 6<&- 7<&-; exec cat <&3 >in ) &
@@ -36,9 +36,9 @@ kill -s KILL 0`;
 
 /**
  * The named pipes between this server and a one-off command in a sandbox. The sandbox sees the folder of the pipes
- * read-only. A command of `run` has the folder alone, and a command of `exec` shares it with the process of the tool. A
- * command of `run` does not get the standard streams of its sandbox, because the script that wraps the command prints
- * to them.
+ * read-only. For `run`, only the command sees this folder. For `exec`, the process beside which the command runs sees
+ * it too. A command of `run` does not get the standard streams of its sandbox, because the script that wraps the
+ * command prints to them.
  *
  * This server never opens the pipes itself: opening a pipe waits for the lock of the pipe, which a tool can hold for
  * minutes (see `openPipe`). Other programs open the pipes (`PASS_ON`). Each program waits until the sandbox opens the

@@ -21,15 +21,15 @@ const NEVER = new AbortController().signal;
  */
 export class StartTurns {
   /**
-   * The limits for scheduled runs and for commands of `run`: one starts at a time, and then no other starts for three
-   * times as long as the start took (of which at most `MOST_MS` counts). These limits are strict, because many runs can
-   * be due at the same moment, and it does little harm if one waits.
+   * The limits for scheduled runs and for commands of `run`: one process starts at a time, and then no other starts for
+   * three times as long as the start took (of which at most `MOST_MS` counts). These limits are strict, because many
+   * runs can be due at the same moment, and it does little harm if one waits.
    */
   static readonly RUNS = { atOnce: 1, rest: 3 };
   /**
    * The limits for processes of rollouts and for processes that are restarted: four start at a time, and each keeps its
-   * turn after the start for half as long as the start took. These limits are mild, because visitors wait for such
-   * processes.
+   * turn after the start for half as long as the start took (of which at most `MOST_MS` counts). These limits are mild,
+   * because visitors wait for such processes.
    */
   static readonly ROLLOUTS = { atOnce: 4, rest: 0.5 };
 

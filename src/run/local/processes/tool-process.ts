@@ -36,7 +36,7 @@ export interface ToolProcessParts extends RunParts {
 export type Attempt = Readiness & Pick<Running, 'lastLines'>;
 /**
  * What has happened to a run of a process. `crashed` means that the run has ended, although the server did not retire
- * the process; `leaving` means that the server is ending the process.
+ * the process; `leaving` means that the server has retired the process.
  */
 export type Fate = 'up' | 'crashed' | 'leaving';
 export type Ended = Extract<Attempt, { kind: 'exited' }>;

@@ -6,8 +6,9 @@ import { Agent } from '../../../core/network/node-http.ts';
 
 /**
  * Opens a new connection to a tool for each request. A tool may answer and close the connection before it has read the
- * whole body of the request. In that case the failed write is ignored and the answer is read. `PacedReading` limits the
- * time that the server spends on reading the answers of one process, over all its connections together.
+ * whole body of the request. In that case, this class ignores the failed write, so that the router gets the answer.
+ * `PacedReading` limits the time that the server spends on reading the answers of one process, over all its connections
+ * together.
  *
  * @see https://www.rfc-editor.org/rfc/rfc9112#section-9.6
  */
