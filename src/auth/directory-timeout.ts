@@ -34,7 +34,10 @@ export function unavailable(message: string, cause: unknown): DeployError {
   );
 }
 
-/** The refusal if too many logins already wait for the directory or for a password check. */
+/**
+ * The refusal if too many logins already wait for the directory or for a password check, or if a login has waited too
+ * long.
+ */
 export function tooManyLogins(): DeployError {
   return busy('too many people are logging in just now');
 }

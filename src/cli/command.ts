@@ -56,7 +56,7 @@ export type Output = string | Uint8Array;
 export interface CommandContext {
   readonly services: Services;
   readonly principal: Principal;
-  /** The words that are not flags, without the tool. */
+  /** The words that are not flags of the command, without the tool. */
   readonly args: readonly string[];
   readonly flags: Readonly<Record<string, FlagValue>>;
   /** Standard input, for commands such as `config set NAME -`. Other commands do not read it. */

@@ -8,7 +8,7 @@ import { fileURLToPath } from 'node:url';
 const leastMajor = 24;
 
 if (Number(process.versions.node.split('.')[0]) >= leastMajor) {
-  // Cache compiled modules, so that Node need not load its parser of TypeScript.
+  // Cache compiled modules, so that the next start need not load Node's parser of TypeScript.
   nodeModule.enableCompileCache(fileURLToPath(new URL('../../node_modules/.cache/compile', import.meta.url)));
   const { main } = await import('./bin.ts');
   await main();

@@ -2,7 +2,7 @@ import type { ChildProcess } from 'node:child_process';
 
 /**
  * Asserts that a child process has the pipes that were requested for it. If no file descriptors are left, the child has
- * no pipes, and Node emits an event that would end this process.
+ * no pipes, and Node emits an event `error`, which would end this process if nobody listened.
  *
  * @throws Error if a pipe is missing.
  */

@@ -124,7 +124,7 @@ export interface Schedule {
   readonly retry: number;
   /**
    * The time limit of a run, in seconds, that the tool sets. Null if it sets none. `runLimit` also applies the
-   * operator's.
+   * operator's limit (`schedule_time`).
    */
   readonly timeoutSeconds: number | null;
 }

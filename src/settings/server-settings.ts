@@ -225,7 +225,7 @@ export const serverSettings = {
     // longer in the store would never be deleted.
     wholeNumber(200, 100_000),
     '1000',
-    'The server remembers this many of a tool’s newest deployments, and as many builds, releases, changes of config vars and scheduled runs. Builds that have an artifact, the newest release of each artifact, and the builds and releases of the last two days are always kept.',
+    'The server remembers this many of a tool’s newest deployments, and as many builds, releases, changes of config vars and scheduled runs. Always kept are the live release, builds that have an artifact, the newest release of each such artifact, the builds and releases of the last two days, and the deployments of all these.',
   ],
   log_days: [
     wholeNumber(0, 3650),

@@ -62,8 +62,8 @@ export class DirectoryFile {
   /** For each tool, one change by a maintainer runs at a time, and two may wait. */
   readonly #changesOf = new KeyedConcurrencyLimit(1, { most: 2, refusal: tooManyChanges });
   /**
-   * Only one change by a maintainer runs at a time, over all tools, because the server can do nothing else while it
-   * parses the file.
+   * Only one change by a maintainer runs at a time, over all tools. Parsing the file blocks the server, so a pause
+   * follows each change (`#editFor`).
    */
   readonly #changes = new ConcurrencyLimit(1);
   #pause: Promise<unknown> = Promise.resolve();

@@ -6,7 +6,7 @@ import type { Services, ToolCommand, ToolContext } from '../command.ts';
 import { countOf } from './parse-words.ts';
 import { columns, jsonItems, jsonOf } from './printing.ts';
 
-/** The maximum size of one list as JSON, in bytes. */
+/** The maximum size of one list: this many characters of JSON. */
 const MAX_BYTES = 4 * 1024 * 1024;
 /** The maximum number of characters of one cell of a table. `--json` has the whole text. */
 const MAX_CELL = 500;

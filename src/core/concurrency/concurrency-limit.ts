@@ -101,7 +101,7 @@ export class KeyedConcurrencyLimit {
 }
 
 /**
- * Does the work for every item, for at most `atOnce` at the same time.
+ * Does the work for every item, for at most `atOnce` items at the same time.
  *
  * @returns the results in the order of the items.
  */

@@ -52,7 +52,10 @@ async function closePrivate(data: string): Promise<void> {
   }
 }
 
-/** For a file that the operator has mounted read-only, or made immutable: it keeps its mode. @throws any other error. */
+/**
+ * Handles an error of chmod(2): ignores it if this server may not change the mode, for example of an immutable file or
+ * on a read-only disk. The mode then stays. @throws any other error.
+ */
 function noneIfProtected(cause: unknown): void {
   if (!['EPERM', 'EROFS'].includes(systemCode(cause) ?? '')) throw cause;
 }

@@ -1,8 +1,10 @@
-/** The part of the server's time that reading for one key (a client's network or a tool's process) may take. */
+/**
+ * The part of the server's time that may be charged to one key (a client's network or a tool's process) for reading.
+ */
 const PART = 0.1;
 /**
- * The part of the server's time that reading may take for all keys (clients' networks, tools' processes) together that
- * owe time and so have to wait.
+ * The part of the server's time that may be charged, for reading, to all those keys (clients' networks, tools'
+ * processes) together that owe time and so have to wait.
  */
 const PART_OF_ALL = 0.25;
 /**
@@ -28,8 +30,9 @@ const ROUND_MS = 2;
  */
 const FREE_MS = 10;
 /**
- * If a piece of reading took fewer milliseconds than this by the clock, the server charges this time without measuring
- * the processor time. No other program can have run meanwhile, because it would have kept the processor for longer.
+ * If a piece of reading took fewer milliseconds than this by the clock, the server charges the time of the clock, and
+ * does not measure the processor time. No other program can have run meanwhile, because it would have kept the
+ * processor for longer.
  */
 const SLICE_MS = 1;
 /**

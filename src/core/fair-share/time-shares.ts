@@ -24,7 +24,7 @@ export interface TimeSharesOptions {
  */
 export class TimeShares {
   readonly #options: TimeSharesOptions;
-  /** The work that waits, in its order. The keys are those of `run`, such as tools. */
+  /** The work that waits. For each key of `run`, such as a tool, the work in the order in which it came. */
   readonly #waiting = new Map<string, Work[]>();
   /** How many milliseconds the work of each key has taken since work last began to wait. */
   readonly #usedMs = new Map<string, number>();

@@ -10,7 +10,8 @@ const BYTE_VALUES = 256;
 const BYTES_A_STEP = 4096;
 
 /**
- * Finds many patterns at once. Its time grows with the text alone, not with the number or the size of the patterns.
+ * Finds many patterns at once. The time of a search grows with the text alone, not with the number or the size of the
+ * patterns.
  *
  * The patterns form a tree. A node of the tree is a number, and most nodes have one child: the next number. So a
  * pattern of n bytes takes about 10 n bytes of memory.

@@ -36,8 +36,8 @@ const ESCAPES: Readonly<Record<string, string>> = {
  * Node's `util.parseEnv` has no escape for a quote, drops carriage returns, and skips lines that it cannot read. So it
  * cannot read back every value.
  *
- * @throws DeployError `BAD_ENV_FILE` with the number of the line. The error never contains text of the file except
- * names.
+ * @throws DeployError `BAD_ENV_FILE` if a line is wrong, with the number of the line, or if the file has too many
+ * comments or variables. The error never contains text of the file except names.
  */
 export function parseEnvFile(text: string): Record<string, string> {
   return new EnvFile(text.replace(/^\uFEFF/, '').replace(/\r\n?/g, '\n')).read();
