@@ -76,8 +76,8 @@ export class PreviewDirectory implements Directory {
   }
 
   /**
-   * False if `name` must not be used now: its tool is being renamed, or it is the old name of a renamed tool, a person
-   * asks for it (`by`), and no new tool can have the name.
+   * False if `name` must not be used now. This is so while its tool is being renamed. It is also so if a person (`by`)
+   * asks for the old name of a renamed tool, unless the user directory has got a new tool with this name.
    */
   #mayUse(name: ToolName, wasRenamed: boolean, options?: FindOptions): boolean {
     if (this.#held.has(name)) return false;

@@ -5,10 +5,7 @@ import { authorize } from './authorize.ts';
 import type { DeployTokens } from './deploy-tokens.ts';
 import type { Directory } from './directory.ts';
 
-/**
- * How long all questions of one check to the directory may take together: at most one about the key, and two about the
- * tool.
- */
+/** How long all questions of one check to the directory may take together, about the key and about the tool. */
 const LIMIT_MS = 10_000;
 
 /**
