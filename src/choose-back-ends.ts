@@ -45,7 +45,10 @@ export interface BackEndOptions {
   readonly countPeople: () => Promise<number | 'many'>;
   /** Back ends from a caller that starts a server from code. Null if the settings choose the back ends. */
   readonly given: Pick<BackEnds, 'builder' | 'runtime'> | null;
-  /** Tells which schedules are paused, and records scheduled runs. Used only after the store is open. */
+  /**
+   * Tells which schedules are paused, and records scheduled runs. Until the store is open, no schedule counts as
+   * paused, and no run is recorded.
+   */
   readonly schedules: ScheduleRecords;
   /**
    * Returns the tool that the preview `name` belongs to. Null if `name` is not a preview. Undefined until the store is

@@ -6,7 +6,7 @@ import type { RunningServer } from './server.ts';
 import { accountName, defaultDataFolder, homeFolder, STARTED_BY, setStartedBy } from './settings/account.ts';
 
 // The environment variables that stay in `process.env`. A library may pass all of them to a child process. None of them
-// is a secret, and none makes node, git or a shell run other code.
+// is a secret, and none gives options or code to node, git or a shell, as NODE_OPTIONS and BASH_ENV do.
 const kept = new Set([
   ...['PATH', 'LANG', 'TZ', 'TMPDIR'],
   // Keep the variables by which the server finds the cluster.

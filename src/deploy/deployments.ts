@@ -30,7 +30,8 @@ export interface ParkedPush {
   readonly withUpdates: readonly string[];
   /**
    * The full name of the pushed branch: that of the setting `deploy_branch`, such as `refs/heads/main`;
-   * `refs/heads/master` if the tool lacks that branch; or `refs/heads/preview/NAME` for a push to a preview.
+   * `refs/heads/master`, which is deployed while the tool lacks that branch; or `refs/heads/preview/NAME` for a push to
+   * a preview.
    */
   readonly branchRef: string;
   /** True if a person has sent files, of which the server has made the commit. Only messages depend on it. */

@@ -17,8 +17,9 @@ const HOUR_MS = 60 * 60 * 1000;
 const DAY_MS = 24 * HOUR_MS;
 
 /**
- * Deletes the old logs of all tools, even of tools that are not deployed any more. Does so an hour after the start of
- * the server, and then every hour.
+ * Deletes the old logs of all tools, even of tools that are not deployed any more: every hour, the first time when the
+ * server starts. In the first hour, it deletes only surplus logs of deployments, because `SteadyTime` does not trust
+ * the clock yet. If `days` is 0, it deletes nothing.
  */
 export class OldLogs implements AsyncDisposable {
   readonly #closing = new AbortController();
@@ -50,8 +51,8 @@ export class OldLogs implements AsyncDisposable {
 
 /**
  * Deletes those logs of deployments and tools that are older than `days`, and surplus logs of deployments. Keeps the
- * logs of deployments for which `mayLogGo` is false. Deletes nothing while a backup or an export is made. A failure for
- * one tool is only logged.
+ * logs of deployments for which `mayLogGo` is false. If `now` is 0, deletes only surplus logs. Deletes nothing while a
+ * backup or an export is made. A failure for one tool is only logged.
  */
 export async function dropOldLogs(
   { store, runtime, logs, days, cleanUp, log }: OldLogsOptions,

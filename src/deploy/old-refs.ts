@@ -12,15 +12,16 @@ const DAY_MS = 24 * 60 * 60 * 1000;
 const PARKED_DAYS = 14;
 
 /**
- * How many refs below `refs/deployments` a tool keeps. A deployment that fails before its build leaves such a ref, and
- * does not count as a build, so `builds_a_day` does not limit these refs.
+ * How many refs below `refs/deployments` a tool keeps at most, besides those of unfinished deployments. A deployment
+ * that fails before its build leaves such a ref, and does not count as a build, so `builds_a_day` does not limit these
+ * refs.
  */
 const MAX_COMMITS = 1000;
 
 /**
- * Deletes a tool's temporary refs of pushes that are older than 14 days. Of the refs below `refs/deployments`, keeps
- * only the newest 1,000 and those of unfinished deployments. While a temporary ref exists, git keeps its commit, so a
- * client can push the commit again without an upload.
+ * Deletes a tool's temporary refs of pushes that are older than 14 days. Of the younger refs below `refs/deployments`,
+ * keeps only the newest 1,000 and those of unfinished deployments. While a temporary ref exists, git keeps its commit,
+ * so a client can push the commit again without an upload.
  */
 export async function dropOldParked(context: Context, tool: ToolName): Promise<void> {
   const { repositories, store } = context;

@@ -189,7 +189,10 @@ export class ToolPreviews implements Previews, AsyncDisposable {
     }
   }
 
-  /** Runs the clean-up after a deployment. After a deployment of a preview, also moves the branch of the preview. */
+  /**
+   * Runs the clean-up after a deployment. After a deployment of a preview, also moves the branch of the preview. Does
+   * nothing if the preview is being deleted.
+   */
   async afterDeployment({ tool }: Deployment, cleanUp: () => Promise<void>): Promise<void> {
     const { store, log } = this.#options;
     const parent = store.previewOf(tool);
@@ -339,7 +342,8 @@ export class ToolPreviews implements Previews, AsyncDisposable {
   }
 
   /**
-   * The verdict for a push: the commit is live only if the branch of the preview and the tags of the push have moved.
+   * Returns the verdict for a push. `isLive` is true only if the commit is live, and the branch of the preview and the
+   * tags of the push have moved.
    */
   async #withRefs(push: ParkedPush, preview: ToolName, verdict: Verdict): Promise<Verdict> {
     if (!verdict.isLive) return verdict;

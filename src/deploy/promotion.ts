@@ -66,8 +66,8 @@ export async function takePromoted(
 }
 
 /**
- * Checks the size of the repository of `tool` after the promoted commit was copied into it. @throws DeployError
- * `REPOSITORY_FULL` if the size exceeds the limit.
+ * Checks the size of the repository of `tool` after the promoted commit was copied into it. If the size exceeds the
+ * limit, deletes the temporary ref of the commit, and throws DeployError `REPOSITORY_FULL`.
  */
 async function assertRoom(
   repositories: Repositories,

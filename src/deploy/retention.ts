@@ -36,8 +36,8 @@ export interface RetentionOptions extends DeployContext {
   readonly forgetParked: (tool: ToolName, id: string, withCommit: boolean) => Promise<void>;
 }
 
-// The number of loose objects at which git packs a repository. git's own default is 6700 (git-gc(1), gc.auto). With a
-// smaller number, each packing takes less time.
+// The number of loose objects above which git packs a repository. git's own default is 6700 (git-gc(1), gc.auto). With
+// a smaller number, each packing takes less time.
 const LOOSE_OBJECTS = 2000;
 // The number of packs above which git merges them: git's default for gc.autoPackLimit.
 const PACKS = 50;
@@ -110,7 +110,7 @@ const GC_MS = 15 * 60 * 1000;
 /**
  * Lets git pack the repository if it has many packs or loose objects, unless git is packing another repository: each
  * packing can keep a processor busy for minutes. If it is skipped, the tool's next deployment tries again. Call this
- * only while no push is running.
+ * only while no push to the tool is running.
  */
 export async function mergePacks(repositories: Repositories, tool: ToolName): Promise<void> {
   await repositories.turns.mergeAlone(async () => {

@@ -28,7 +28,7 @@ const MAX_SUBJECT = 2000;
 const LICENCE = /^(licen[cs]e|copying|unlicen[cs]e)([-._].*)?$/i;
 
 /**
- * Checks a pushed object before any of its files is written to disk.
+ * Checks a pushed object before any of its files is checked out.
  *
  * @throws DeployError `NOT_A_COMMIT` if the object is not a commit, for example a tag; `EMPTY_COMMIT` if it has no
  * files; `PATH_TOO_LONG` if a path in it is too long for the disk; `TREE_TOO_LARGE`, which names the limit and the

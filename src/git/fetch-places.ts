@@ -24,7 +24,7 @@ export class FetchPlaces {
    * Takes a place for one clone or fetch. An operator needs no place.
    *
    * @returns a function that gives the place back.
-   * @throws DeployError `TOO_MANY_FETCHES` if the credential, the person or the tool has no place left.
+   * @throws DeployError `TOO_MANY_FETCHES` if the credential, the person, the tool or the server has no place left.
    */
   take({ uid, credential, isOperator }: Principal, tool: ToolName): () => void {
     if (isOperator) return () => {};

@@ -22,8 +22,8 @@ import { sweepRepository } from './repository-clean-up.ts';
 import { RepositoryRoom } from './repository-room.ts';
 
 /**
- * How many packs of one person, and of one deploy token, git unpacks at the same time. A small pack can make git use
- * 320 MiB of memory.
+ * How many packs of one person, and of one deploy token, git receives and checks at the same time. A small pack can
+ * make git use 320 MiB of memory.
  */
 const MAX_UNPACKING = { ofPerson: 4, ofToken: 2 };
 
@@ -275,14 +275,14 @@ export class GitPackServices implements PackServices {
     return this.#pushes.get(id) ?? null;
   }
 
-  /** True while a push, or the work of `whileIdle`, uses the tool's repository. */
+  /** True while a push, a copy of a commit, or the work of `whileIdle` uses the tool's repository. */
   isBusy(tool: ToolName): boolean {
     return this.#options.repositories.turns.isBusy(tool);
   }
 
   /**
-   * Runs `work` once no push uses the tool's repository. Pushes that come while `work` waits run before `work`. Pushes
-   * that come while `work` runs wait for its end.
+   * Runs `work` once no push and no copy of a commit uses the tool's repository. Pushes that come while `work` waits
+   * run before `work`. Pushes that come while `work` runs wait for its end.
    */
   async whileIdle(tool: ToolName, work: () => Promise<void>): Promise<void> {
     await this.#options.repositories.turns.whileIdle(tool, async () => {

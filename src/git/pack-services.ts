@@ -71,8 +71,8 @@ export interface PackServices {
   /**
    * Opens a push, and creates the tool's repository first if needed.
    *
-   * @throws DeployError `TOO_MANY_PUSHES` if the person or the tool has too many pushes under way; `TOOL_RENAMED`
-   * if the tool has another name now; `DISK_NEARLY_FULL` if the repository cannot be created.
+   * @throws DeployError `TOO_MANY_PUSHES` if the person or the tool has too many pushes under way; `TOOL_RENAMED` if
+   * the tool has another name now; `DISK_NEARLY_FULL` if the disk has no room to create or repair the repository.
    */
   receive(request: ReceiveRequest): Promise<PushSession>;
   /**
@@ -82,7 +82,7 @@ export interface PackServices {
    * repository is empty.
    *
    * @throws DeployError `TOO_MANY_FETCHES` if the reader gets no place; `TOOL_RENAMED` if the tool has another name
-   * now; `DISK_NEARLY_FULL` if the repository cannot be created.
+   * now; `DISK_NEARLY_FULL` if the disk has no room to create or repair the repository.
    */
   upload(tool: ToolName, protocol: string | null, reader: Principal | null): Promise<FetchSession>;
   /**

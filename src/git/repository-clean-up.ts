@@ -44,7 +44,7 @@ export async function cleanUpRepositories(
 
 /**
  * Removes the lock files and half-received objects that a killed git process left in the tool's repository. Call this
- * only while no push is running.
+ * only while no push to the tool is running.
  */
 export async function sweepRepository(repositories: Repositories, tool: ToolName): Promise<void> {
   const letGo = await repositories.takeRefs(tool);

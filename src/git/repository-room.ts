@@ -55,7 +55,7 @@ export class RepositoryRoom {
    * begun, the measurement is outdated.
    */
   readonly #weighing = new Map<ToolName, Weighing>();
-  /** For each repository that was measured a moment ago: the time until it may be measured again. */
+  /** For each repository that was measured a moment ago: resolves when it may be measured again. */
   readonly #resting = new Map<ToolName, Promise<void>>();
   readonly #arriving = new Map<ToolName, Arriving>();
   /** Why the disk had no room when it was last checked. Null if it had room. */
@@ -142,8 +142,8 @@ export class RepositoryRoom {
   }
 
   /**
-   * Counts bytes of a pack. Returns why git must get no more of the pack, in one line, or null if it may. The pushes
-   * that run at the same time may together exceed the limit of the repository by at most the size of one pack.
+   * Counts bytes of a pack. Returns why git must get no more of the pack, in one line, or null if git may get more. The
+   * pushes that run at the same time may together exceed the limit of the repository by at most `maxPackBytes`.
    */
   arrived(tool: ToolName, bytes: number): string | null {
     this.#bytesSinceLook += bytes;

@@ -29,8 +29,8 @@ export const CHALLENGE = 'Basic realm="Toolforge", charset="UTF-8"';
 
 /**
  * Creates the function that logs in by the Authorization header, with the user's password or a deploy token. A token
- * works with any user name. The function throws DeployError `DIRECTORY_UNAVAILABLE` or `DIRECTORY_BUSY` if the user
- * directory gives no answer.
+ * works with any user name. The function throws DeployError `DIRECTORY_UNAVAILABLE` if the user directory gives no
+ * answer, and `DIRECTORY_BUSY` if too many logins or questions to the directory wait.
  */
 export function createBasicAuth(
   directory: Directory,
@@ -103,7 +103,10 @@ async function byPassword(
   return { kind: 'grant', grant: { ...identity, credential: 'password', scope: 'manage' } };
 }
 
-/** The normalized user name and the password of a Basic header. Null if one is empty, or for any other header. */
+/**
+ * The normalized user name and the password of a Basic header. Null if one of them is empty, or if this is no valid
+ * Basic header.
+ */
 export function readBasic(authorization: string | undefined): { login: string; password: string } | null {
   const token = /^basic +([A-Za-z0-9+/]+={0,2})$/i.exec(authorization ?? '')?.[1];
   if (token === undefined) return null;
@@ -151,7 +154,10 @@ export function assertSameSite(headers: IncomingHttpHeaders, publicUrl: string):
   );
 }
 
-/** True if the Origin is this server's, or if there is none: programs, and browsers with a plain GET, send none. */
+/**
+ * True if the Origin is this server's, or if the request has no Origin: programs, and browsers with a plain GET, send
+ * none.
+ */
 function isOwn(origin: string | undefined, publicUrl: string): boolean {
   return origin === undefined || origin === URL.parse(publicUrl)?.origin;
 }

@@ -47,7 +47,10 @@ export interface HttpDoorOptions {
   readonly log: Log;
   readonly health: HealthQuestions;
   readonly limits?: Partial<HttpLimits>;
-  /** True if connections use much of the kernel's memory for them. By default, asks the kernel. */
+  /**
+   * True if the TCP connections of this machine use much of the memory that the kernel allows them. By default, asks
+   * the kernel.
+   */
   readonly isTcpMemoryScarce?: () => boolean;
 }
 
@@ -330,7 +333,10 @@ function createOwnHost(
   };
 }
 
-/** Refuses a login over plain HTTP from another machine. @throws DeployError `NOT_CONFIDENTIAL` for such a login. */
+/**
+ * Refuses a login over plain HTTP, unless it comes directly from this machine. @throws DeployError `NOT_CONFIDENTIAL`
+ * for such a login.
+ */
 function assertConfidential(peer: Peer): void {
   if (peer.isConfidential) return;
   throw new DeployError(

@@ -24,7 +24,7 @@ export type Admitted =
 export interface RequestSharesOptions {
   /** The maximum number of requests in progress to tools. */
   readonly toolRequests: number;
-  /** The maximum number of requests in progress to the server itself: git and commands. */
+  /** The maximum number of requests in progress to the server itself, such as git and commands. */
   readonly ownRequests: number;
   readonly log: Log;
 }

@@ -15,7 +15,10 @@ export type Route =
   | { readonly kind: 'source' }
   /** A browser's visit to the address of a repository. `name` is a valid name, but the tool may not exist. */
   | { readonly kind: 'repository'; readonly name: ToolName }
-  /** `name` is taken from the path, without `.git`, and may be no valid name of a tool. */
+  /**
+   * `advertisement` asks for the list of refs, `git` fetches or pushes. `name` is taken from the path, without `.git`,
+   * and may be no valid name of a tool.
+   */
   | { readonly kind: 'advertisement' | 'git'; readonly name: string; readonly service: GitService }
   | { readonly kind: 'wrong-method'; readonly allow: string }
   | { readonly kind: 'nothing' };
@@ -29,8 +32,8 @@ const PAGES: Readonly<Record<string, 'live' | 'ready' | 'health' | 'landing' | '
 };
 
 /**
- * The route of a method and a request target. git finds only the three addresses of its smart protocol. The paths of
- * its dumb protocol (HEAD, objects, config, hooks) are `nothing`, like all unknown paths.
+ * The route of a method and a request target. For git, only the three addresses of its smart protocol exist. The paths
+ * of its dumb protocol (HEAD, objects, config, hooks) are `nothing`, like all unknown paths.
  *
  * @see https://git-scm.com/docs/http-protocol
  */

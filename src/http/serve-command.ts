@@ -15,7 +15,7 @@ export interface CommandServing {
 }
 
 const LINE_BYTES = 64 * 1024;
-/** The server drops a client that takes longer to send the line of its command. */
+/** The server drops a client that takes longer than this to send the line of its command. */
 const FIRST_LINE_MS = 10_000;
 const EXIT_STATUS = 'Toolforge-Exit-Status';
 /** How long a stalled client has to read the reason why it was dropped. */
@@ -27,12 +27,13 @@ const WRONG_USAGE = 2;
  * Runs one command line for a logged-in user. The first line of the body is the command line, the rest is standard
  * input. Output is plain text, sent as it comes.
  *
- * If the command fails before any output, the HTTP status says so. Otherwise, the status is 200, and the HTTP/1.1
- * trailer `Toolforge-Exit-Status` has the exit status. If the status is not 0, the text also ends with it.
+ * If the command fails before any output, the HTTP status says so. Otherwise, the HTTP status is 200, and the HTTP/1.1
+ * trailer `Toolforge-Exit-Status` has the exit status of the command. If the exit status is not 0, the text also ends
+ * with a line that says it.
  *
  * The program `toolforge-push` names `FRAMES_TYPE` in its header `Accept`. Its line is JSON, as over the local socket,
- * so that a word may have any character. Its answer has status 200 and consists of frames, which keep standard output,
- * error output and the exit status apart.
+ * so that a word may have any character. The answer to a valid line has the HTTP status 200 and consists of frames,
+ * which keep standard output, error output and the exit status apart.
  */
 export async function serveCommand(
   exchange: Exchange,

@@ -2,7 +2,10 @@ import { once } from 'node:events';
 import type { TruthfulPush } from '../git/push/truthful-push.ts';
 import type { LocalConnection } from './local-socket.ts';
 
-/** Marks the end of the text for which hooks/post-receive waits. No text for a client contains this byte. */
+/**
+ * Marks the end of the text that hooks/post-receive sends to the client. (hooks/pre-receive runs this program for a dry
+ * run.) No text for a client contains this byte.
+ */
 const END = '\0';
 
 /**

@@ -73,7 +73,7 @@ export class ToolRenames {
    * lacks `to`; `TOOL_BUSY` if a deployment or push of `from` or `to` is under way; `HAS_PREVIEWS` if `from` has
    * previews; `IS_PREVIEW` if `from` is a preview; `BACKUP_RUNNING` while a backup or an export is made;
    * `RENAME_UNFINISHED` if an earlier renaming was interrupted; `OUTSIDE_CONFIG` if a file of the operator has only the
-   * old name; `NO_RENAME` in a cluster.
+   * old name, or cannot be used; `DISK_NEARLY_FULL` if the disk is nearly full; `NO_RENAME` in a cluster.
    */
   async rename(renaming: Renaming): Promise<void> {
     let isDone = false;

@@ -23,8 +23,8 @@ const STEPS = ['silent', 'introduced', 'exchanged'] as const;
 export type Step = (typeof STEPS)[number];
 
 /**
- * A person gets another place only while they hold less than a tenth of the free places. So the last places remain for
- * people with few connections.
+ * A person gets another place only while they hold fewer places than a tenth of the free ones. So the last places
+ * remain for people with few connections.
  */
 const WEIGHT_OF_PERSON = 0.1;
 

@@ -22,8 +22,8 @@ const MAX_UNREAD_BYTES = 8 * 1024 * 1024;
  */
 const MAX_UNREAD_BYTES_OF_ALL = 24 * 1024 * 1024;
 /**
- * The smallest packet size that a client may ask for. OpenSSH accepts 32 KiB, PuTTY 16 KiB. Small packets cost much
- * CPU, and with a size of 0, ssh2 would loop for ever.
+ * The smallest packet size that a client may ask for. OpenSSH asks for 32 KiB, PuTTY for 16 KiB. Small packets cost
+ * much CPU, and with a size of 0, ssh2 would loop for ever.
  */
 const LEAST_PACKET_BYTES = 1024;
 const LAST_WORDS_MS = 1000;

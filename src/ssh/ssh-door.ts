@@ -105,8 +105,8 @@ export function createSshDoor(options: SshDoorOptions): SshDoor {
           address: plainAddress(info.ip),
           takePlace: (uid) => {
             const place = admission.logIn(socket, uid);
-            // From here on, count the bytes of this connection against the person, and no longer against everybody at
-            // the same address.
+            // From here on, charge the time to read this connection to the person, and no longer to everybody at the
+            // same address.
             if (place === 'taken') PacedReading.of(socket)?.becomeOpaque(`ssh person ${uid}`);
             return place;
           },

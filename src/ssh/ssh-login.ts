@@ -38,7 +38,7 @@ export interface LoginOptions {
 
 /**
  * The login of one connection, by public key only. `principal` is null until the client has signed this connection and
- * its user name with a key that the directory lists for that name. An offered key alone proves nothing.
+ * its user name with a key that the directory accepts for that name. An offered key alone proves nothing.
  */
 export class Login {
   readonly #client: Connection;
@@ -147,7 +147,7 @@ export class Login {
     this.#failures += 1;
     const { throttle, address } = this.#options;
     const waitMs = throttle.check(context.username, address);
-    // The throttle is asked only after a wrong key, so it never stops a client that offers the right key first.
+    // The throttle ends a login only after a wrong key, so it never stops a client that offers the right key first.
     if (waitMs > 0) {
       this.#end(
         'Too many logins from your address have failed.',

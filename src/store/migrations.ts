@@ -92,7 +92,10 @@ const requests = `
 ALTER TABLE deployments ADD COLUMN request TEXT;
 `;
 
-/** The numbers of processes that `scale` set, as JSON. A type without a number runs as often as its release says. */
+/**
+ * The numbers of processes that `scale` set, as JSON. For a type without a number, the release says how many processes
+ * run.
+ */
 const replicas = `
 ALTER TABLE tools ADD COLUMN replicas TEXT NOT NULL DEFAULT '{}';
 `;

@@ -325,9 +325,9 @@ export class SqliteStore implements Store, CheckedStore {
         this.#releases.add(added);
         return this.#limited(added);
       });
-    // The version of a tool's first release must be on the disk before the release is copied. Otherwise, after a power
-    // failure, the copy would have a version that the store does not know. If the repository has no release refs, the
-    // next start would make that release live.
+    // While nothing of the tool is live, the version of a release must be on the disk before the release is copied.
+    // Otherwise, after a power failure, the copy would have a version that the store does not know. If the repository
+    // has no release refs, the next start would make that release live.
     return liveVersion === null ? add() : this.#database.withoutWaiting(add);
   }
 
@@ -569,7 +569,7 @@ function openDatabase(folder: string, key: SecretsKey): Database {
 
 /**
  * Checks the key: the key with which a server first opened the store stays the key of the store. @throws DeployError
- * `STORE_KEY` for another key
+ * `STORE_KEY` for another key.
  */
 function checkKey(database: Database, key: SecretsKey): void {
   database.run(`INSERT INTO facts VALUES ('secrets-key', ?) ON CONFLICT DO NOTHING`, key.id);

@@ -99,8 +99,8 @@ export interface EnteredTool {
 export type ListedRelease = Omit<ReleaseRecord, 'configVars'>;
 
 /**
- * Keeps the records that must outlive the process. Calls are synchronous. Config vars are encrypted at rest. "The
- * newest" are the rows that were added last, whatever the clock said.
+ * Keeps the records that must outlive the process. Calls are synchronous, except the two that copy releases to files.
+ * Config vars are encrypted at rest. "The newest" are the rows that were added last, whatever the clock said.
  *
  * @throws DeployError `STORE_FULL` if the disk is full; `STORE_DAMAGED` if the file is corrupt. At opening,
  * `STORE_NEWER` if a later version of this server wrote the store, and `STORE_KEY` if another key encrypted it.
@@ -173,7 +173,7 @@ export interface Store {
   renamedTo(old: string): ToolName | null;
   /**
    * Refuses a name that a tool had before it was renamed. Every method that makes the record of a tool calls this
-   * method, except `reuseName`, `enterTool` and `readBack`.
+   * method, except `addPreview`, `renameTool`, `reuseName`, `enterTool` and `readBack`.
    *
    * @throws DeployError `TOOL_RENAMED` if `renamedTo` returns a name.
    */
@@ -204,7 +204,10 @@ export interface Store {
   deployments(tool: ToolName, limit: number): Deployment[];
   /** The deployments of all tools that have not ended, the oldest first. */
   unfinishedDeployments(): Deployment[];
-  /** The request that was added with the deployment. Null if it was added without one. */
+  /**
+   * The request that was added with the deployment. Null if it was added without one, or if the deployment has ended
+   * and its release is not live.
+   */
   requestOf(deploymentId: string): DeploymentRequest | null;
 
   addBuild(build: Build): void;
@@ -249,8 +252,8 @@ export interface Store {
   /** For each release that is or was live: its version and its commit. */
   releaseCommits(tool: ToolName): ReadonlyMap<number, CommitId>;
   /**
-   * The versions that went live and have a copy outside the store, intact or torn, in no order. `copyRelease` makes the
-   * copies.
+   * The versions that have a copy outside the store, intact or torn, in no order. `copyRelease` makes a copy shortly
+   * before the release goes live.
    */
   copiedVersions(tool: ToolName): number[];
   copiedTools(): ToolName[];

@@ -29,8 +29,8 @@ export function deploymentRunning(tool: ToolName): DeployError {
 const GO_ON: ReadonlySet<DeploymentKind> = new Set(['restart', 'scale']);
 
 /**
- * Refuses a deployment of a preview that is ending, and a deployment that could change what is live if an operator has
- * frozen the tool.
+ * Refuses a deployment of a preview that is being deleted. If an operator has frozen the tool, also refuses a
+ * deployment that could change what is live.
  *
  * @throws DeployError `FROZEN` if an operator has frozen the tool; `PREVIEW_ENDING` if the preview is being deleted.
  */

@@ -10,9 +10,9 @@ const FIRST_PAUSE_MS = 5000;
 const MAX_PAUSE_MS = 60_000;
 
 /**
- * Starts the live release of a tool after a start of the server, which already listens. If the tool is stopped, ends
- * its processes instead. Removes the processes that an unfinished rollout of an earlier server left. Retries until it
- * succeeds or the signal fires, because no other code resumes a tool.
+ * Starts the live release of a tool after a start of the server, or after a rename of the tool. The server already
+ * listens. If the tool is stopped, ends its processes instead. Removes the processes that an unfinished rollout of an
+ * earlier server left. Retries until it succeeds or the signal fires, because no other code resumes a tool.
  */
 export async function resumeTool(
   context: DeployContext,
@@ -24,7 +24,7 @@ export async function resumeTool(
   let failures = 0;
   for (let pauseMs = firstPauseMs; !signal.aborted; pauseMs = Math.min(pauseMs * 2, MAX_PAUSE_MS)) {
     try {
-      // After a failure, wait if a deployment of the tool is running: it may make another release live.
+      // After a failure, wait if a deployment of the tool runs or waits: it may make another release live.
       if (failures === 0 || !isDeploying(context, name)) {
         await resumeOnce(context, name);
         if (failures > 0) log.info({ tool: name, failures }, 'tool resumed');

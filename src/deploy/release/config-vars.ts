@@ -20,7 +20,8 @@ const DAY_MS = 24 * 3600_000;
 /**
  * Gives a secret to each config var of `names` that is neither in `vars` nor stored. The secret is the value in the
  * newest release that asks for the config var, even if that release failed or was rolled back. If that release has no
- * value, if no release asks for the config var, or if a maintainer has unset it, the secret is random.
+ * value, if none of the newest `MAX_SEARCHED` releases asks for the config var, or if a maintainer has unset it, the
+ * secret is random.
  *
  * @returns `vars` with the secrets, and the names of the random ones.
  */
@@ -78,7 +79,7 @@ function earlierSecrets(store: Store, tool: ToolName, names: readonly string[]):
  * Checks that the releases of a tool and of its previews have not stored too many bytes in the last 24 hours. The bytes
  * are limited, because each release stores its own copy of the config vars and commands.
  *
- * @throws DeployError `RELEASE_LIMIT` if they have stored more than `MAX_RELEASE_BYTES_A_DAY`.
+ * @throws DeployError `RELEASE_LIMIT` if they have stored `MAX_RELEASE_BYTES_A_DAY` or more.
  */
 export function assertReleaseRoom(store: Store, tool: ToolName): void {
   const now = Date.now();

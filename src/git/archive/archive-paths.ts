@@ -68,7 +68,7 @@ export function isInGitFolder(path: string): boolean {
  * `..` nowhere else. So a link whose target passes through other links stays in the tree, too.
  *
  * @returns how many folders up the target leads.
- * @throws DeployError `BAD_ARCHIVE` if the target leaves the tree.
+ * @throws DeployError `BAD_ARCHIVE` if the target leaves the tree, or is empty, too long or otherwise unusable.
  */
 export function assertInTree(path: string, target: string): number {
   const folders = foldersOf(path);

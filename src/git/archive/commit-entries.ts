@@ -15,7 +15,10 @@ export interface CommitWords {
   readonly message: string;
 }
 
-/** A commit that the tool's repository does not have yet. Its objects are in `pack` or already in that repository. */
+/**
+ * A new commit that no branch of the tool's repository has yet. Its objects are in `pack` or already in that
+ * repository.
+ */
 export interface PackedCommit extends AsyncDisposable {
   readonly commit: CommitId;
   /** The id of the commit's tree. */

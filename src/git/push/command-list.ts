@@ -20,7 +20,9 @@ export interface CommandList {
   /** The commits at which the client's shallow clone ends. */
   readonly shallow: readonly string[];
   readonly pushOptions: readonly string[];
-  /** True if the client sent more lines than the reader may read. The list then has only what is in the lines that it read. */
+  /**
+   * True if the client sent more lines than `mostLines`. The list then has only what the first `mostLines` lines say.
+   */
   readonly isCut?: boolean;
 }
 

@@ -36,8 +36,8 @@ export class Incoming extends Transform {
    * @param mostLines - How many lines of the command list are read at most. `decide` must refuse a list with more.
    * @param decide - Called once, with the client's command list.
    * @param refuse - Called if the bytes are not a command list, or if `decide` throws.
-   * @param arrived - Called for each chunk of the pack after the command list, with its size. If it returns false, git
-   * gets no more of the push.
+   * @param arrived - Called for each chunk after the one that completes the command list, with its size. If it returns
+   * false, git gets no more of the push.
    * @param whenMayUnpack - Called after an accepted list. git gets the list and the pack when the returned promise
    * resolves.
    */

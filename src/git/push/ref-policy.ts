@@ -31,7 +31,8 @@ const MAX_NAME_PARTS = 8;
 
 /**
  * Decides for each ref of a push, before git reads the pack, whether it deploys, ends a preview, is stored or is
- * refused. The content is checked after unpacking. With `--atomic`, one refusal refuses all refs.
+ * refused. The content of the push is checked later, when git has received the pack. With `--atomic`, one refusal
+ * refuses all refs.
  */
 export function judgeRefs(input: PolicyInput): Fate[] {
   const { list, mostParked } = input;

@@ -91,8 +91,8 @@ export interface PushContext {
   readonly audit: Audit;
   readonly log: Log;
   /**
-   * Waits until git may read the pack, because git unpacks only a few packs of one person at the same time. This push
-   * counts as one of them until `received` resolves.
+   * Waits until git may read the pack, because git receives and checks only a few packs of one person at the same time.
+   * This push counts as one of them until `received` resolves.
    *
    * @throws the signal's reason, if the signal fires during this wait.
    */

@@ -12,7 +12,10 @@ import type { Repositories } from '../repositories.ts';
 /** How many refs are read at the same time. A tool can have more refs than a process may open files. */
 const FILES_AT_ONCE = 64;
 
-/** Returns for each of these refs the commit that the ref points to. Leaves out refs that do not exist. */
+/**
+ * Returns for each of these refs the id that the ref points to: a commit, or a tag object. Leaves out refs that do not
+ * exist.
+ */
 export async function readRefs(
   repositories: Repositories,
   tool: ToolName,

@@ -233,7 +233,11 @@ interface Conversation {
   readonly notice: () => string | null;
 }
 
-/** Sends the body to git and git's output to the client. Resolves when git has ended. */
+/**
+ * Sends the body to git and git's output to the client. Resolves when git has ended.
+ *
+ * @throws DeployError `BROKEN_BODY` if git failed, or had something to say, but sent the client nothing.
+ */
 async function converse(exchange: Exchange, { outlet, git, stages, notice }: Conversation): Promise<void> {
   const { request, response } = exchange;
   const [first, ...rest] = stages;

@@ -15,7 +15,10 @@ import type { Connections } from './connections.ts';
 import type { TlsFiles } from './safe-listener.ts';
 
 export interface HttpLimits {
-  /** The time limit from the connection to the end of the headers. */
+  /**
+   * The time limit for the headers of a request: for the first request since the connection, for later requests since
+   * their first byte. Also the limit for the TLS handshake.
+   */
   readonly headersMs: number;
   /** The longest pause of a client that is sending a body. */
   readonly bodyIdleMs: number;
@@ -66,7 +69,7 @@ export interface Listener {
   close(): Promise<void>;
 }
 
-/** Creates an HTTP/1.1 server with limits on everything that happens before a login. */
+/** Creates an HTTP/1.1 server that limits its connections, and the size and the time of the headers of each request. */
 export function createListener(options: ListenerOptions): Listener {
   const { tls, limits, connections, log } = options;
   /** The responses of each connection that are not complete yet. */
@@ -82,9 +85,9 @@ export function createListener(options: ListenerOptions): Listener {
     keepAliveTimeout: 75_000,
     keepAlive: true,
     keepAliveInitialDelay: 60_000,
-    // Accept an upgrade only if `canUpgrade`, and if the connection has no unfinished answer. Otherwise a request that
-    // offers HTTP/2 would become an upgrade event. When a connection is upgraded, Node forgets the earlier requests
-    // without a complete answer: they would hold their places until the connection ends.
+    // Accept an upgrade only if `canUpgrade` returns true, because otherwise Node would emit `upgrade` for a request
+    // that only offers HTTP/2. Also accept none while an earlier answer on the connection is unfinished: at an upgrade,
+    // Node forgets the requests without a complete answer, and they would hold their places until the connection ends.
     shouldUpgradeCallback: (request) => !unanswered.get(request.socket)?.size && options.canUpgrade(request),
   };
   const tlsServer =

@@ -2,13 +2,19 @@ import type { IncomingMessage } from 'node:http';
 import type { Socket } from 'node:net';
 import { PacedReading } from '../../core/fair-share/paced-reading.ts';
 
-/** How often the connections are checked. Within this time, a machine fills a few hundred MB of kernel memory. */
+/**
+ * How often the connections are checked. Within this time, clients and tools can fill a few hundred MB of kernel
+ * memory.
+ */
 const CHECK_MS = 250;
-/** While the kernel's memory for connections is scarce, a connection may make no progress for this long. */
+/**
+ * While the kernel's memory for connections is scarce, a connection ends if bytes wait on it and none of them moves for
+ * this long.
+ */
 const SCARCE_MS = 10_000;
 /**
  * While the kernel's memory for connections is scarce, one address or one tool may have this many connections on which
- * bytes wait. In each check, the address or tool with the most loses all of them if it has more.
+ * bytes wait. If some have more, each check ends all such connections of the address or tool with the most.
  */
 const MAX_WAITING = 20;
 
@@ -21,7 +27,7 @@ interface Owner {
 
 /** One of the two directions of a connection: to the client, or from the client to the tool. */
 interface Direction {
-  /** True if bytes wait that the receiver does not read. */
+  /** True if bytes wait that the receiver has not read yet. */
   readonly isWaiting: () => boolean;
   /** Returns how many bytes have moved in this direction so far. */
   readonly moved: () => number;
@@ -36,11 +42,13 @@ interface Watched extends Owner {
 
 /**
  * Ends connections to tools on which bytes wait because the client or the tool does not read them. The kernel keeps
- * megabytes for each such connection, also if the client has left: the server learns that only if it reads.
+ * megabytes for each such connection, even if the client has left, because the server notices that a client has left
+ * only when it reads from the connection.
  *
  * A WebSocket ends if bytes wait in one direction, and none of them moves for `unreadMs`. The kernel has one limit for
- * the memory of all connections. While much of that memory is in use, the address or the tool with the most waiting
- * connections loses them, and bytes may wait on every other connection for `SCARCE_MS`.
+ * the memory of all connections. While much of that memory is in use, each connection to a tool ends if bytes wait and
+ * none of them moves for `SCARCE_MS`. If an address or a tool then has more than `MAX_WAITING` connections on which
+ * bytes wait, those of the address or tool with the most end.
  */
 export class StalledConnections {
   readonly #options: StalledConnectionsOptions;
@@ -75,7 +83,7 @@ export class StalledConnections {
     const isScarce = this.#options.isScarce();
     const waiting: Watched[] = [];
     for (const watched of [...this.#all.values()]) {
-      // `watchReader` and the time for the tool's answer limit how long the bytes of an ordinary request wait.
+      // `watchReader` and the time limit for the tool's answer limit how long the bytes of an ordinary request wait.
       const usualMs = watched.isWebSocket ? this.#options.unreadMs : Number.POSITIVE_INFINITY;
       const limitMs = isScarce ? SCARCE_MS : usualMs;
       const waitedMs = watched.directions.map(waitedMsOf);
@@ -127,7 +135,7 @@ function queueOf(socket: Socket): number {
   return _handle?.writeQueueSize ?? 0;
 }
 
-/** Returns for how many milliseconds bytes have waited of which none moved. */
+/** Returns for how many milliseconds bytes have waited in this direction while none of them moved. */
 function waitedMsOf(direction: Direction): number {
   const now = performance.now();
   const moved = direction.moved();

@@ -324,8 +324,9 @@ async function stageCopies(tools: readonly StoredTool[], data: string, stage: st
 
 /**
  * Returns the text of `packed-refs` that fits the store. Leaves out the refs of releases that, according to the store,
- * neither are nor were live. The deploy branch gets the live commit, or is left out if nothing is live. If the store
- * lacks the tool or its live release, the deploy branch keeps its commit.
+ * neither are nor were live. Each branch gets the live commit, or is left out if nothing is live. (At its start, a
+ * server moves the branches of previews to what is live on them.) If the store lacks the tool or its live release, the
+ * branches keep their commits.
  *
  * @param commits - The commit of each ref. The keys are the names of the refs.
  */

@@ -267,7 +267,10 @@ async function takeKeys(restored: string, keys: string): Promise<void> {
   }
 }
 
-/** Moves the unpacked files to their places. The store comes last, because a server starts only with its store. */
+/**
+ * Moves the unpacked files to their places. The store comes last: while it has not been moved, another restore knows
+ * that files are left to move.
+ */
 async function moveUp(draft: string, data: string): Promise<void> {
   const names = (await readdir(draft)).filter((name) => name !== 'manifest.json' && name !== 'keys');
   const inOrder = [...names.filter((name) => name !== 'store.sqlite'), 'store.sqlite'];

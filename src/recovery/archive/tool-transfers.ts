@@ -57,7 +57,7 @@ export class ToolTransfers {
    *
    * @param say - Gets the output of the push. Must not reject.
    * @returns null if the commit is live; otherwise the reason, in one line.
-   * @throws DeployError `TOO_MANY_PUSHES` if the tool has too many pushes under way.
+   * @throws the errors of `PackServices.receive`.
    */
   async deploy(
     {

@@ -21,8 +21,8 @@ import { answerTo, asErrorPacket, asWarning } from './ssh-answers.ts';
 import { TerminalRequest } from './ssh-terminal.ts';
 
 /**
- * A person gets another place for a command only if they hold less than a tenth of the free places. So a person who is
- * alone gets at most 46 of 500 places.
+ * A person gets another place for a command only if they hold fewer places than a tenth of the free ones. So a person
+ * who is alone gets at most 46 of 500 places.
  */
 const WEIGHT_OF_PERSON = 0.1;
 

@@ -74,7 +74,7 @@ export class ReleaseCopies {
     if (isNewFolder) await syncFolder(this.#folder);
   }
 
-  /** Returns the copy of a release. Null if the copy is missing or incomplete. */
+  /** Returns the copy of a release. Null if the copy is missing or damaged. */
   read(tool: ToolName, version: number): ReleaseCopy | null {
     try {
       const written: WrittenCopy = JSON.parse(readFileSync(this.path(tool, version), 'utf8'));

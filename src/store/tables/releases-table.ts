@@ -12,7 +12,10 @@ const listed = `tool, version, state, "commit", artifact, description, "by",
   credential, deployment_id AS deploymentId, created_at AS createdAt, promoted_to AS promotedTo`;
 const selected = `${listed}, config_vars AS sealed`;
 
-/** The releases. Once added, a release changes only its state and `promotedTo`, unless `enter` repairs it. */
+/**
+ * The releases. Once added, a release changes only its state and `promotedTo`, unless `enter` repairs it or its tool is
+ * renamed.
+ */
 export class ReleasesTable {
   readonly #database: Database;
   readonly #key: SecretsKey;

@@ -8,7 +8,7 @@ export interface Renaming {
   readonly to: ToolName;
 }
 
-/** The tables with rows of a tool, besides `tools`. */
+/** The tables with rows of a tool, besides `tools` and `freezes`. */
 const TABLES = [
   'deployments',
   'builds',
