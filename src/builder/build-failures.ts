@@ -226,7 +226,7 @@ export function notDetected(id: string, said: string | undefined): DeployError {
 export function planUnresolved(ids: readonly string[]): DeployError {
   return new DeployError(
     'BUILD_FAILED',
-    `no group of buildpacks with ${ids.join(' and ')} fits together: a buildpack requires what no buildpack before it provides, or provides what no buildpack requires`,
+    `no group of buildpacks with ${ids.join(' and ')} fits together: a buildpack requires what neither it nor a buildpack before it provides, or provides what neither it nor a buildpack after it requires`,
     'Let bin/detect write both [[provides]] and [[requires]] into the build plan for what the buildpack itself installs.',
   );
 }

@@ -11,8 +11,9 @@ export interface SiteGenerator {
 }
 
 /**
- * Languages that no buildpack builds, and the names of the files at the top of a source that show them. The languages
- * with a manifest of their own come first, because tools in these languages often also have scripts in other languages.
+ * Languages that no buildpack builds, and the names of the files at the top of a source that show them. If files show
+ * several languages, the first in this list counts. Most languages with a manifest of their own are at the top, because
+ * tools in these languages often also have scripts in other languages.
  */
 const OTHER_LANGUAGES: readonly (readonly [language: string, files: RegExp])[] = [
   ['Clojure', /^(project\.clj|deps\.edn|build\.boot|shadow-cljs\.edn)$/],

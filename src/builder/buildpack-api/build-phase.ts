@@ -145,7 +145,7 @@ async function unmetOf(
     if (!handed.has(name))
       throw brokenBuildpack(
         id,
-        `build.toml names ${name} as unmet, but the build plan of this buildpack does not ask for ${name}`,
+        `build.toml names ${name} as unmet, but the server did not ask this buildpack to provide ${name}`,
       );
   }
   return unmet;

@@ -69,8 +69,8 @@ function startedIn(folder: string, command: readonly string[]): string[] {
 }
 
 /**
- * Returns the names of the dependencies that the build.toml of a buildpack lists as `unmet`: its build plan asked for
- * them, but the buildpack leaves them to later buildpacks.
+ * Returns the names of the dependencies that the build.toml of a buildpack lists as `unmet`: the server asked the
+ * buildpack to provide them, but the buildpack leaves them to later buildpacks.
  */
 export async function readUnmet(root: string, buildpack: string): Promise<Set<string>> {
   const { unmet } = await readOutput(root, buildpack, 'build.toml', buildFile);

@@ -134,7 +134,7 @@ async function assertInside(path: string, folders: readonly string[]): Promise<v
   if (target !== null && folders.some((folder) => `${target}${sep}`.startsWith(`${folder}${sep}`))) return;
   throw new DeployError(
     'BAD_BUILDPACK',
-    `the link ${path} leads out of the folder of the buildpack`,
+    `the link ${path} leads out of the folder of the buildpack, or to a file that does not exist`,
     'Put a copy of the file in the place of the link.',
   );
 }

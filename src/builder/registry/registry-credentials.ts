@@ -41,7 +41,7 @@ export function credentialsIn(path: string | null): FindCredentials {
     } catch (cause) {
       throw new DeployError(
         'BAD_SETTING',
-        'the file of the setting registry_credentials is not a configuration file of docker',
+        'the file of the setting registry_credentials cannot be read, or is not a configuration file of docker',
         'Operators: write the file of registry_credentials with `docker login`, or mount the .dockerconfigjson of a Secret as this file.',
         { cause },
       );

@@ -222,7 +222,7 @@ for (const { name, build, why } of [
   {
     name: 'a build.toml with an unmet dependency that the build plan does not ask for',
     build: `printf '[[unmet]]\\nname = "x"\\n' >"$CNB_LAYERS_DIR/build.toml"`,
-    why: /build\.toml names x as unmet, but the build plan/,
+    why: /build\.toml names x as unmet, but the server did not ask/,
   },
 ]) {
   test(`a buildpack that breaks the rules of the Buildpack API fails the build with the reason: ${name}`, async () => {
