@@ -116,7 +116,7 @@ async function localBackEnds({
   assertNotInData(config);
   const { sandbox, limited, whyTrusted, remedy } = await chooseSandbox(config, log, [], shareOf);
   // Only now can stacks be deleted that no artifact uses: one of the processes that an earlier server left could still
-  // have used such a stack, but `chooseSandbox` has ended these processes.
+  // have used such a stack, but `openState` has ended these processes before.
   await pruneStacks(config.data);
   await pruneTrees(config.data);
   if (sandbox.mode === 'isolated' && sandbox.whyNoChanges !== null)

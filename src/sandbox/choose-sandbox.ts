@@ -18,8 +18,8 @@ export interface Choice {
   /** The resources that control groups limit on this machine: any of `memory`, `pids` and `cpu`, or none. */
   readonly limited: readonly string[];
   /**
-   * Says why tools are not isolated although the setting `sandbox` is `auto`, and which command enables isolation.
-   * Otherwise null.
+   * Says why tools are not isolated although the setting `sandbox` is `auto`, and which command would probably enable
+   * isolation. Otherwise null.
    */
   readonly whyTrusted: string | null;
   /** The command that most probably enables isolation, if root runs it. */

@@ -143,7 +143,7 @@ export interface SandboxProcess {
   memoryBytes(): number | null;
 }
 
-/** Runs tools' code and buildpacks, and keeps them apart from the machine and from each other. */
+/** Runs tools' code and buildpacks. In the mode `isolated`, keeps them apart from the machine and from each other. */
 export interface Sandbox {
   /**
    * In the mode `trusted`, commands run without isolation and see real paths, so the mode suits one trusted user only.

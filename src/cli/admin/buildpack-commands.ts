@@ -54,7 +54,7 @@ async function tryOn(
     openSandbox: async (data) => {
       const { sandbox, whyTrusted } = await chooseSandbox({ ...settings, data }, log, [settings.data]);
       if (whyTrusted !== null)
-        progress.warn(`The buildpack runs without isolation, with your rights, because ${whyTrusted}.`);
+        progress.warn(`The buildpack runs without isolation, with your rights. ${whyTrusted}`);
       return sandbox;
     },
   });

@@ -68,7 +68,11 @@ function ofWholePod({ status, metadata }: V1Pod): PodFault | null {
     ({ type, status: is }) => type === 'DisruptionTarget' && is === 'True',
   );
   if (disrupted !== undefined && metadata?.deletionTimestamp !== undefined) {
-    return fault('NODE_LOST', `was ended because its node went away (${disrupted.reason})`, 'Push again.');
+    return fault(
+      'NODE_LOST',
+      `was ended because the cluster removed it from its node (${disrupted.reason})`,
+      'Push again.',
+    );
   }
   return null;
 }

@@ -249,7 +249,10 @@ export class Drift implements PodListener {
       const replicas = now === undefined ? {} : { replicas: now.spec?.replicas ?? 1 };
       const { name, by } = change;
       const facts = { tool, version: rollout.release.version, object: name, by, ...replicas };
-      log.warn(facts, 'somebody else changed an object of a live release; this server leaves it so');
+      log.warn(
+        facts,
+        'somebody else changed an object of a live release; this server leaves the change as it is',
+      );
     }
   }
 

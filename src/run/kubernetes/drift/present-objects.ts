@@ -44,7 +44,8 @@ export class PresentObjects {
       let isTold = false;
       const onRefused = (err: unknown): void => {
         this.#listed.delete(kind);
-        if (!isTold) log.warn({ err, kind }, 'cannot watch objects of tools; each is requested instead');
+        if (!isTold)
+          log.warn({ err, kind }, 'cannot watch objects of tools; the server asks for each object instead');
         isTold = true;
       };
       watchObjects<{ readonly metadata?: V1ObjectMeta }>(cluster, {

@@ -198,7 +198,7 @@ export class InstanceStart {
     const error = faultError(this.#instance.name, fault);
     const isOver = !this.#othersLeave() && this.#hasLasted(PATIENCE[fault.code] ?? 0);
     if (!fault.mayPass || isOver) throw error;
-    this.#tell(`${error.message}; the push waits a little for that to change`);
+    this.#tell(`${error.message}; the server waits a little for that to change`);
   }
 
   /**

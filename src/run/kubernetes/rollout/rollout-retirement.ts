@@ -15,7 +15,10 @@ const AGAIN_MS = 5000;
 
 interface Retiring {
   readonly tool: string;
-  /** Resolves with null when the rollout has ended, or with the error if it could not be ended. */
+  /**
+   * Resolves with null when the rollout has ended or this server stops, or with the error if the rollout could not be
+   * ended.
+   */
   readonly gone: Promise<unknown>;
   readonly hurry: AbortController;
 }
