@@ -63,7 +63,7 @@ export function pageAbout(tool: string, obstacle: Obstacle, logsCommand: string)
       return {
         status: 404,
         title: `${tool} has no web process`,
-        sentences: ['The tool is live, but its Procfile has no line that begins with “web:”.'],
+        sentences: ['The tool is live, but no line of a Procfile begins with “web:”.'],
         retryAfterSeconds: null,
       };
     case 'scaled-down':

@@ -283,7 +283,8 @@ export class DiskWatch {
   /**
    * Limits the files or bytes of each tool. If the processes of a tool have more than `most`, ends those whose folders
    * grow fast. If no folder grows fast, ends one process that `lastOfLarge` chooses: from those whose folders grow
-   * slowly, or else from all. So a new release that writes much does not end the live release.
+   * slowly, or else from all. So if a new release writes much, its processes usually end, and not those of the live
+   * release.
    */
   #keepShares(measure: 'bytes' | 'entries', most: number): void {
     const tools = Map.groupBy(this.#watched.values(), ({ toolNumber }) => toolNumber);
