@@ -28,7 +28,8 @@ export async function askHealth(
     return response.statusCode === 200 ? null : said || `the server answered ${response.statusCode}`;
   } catch (error) {
     if (systemCode(error) === 'ECONNREFUSED') return `no server listens at ${http.host}:${http.port}`;
-    return `the server did not answer within ${MAX_WAIT_MS / 1000} s`;
+    if (signal.aborted) return `the server did not answer within ${MAX_WAIT_MS / 1000} s`;
+    return `the server cannot be asked: ${error instanceof Error ? error.message : error}`;
   }
 }
 

@@ -4,7 +4,7 @@ import { once } from 'node:events';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { createServer as createHttp, type RequestListener } from 'node:http';
 import { createServer as createHttps } from 'node:https';
-import type { AddressInfo, Server } from 'node:net';
+import { type AddressInfo, createServer as createTcp, type Server } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
@@ -48,3 +48,12 @@ for (const { name, open, more } of [
     assert.equal(await askHealth(environment), `no server listens at 127.0.0.1:${port}`);
   });
 }
+
+test('the health check says at once that a program at the server’s port ends the connection', async () => {
+  const other = createTcp((socket) => socket.destroy()).listen(0, '127.0.0.1');
+  await once(other, 'listening');
+  const { port } = other.address() as AddressInfo;
+  const complaint = await askHealth({ TOOLFORGE_PUSH_HTTP: `127.0.0.1:${port}` });
+  assert.match(complaint ?? '', /^the server cannot be asked: (socket hang up|.*ECONNRESET)/);
+  other.close();
+});

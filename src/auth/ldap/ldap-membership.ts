@@ -39,7 +39,7 @@ export class LdapMembership {
       const dns = step.flatMap(({ members }) => members.flatMap((member) => readDn(member) ?? []));
       for (const dn of dns) if (this.#people.holds(dn)) people.set(dn.key, dn);
       const further = new Set(dns.flatMap((dn) => this.#tools.meantBy(dn) ?? [])).difference(seen);
-      if (this.#isTooMuch(tool.name, steps, seen.size + further.size)) break;
+      if (further.size > 0 && this.#isTooMuch(tool.name, steps, seen.size + further.size)) break;
       for (const name of further) seen.add(name);
       step = (await this.#tools.named([...further], signal)).filter(({ isDisabled }) => !isDisabled);
     }
@@ -54,7 +54,7 @@ export class LdapMembership {
     for (let steps = 0; members.length > 0; steps += 1) {
       const names = new Set(await this.#tools.withMember(members, signal)).difference(found);
       for (const name of names) found.add(name);
-      if (this.#isTooMuch(person.uid, steps, 0)) break;
+      if (names.size > 0 && this.#isTooMuch(person.uid, steps, 0)) break;
       const active = (await this.#tools.named([...names], signal)).filter(({ isDisabled }) => !isDisabled);
       members = active.flatMap(({ name }) => this.#tools.namesOf(name));
     }
