@@ -15,7 +15,7 @@ export interface ClaimOptions {
   readonly log: Log;
   /**
    * Called once if this server loses its claim to be the only server of the installation: another server has the claim,
-   * or the cluster refuses to renew it.
+   * or the cluster has refused to renew it until it expired.
    */
   readonly onLost: (why: DeployError) => void;
 }

@@ -16,7 +16,7 @@ const LOOK_MS = 10_000;
  * Finds out whether this server is well, for `/readyz`, `/healthz` and the log.
  *
  * A disk that is nearly full does not make the server unready: pages, fetches and commands still work, and a push is
- * refused with the reason. If the store cannot be written, the server is not ready.
+ * refused with the reason. If the store cannot be written or is damaged, the server is not ready.
  */
 export class ServerHealth implements HealthQuestions {
   readonly #parts: ServerHealthParts;

@@ -44,8 +44,8 @@ export class DeploymentLog {
   }
 
   /**
-   * Returns a progress for a resumed build, which repeats its output from the first line. The progress skips the lines
-   * that the log already has.
+   * Returns a `Progress` for a resumed build, which repeats its output from the first line. This `Progress` skips the
+   * lines that the log already has.
    */
   again(told: LoggedLines): Progress {
     return progressTo((text) => {
@@ -117,7 +117,7 @@ export class DeploymentLogs {
     return log;
   }
 
-  /** Opens the log of a resumed deployment, and returns a progress that skips the lines that the log already has. */
+  /** Opens the log of a resumed deployment, and returns a `Progress` that skips the lines that the log already has. */
   async reopen(tool: ToolName, id: string): Promise<{ log: DeploymentLog; again: Progress }> {
     const told = await LoggedLines.read(this.path(tool, id));
     const log = this.open(tool, id);

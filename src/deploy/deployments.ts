@@ -71,15 +71,15 @@ export interface Previews {
  *
  * Callers authorise the principal first. The server authorises each new deployment once more when its turn comes.
  * Methods that need a live release throw DeployError `NOTHING_LIVE`. Methods that queue a deployment throw `LINE_FULL`
- * if too many deployments wait, `FROZEN` if an operator has frozen the tool, `PREVIEW_ENDING` if the tool is a preview
- * that is being deleted, and `SHUTTING_DOWN` if the server is being stopped.
+ * if too many deployments wait, `FROZEN` if an operator has frozen the tool (but not `restart` and `scale`),
+ * `PREVIEW_ENDING` if the tool is a preview that is being deleted, and `SHUTTING_DOWN` if the server is being stopped.
  */
 export interface Deployments {
   /**
    * Queues a push, or joins the deployment of the same commit.
    *
-   * @throws DeployError if the commit may not be deployed: `NO_LICENCE` if it has no licence file, and the errors of
-   * `inspectCommit`.
+   * @throws DeployError if the commit may not be deployed: `NO_LICENCE` if it has no licence file and the setting
+   * `licence_policy` is `refuse`; the errors of `inspectCommit`.
    */
   submit(push: ParkedPush): Promise<Ticket>;
   /**
@@ -137,7 +137,7 @@ export interface Deployments {
   /**
    * Ends the tool's processes until a restart, or until a new release goes live. The live release stays the same.
    *
-   * @throws DeployError `DEPLOYMENT_RUNNING` if a deployment of the tool runs or waits.
+   * @throws DeployError `DEPLOYMENT_RUNNING` if a deployment of the tool runs.
    */
   stop(tool: ToolName, principal: Principal): Promise<void>;
   /**

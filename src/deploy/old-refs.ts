@@ -38,8 +38,8 @@ export async function dropOldParked(context: Context, tool: ToolName): Promise<v
 
 /**
  * Deletes the temporary refs of the tags of atomic pushes whose deployments ended with an earlier server. Keeps those
- * of resumed deployments and of the live release. Call this at a start, when interrupted deployments are recorded as
- * such.
+ * of resumed deployments and of the live release. Call this at a start, after the interrupted deployments have been
+ * recorded as interrupted.
  */
 export async function dropLeftTags(context: Context, tool: ToolName): Promise<void> {
   const { repositories, store } = context;

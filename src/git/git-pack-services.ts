@@ -219,8 +219,8 @@ export class GitPackServices implements PackServices {
   }
 
   /**
-   * Writes the commits at which the history ends into a file in the quarantine: those of the repository and those of a
-   * push from a shallow clone. Returns the path of the file, or null if the client's clone is not shallow.
+   * Writes the commits at which the history ends into a file in git's quarantine folder: those of the repository and
+   * those of a push from a shallow clone. Returns the path of the file, or null if the client's clone is not shallow.
    */
   async #shallowFile(tool: ToolName, quarantine: string, shallow: readonly string[]): Promise<string | null> {
     if (shallow.length === 0) return null;

@@ -173,7 +173,7 @@ export class Repositories {
     if (!existsSync(join(folder, 'HEAD'))) await makeHead(folder, this.#deployBranch);
   }
 
-  /** Removes the repositories that a killed server has not finished. Call this only before the server listens. */
+  /** Removes the repositories that a killed server had begun to create. Call this only before the server listens. */
   async removeHalfMade(): Promise<void> {
     const entries = existsSync(this.#root) ? await readdir(this.#root) : [];
     for (const entry of entries.filter((name) => HALF_MADE.test(name)))

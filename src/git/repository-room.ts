@@ -13,9 +13,9 @@ const LOOK_BYTES = 16 * 1024 ** 2;
 const MAX_PACKS = 1000;
 
 /**
- * After the size of a repository was measured, it is not measured again for `REST_MS` for each tag and each file of
- * git's folder `objects`, at most for `MAX_REST_MS`. If these are at most `USUAL`, there is no such pause. With 10,000
- * tags, a measurement blocks the server for 15 ms, and the pause is 300 ms.
+ * After a repository was measured, it is not measured again during a pause: `REST_MS` multiplied by the number of its
+ * tags and of the files in git's folder `objects`, at most `MAX_REST_MS`. If this number is at most `USUAL`, there is
+ * no pause. With 10,000 tags, a measurement blocks the server for 15 ms, and the pause is 300 ms.
  */
 const USUAL = 2000;
 const REST_MS = 0.03;

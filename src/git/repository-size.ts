@@ -20,11 +20,15 @@ export interface RepositorySize {
 }
 
 /**
- * A file takes whole blocks of this size on disk. So does each tag, and each folder that the name of a tag makes.
+ * A file takes whole blocks of this size on disk. Each tag takes one block, and so does each folder that the name of a
+ * tag makes.
  */
 const BLOCK_BYTES = 4096;
 
-/** After this many files, other work of this process gets a turn. Measuring so many takes about a millisecond. */
+/**
+ * After each time that this many files have been measured, which takes about a millisecond, other work of this process
+ * runs first.
+ */
 const FILES_AT_ONCE = 250;
 
 /** Measures the repository of a tool. */

@@ -12,7 +12,10 @@ export interface Exchange {
   readonly log: Log;
   /** Fires when the client has disconnected or has its answer. */
   readonly signal: AbortSignal;
-  /** How many milliseconds the server still reads the body of a request that it has refused. */
+  /**
+   * How many milliseconds the server still reads the body of a request that it has already answered, for example
+   * refused.
+   */
   readonly lingerMs: number;
   /**
    * Gives back the place that the request holds in `RequestShares`. `answerText` calls this after the answer, even if
@@ -53,7 +56,7 @@ const STATUS: Readonly<Record<string, number>> = {
   SHUTTING_DOWN: 503,
 };
 
-/** Bytes of a refused body that are still read, so that the client receives its answer. */
+/** How many bytes of a body the server still reads after the answer, so that the client receives the answer. */
 const LINGER_BYTES = 1024 * 1024;
 
 /** Returns the HTTP status for an error code: the one in `STATUS`, or else 400. */

@@ -73,8 +73,8 @@ export async function sendBody(
 
 /**
  * A compressed body may expand to this many bytes plus `MAX_EXPANSION` times the bytes that have arrived. git
- * compresses only short lists, mostly of commit ids, which hardly shrink. A body of zeros shrinks to a thousandth, but
- * costs the server as much time as all its zeros.
+ * compresses only short lists, mostly of commit ids, which hardly shrink. A hostile client can compress zeros to a
+ * thousandth of their size, but the server needs time for all of these zeros.
  */
 const EXPANDED_BYTES = 1024 * 1024;
 const MAX_EXPANSION = 100;

@@ -189,7 +189,7 @@ const FREE: Admitted = { kind: 'admitted', leave: () => {} };
 
 /**
  * True for a health check or a page of this server. Such a request needs no place in `RequestShares`, because the
- * answer takes no work.
+ * answer takes hardly any work.
  */
 function isPage({ kind }: Route): boolean {
   return ['live', 'ready', 'health', 'landing', 'style'].includes(kind);

@@ -7,7 +7,7 @@ const LOG_PAUSE_MS = 60_000;
 
 /**
  * The weight of a person in `Shares`, the same as over SSH. While only one person sends requests, this person gets at
- * most an eleventh of the places.
+ * most an eleventh of the places for git and commands.
  */
 const WEIGHT_OF_PERSON = 0.1;
 /** With this weight, a deploy token gets at most about half of the places that its maker can get. */

@@ -240,7 +240,10 @@ async function send({ response, signal }: Exchange, data: Output): Promise<void>
   });
 }
 
-/** If `code` says that the client has stalled, ends the connection, but leaves `LAST_WORDS_MS` to read the reason. */
+/**
+ * If `code` says that the client has stalled, ends the connection after `LAST_WORDS_MS`, so that the client has time to
+ * read the reason.
+ */
 function dropStalled({ response }: Exchange, code: string): void {
   if (code === 'FOLLOWER_STALLED') setTimeout(() => response.destroy(), LAST_WORDS_MS).unref();
 }

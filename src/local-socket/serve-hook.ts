@@ -3,8 +3,8 @@ import type { TruthfulPush } from '../git/push/truthful-push.ts';
 import type { LocalConnection } from './local-socket.ts';
 
 /**
- * Marks the end of the text that hooks/post-receive sends to the client. (hooks/pre-receive runs this program for a dry
- * run.) No text for a client contains this byte.
+ * Marks the end of the text that hooks/post-receive sends to the client. (For a dry run, hooks/pre-receive runs
+ * hooks/post-receive.) No text for a client contains this byte.
  */
 const END = '\0';
 

@@ -31,7 +31,7 @@ export interface Finding {
 
 /** Compares store, repositories, artifacts, directory and keys. Findings that prevent a start come first. */
 export function examine(facts: DataFacts): Finding[] {
-  // The other findings would tell the operator to do without the parts that the restore has not yet moved.
+  // Return only this finding: others would advise the operator to replace parts that the restore has not moved yet.
   if (facts.isHalfRestored) return [refuses(halfRestored.what, halfRestored.advice)];
   const findings = [
     ...keyFindings(facts),

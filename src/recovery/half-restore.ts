@@ -3,13 +3,13 @@ import { join } from 'node:path';
 import { DeployError } from '../core/errors.ts';
 
 /**
- * The folder in the data folder into which `restore` unpacks a backup. If `restore` is interrupted now, another
- * `restore` unpacks a backup anew.
+ * The folder in the data folder into which `restore` unpacks a backup. If `restore` is interrupted while this folder
+ * exists, another `restore` unpacks a backup anew.
  */
 export const UNPACKING = 'restoring';
 /**
  * The new name of the folder `UNPACKING` when its files are whole and on the disk. Its files are then moved to their
- * places. If `restore` is interrupted now, another `restore` of the same backup moves the rest.
+ * places. If `restore` is interrupted while this folder exists, another `restore` of the same backup moves the rest.
  */
 export const UNPACKED = 'restored';
 

@@ -116,8 +116,8 @@ function sourceEntry({ header, content }: TarEntry, path: string, seen: SeenPath
 const HARD_LINKS = 'Make the archive with --hard-dereference.';
 
 /**
- * The paths of the entries that have been read from an archive so far. Keeps a hash of each path, because the paths of
- * a hostile archive can be a hundred times as long.
+ * The paths of the entries that have been read from an archive so far. Keeps a hash of each path, which has 32 bytes,
+ * because each path of a hostile archive can have a kilobyte.
  */
 class SeenPaths {
   readonly #limits: TreeLimits;

@@ -46,7 +46,10 @@ export class ArchiveWork {
     this.#sinceMs ??= usedMs();
   }
 
-  /** Waits for the next turn if this turn has used up `WORK_MS` of work or `READ_MS` of time. */
+  /**
+   * If the archive has used `WORK_MS` of processor time, or `READ_MS` by the clock, since the last pause, lets other
+   * work run first.
+   */
   async turn(): Promise<void> {
     const used = usedMs();
     const doneMs = this.#doneMs + (this.#sinceMs === null ? 0 : used - this.#sinceMs);

@@ -9,8 +9,8 @@ export type Rewritten = Buffer | null;
 // How long the server reads and drops what a client still sends once git gets no more of the push.
 const DISCARD_MS = 60_000;
 /**
- * How long the command list may take from its first byte. The time is limited, because the push holds a place of its
- * tool and its person.
+ * How long the command list may take from its first byte. Then the server ends the push, because the push holds a place
+ * of its tool and its person.
  */
 const LIST_MS = 60_000;
 

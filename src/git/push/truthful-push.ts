@@ -507,7 +507,7 @@ export class TruthfulPush implements PushSession {
   }
 
   /**
-   * Over stateless HTTP, waits until the whole request has arrived, because the client would lose an earlier answer.
+   * Over HTTP, waits until the whole request has arrived, because a client does not read an answer that comes earlier.
    */
   async #whenClientListens(): Promise<void> {
     if (!this.#context.hasAdvertisement) await this.#bodyEnd;

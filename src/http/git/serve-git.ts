@@ -236,7 +236,7 @@ interface Conversation {
 /**
  * Sends the body to git and git's output to the client. Resolves when git has ended.
  *
- * @throws DeployError `BROKEN_BODY` if git failed, or had something to say, but sent the client nothing.
+ * @throws DeployError `BROKEN_BODY` if git has printed nothing, and has failed or `notice` returns a reason.
  */
 async function converse(exchange: Exchange, { outlet, git, stages, notice }: Conversation): Promise<void> {
   const { request, response } = exchange;

@@ -16,8 +16,8 @@ import type { TlsFiles } from './safe-listener.ts';
 
 export interface HttpLimits {
   /**
-   * The time limit for the headers of a request: for the first request since the connection, for later requests since
-   * their first byte. Also the limit for the TLS handshake.
+   * The time limit for the headers of a request. For the first request, it begins with the connection, for later
+   * requests with their first byte. It is also the limit for the TLS handshake.
    */
   readonly headersMs: number;
   /** The longest pause of a client that is sending a body. */
@@ -26,7 +26,7 @@ export interface HttpLimits {
   readonly unreadMs: number;
   /** How long a client may take no byte of a short answer, such as a page of this server. */
   readonly shortUnreadMs: number;
-  /** How long the server still reads the body of a request that it has refused. */
+  /** How long the server still reads the body of a request that it has already answered, for example refused. */
   readonly lingerMs: number;
   /** How long answers in progress may take when the server closes. */
   readonly drainMs: number;

@@ -69,7 +69,7 @@ export interface BackUpOptions {
    * runs.
    */
   readonly holdCleanUp: () => Promise<(() => Promise<void>) | null>;
-  /** Ends the backup, which then throws the signal's reason. */
+  /** When the signal fires, the backup ends and throws the signal's reason. */
   readonly signal: AbortSignal;
 }
 

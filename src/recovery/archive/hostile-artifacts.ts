@@ -13,7 +13,10 @@ const MOST_DEPTH = 200;
 const MOST_PATH_BYTES = 1500;
 /** The most memory (address space) of tar, 2 GiB. A backup of millions of files needs much less. */
 export const TAR_BYTES = 2 * 1024 ** 3;
-/** tar keeps in memory the path of each file that has several hard links. These paths may need half of tar's memory. */
+/**
+ * tar keeps in memory the path of each file that has several hard links. These paths may take at most half of tar's
+ * memory.
+ */
 const LINKED_BYTES = TAR_BYTES / 2;
 
 const options = {

@@ -262,7 +262,7 @@ async function takeKeys(restored: string, keys: string): Promise<void> {
   for (const name of await namesIn(restored)) {
     const path = join(keys, name);
     if (existsSync(path)) continue;
-    // Give a key its name only when it is whole, because a restore may be interrupted now.
+    // Give a key its name only when it is whole, because a restore may be interrupted at any time.
     writeDurably(path, await readFile(join(restored, name)));
   }
 }

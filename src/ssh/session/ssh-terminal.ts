@@ -4,7 +4,8 @@ import type { Terminal, TerminalSize } from '../../run/runtime.ts';
 const MAX_CELLS = 65_535;
 /**
  * How long a terminal request waits for the command of its session. The command decides whether the client gets a
- * terminal. OpenSSH and PuTTY send the request and the command together.
+ * terminal. After this time, the server refuses the terminal. OpenSSH and PuTTY send the request and the command
+ * together.
  */
 const HOLD_MS = 500;
 

@@ -165,11 +165,11 @@ export interface BackupClockOptions {
 }
 
 /**
- * Backs up the store and the user directory (directory.yaml) every hour until it is closed. After a start, the first
- * backup is due when the newest existing backup is an hour old. So the kept backups cover a whole day even if the
- * server restarts often. If the store had no live release and now has one, a backup is made within a minute. A backup
- * is also due if the user directory can be read and has users, but has no backup yet. A failed backup is logged as an
- * error.
+ * Backs up the store and the user directory (directory.yaml) every hour, until this object is disposed. After a start,
+ * the first backup is due when the newest existing backup is an hour old. So the kept backups cover a whole day even if
+ * the server restarts often. If the store had no live release and now has one, a backup is made within a minute. A
+ * backup is also due if the user directory can be read and has users, but has no backup yet. A failed backup is logged
+ * as an error.
  */
 export class BackupClock implements AsyncDisposable {
   readonly #options: BackupClockOptions;

@@ -3,7 +3,10 @@ import type { Database } from '../database.ts';
 
 /** How many of a tool's newest deployments, builds and releases the store keeps, if no other number is given. */
 export const MAX_ROWS = 1000;
-/** The smallest value that the setting `keep_history` had ever allowed. Now the smallest allowed value is 200. */
+/**
+ * The smallest value that any version of this server has allowed for the setting `keep_history`. Now the smallest
+ * allowed value is 200.
+ */
 const MIN_ROWS = 100;
 /** Builds and releases stay for at least this time, because daily limits count those of the last 24 hours. */
 const MIN_AGE_MS = 2 * 24 * 60 * 60 * 1000;
