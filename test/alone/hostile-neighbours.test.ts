@@ -22,7 +22,7 @@ const ATTEMPTS = 3;
 
 /** The part of the processor time that must be idle before the test begins. */
 const LEAST_IDLE = 0.7;
-/** How often the test looks whether the processors are idle, each time for 2 s, before it is skipped. */
+/** The test is skipped if the processors are busy each time that it looks, so often and each time for 2 s. */
 const IDLE_LOOKS = 30;
 
 let server: TestServer;
@@ -37,8 +37,8 @@ after(async () => server[Symbol.asyncDispose]());
 type Measured = Map<Kind | 'quiet', Record<Figure, number[]>>;
 
 /**
- * Uses real clients, a real server and real tools. Short windows with and without attacks take turns, so that other work
- * of the machine slows down both.
+ * Measures ordinary requests to a real server. Short windows with and without attacks alternate, so that other work of
+ * the machine slows down both. @returns the times for each kind of attack and, as `quiet`, without an attack.
  */
 async function measure(context: TestContext, kinds: readonly Kind[]): Promise<Measured> {
   const measured: Measured = new Map();

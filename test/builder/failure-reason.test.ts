@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { failureReason } from '../../src/builder/failure-reason.ts';
 
-/** What programs print when they fail, indented as in the output of a push, and the line that says why. */
+/** What programs print when they fail, indented as in the output of a push, and the reason that the push gives. */
 const FAILURES: readonly [what: string, output: string, reason: string][] = [
   [
     'Go: a module that is not the one in go.sum',

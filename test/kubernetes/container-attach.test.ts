@@ -54,7 +54,7 @@ for (const { command, path, right } of [
   });
 }
 
-/** Sends these messages, of one byte each, over a WebSocket as soon as somebody attaches. */
+/** A cluster that sends one byte on each of these channels, in order, as soon as somebody attaches to a container. */
 async function attachedCluster(t: TestContext, channels: readonly number[]) {
   const api = await fakeApi(() => {});
   t.after(() => api.close());

@@ -28,7 +28,7 @@ async function linesOf(t: TestContext, api: FakeApi): Promise<string[]> {
   return lines;
 }
 
-/** Makes minutes pass in a second. */
+/** Makes the clock of the server run 200 times as fast. */
 function hurry(t: TestContext): void {
   const now = performance.now.bind(performance);
   t.mock.method(performance, 'now', () => now() * 200);
@@ -51,7 +51,7 @@ test('the server continues to follow a container’s log after the API did not a
   assert.deepEqual(await linesOf(t, api), ['one', 'two']);
 });
 
-// The kubelet writes such lines: `failed to create fsnotify watcher: …`, `unable to retrieve container logs for …`.
+// The kubelet writes lines without a time stamp: `failed to create fsnotify watcher: …`, `unable to retrieve container logs for …`.
 test('the server continues to read a container’s log after a line without a time stamp, which the node itself writes', async (t) => {
   let answers = 0;
   const api = await fakeApi((url, response) => {
@@ -109,7 +109,7 @@ for (const [kind, piece] of [
 ] as const) {
   test(`threat 196: if other output has used up the time that the server spends on output, the server stops reading ${kind} of a container for a while`, async (t) => {
     const { api, sent, signal } = await endless(t, piece);
-    // Use up the time for output for the next seconds.
+    // Uses so much of the time for output that none is left for the next seconds.
     await outputTime.run('other', () => {
       for (const end = performance.now() + 600; performance.now() < end; );
     });

@@ -25,7 +25,7 @@ async function file(text: string, name = 'config'): Promise<string> {
   return path;
 }
 
-/** Returns the error that `connect` throws, which must be one sentence with a hint. */
+/** Returns the error that `connect` throws, which must be BAD_CLUSTER with a hint that says what to check. */
 async function refusal(connect: () => unknown): Promise<DeployError> {
   try {
     await connect();

@@ -41,7 +41,7 @@ test('threat 59: if the local socket cannot take a connection, the server logs t
   assert.equal(existsSync(path), true);
 });
 
-test('threat 59: if a server closes the local socket while it makes the deleted socket file again, it leaves the next server’s socket file alone', async (t) => {
+test('threat 59: a server that closes its local socket while it makes the deleted socket file again does not delete the socket file of the next server', async (t) => {
   const { socket, path, lines, look } = await listening(t);
   rmSync(path);
   look();
@@ -53,7 +53,7 @@ test('threat 59: if a server closes the local socket while it makes the deleted 
   assert.deepEqual(lines, []);
 });
 
-test('threat 59: if the deleted file of the local socket cannot be made again, the server logs this once, and logs once that the file is back', async (t) => {
+test('threat 59: if the deleted file of the local socket cannot be made again, the server logs this once, and logs later that the file is back', async (t) => {
   const { path, lines, look } = await listening(t);
   const folder = dirname(path);
   rmSync(folder, { recursive: true });

@@ -120,7 +120,10 @@ export async function failing(work: Promise<string>): Promise<{ error: DeployErr
   assert.fail('it went well');
 }
 
-/** Runs work in which a process must crash before it has settled, however long its start takes on a busy machine. */
+/**
+ * Runs work with a settle time of 20 s, so that a process can crash within it even if its start takes long on a busy
+ * machine.
+ */
 export async function withLongSettleTime<Result>(
   { config }: { readonly config: { settle_time: number } },
   work: () => Promise<Result>,

@@ -60,7 +60,7 @@ test('a process type gets its own memory limit, and the push warns about memory 
   ]);
 });
 
-/** A tool that prints the limit on its data and answers. */
+/** A tool that prints its limit of memory for data (RLIMIT_DATA), and answers requests with this limit. */
 const limitTool = `
 import http.server, os, resource
 print('data', resource.getrlimit(resource.RLIMIT_DATA)[0], flush=True)

@@ -32,7 +32,10 @@ export const everyMinute = (file = 'update.py', change: Partial<Schedule> = {}):
   schedule: { text: '* * * * *', cron: '* * * * *', retry: 0, timeoutSeconds: null, ...change },
 });
 
-/** Answers `/` with `word`, `/env/NAME` with a variable, `/id` with a random word, `/slow` after a second. `/exit` exits with code 3, and `/leave` answers first. */
+/**
+ * A tool that answers `/` with `word`, `/env/NAME` with the value of a variable, `/id` with a random word of the process,
+ * and `/slow` after a second. At `/exit`, it exits with code 3 without an answer; at `/leave`, it answers and then exits.
+ */
 export function webTool(word: string): string {
   return `
 ${PYTHON_SERVER}
@@ -57,7 +60,7 @@ serve(answer)
 `;
 }
 
-/** Listens on this port instead of PORT. */
+/** A tool that listens on this port instead of PORT. */
 export const wrongPortTool = (port: number) => `
 import socket, time
 s = socket.socket(); s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

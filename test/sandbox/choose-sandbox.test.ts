@@ -10,7 +10,7 @@ import { dataFolder, isRoot } from './sandbox-bench.ts';
 
 const source = resolve(import.meta.dirname, '../../src/sandbox/choose-sandbox.ts');
 
-/** Chooses a sandbox in another process, started by `wrapper`, and returns the result. */
+/** Chooses a sandbox in another process, started by `wrapper`. @returns the choice, or the error, as a line of text. */
 async function chooseUnder(wrapper: readonly string[], data: string, sandbox: string): Promise<string> {
   const script = `
     import { chooseSandbox } from ${JSON.stringify(source)};

@@ -27,7 +27,7 @@ export async function sandboxIn(
   return (await chooseSandbox(config, createLog('error'))).sandbox;
 }
 
-/** Starts a program with small limits. Options that are not set are empty. */
+/** Starts a program of the tool 1 in the folder `/` with small limits, unless `more` says otherwise. */
 export function startIn(
   sandbox: Sandbox,
   argv: readonly string[],
@@ -59,7 +59,11 @@ export async function runIn(
   return { ...exit, output };
 }
 
-/** Waits for a line in the output, and continues to consume the output. @returns that line */
+/**
+ * Waits for a line in the output, and continues to consume the output. @returns that line
+ *
+ * @throws if the output ends without this line, or if the line does not come within 15 s.
+ */
 export async function lineOf(process: SandboxProcess, pattern: RegExp): Promise<string> {
   const { promise, resolve, reject } = Promise.withResolvers<string>();
   let seen = '';

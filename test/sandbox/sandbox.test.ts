@@ -7,7 +7,7 @@ import { argumentsOf, isRunning, processIds } from '../../src/sandbox/process/pr
 import { until } from '../support/server.ts';
 import { dataFolder, lineOf, runIn, sandboxIn, startIn } from './sandbox-bench.ts';
 
-/** Lists the processes on this machine that have this text in their arguments. */
+/** Lists the running processes on this machine of which one argument is exactly this text. */
 function running(text: string): number[] {
   return processIds().filter((pid) => isRunning(pid) && argumentsOf(pid).some((word) => word === text));
 }
@@ -42,7 +42,7 @@ for (const mode of ['isolated', 'trusted'] as const) {
         message: /^the variable "FOO" has a NUL character in it/,
       },
       {
-        name: 'a NUL in a variable of the loader is refused',
+        name: 'a NUL in a variable of the dynamic loader is refused',
         env: { LD_X: 'v\0--bind\0/\0/tmp' },
         message: /^the variable "LD_X" has a NUL character in it/,
       },
@@ -161,7 +161,7 @@ for (const mode of ['isolated', 'trusted'] as const) {
       assert.deepEqual(await child.listeningPorts(), []);
     });
 
-    test('threat 154: if memory runs out, the kernel ends a process that the server has not made live yet before live processes', async () => {
+    test('threat 154: until a process is live, its oom_score_adj is higher, so that the kernel ends it before live processes if memory runs out', async () => {
       await using data = await dataFolder();
       const sandbox = await sandboxIn(data.path, mode);
       const script =

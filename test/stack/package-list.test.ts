@@ -17,7 +17,7 @@ function listOf(text: string): string {
   return path;
 }
 
-test('the tree of a stack for builds also has the packages of the tree for tools', async () => {
+test('a stack’s tree for builds also has the packages of its tree for tools', async () => {
   const list = await readPackageList(
     listOf('# a comment\nsuite trixie # Debian 13\n\nrun file jq\nbuild gcc\nrun less\n'),
   );
@@ -43,7 +43,7 @@ for (const { name, text, says } of [
     says: /^line 2 of .* begins with the word rnu, not with run or build or suite or release$/,
   },
   {
-    name: 'a first word that every object in JavaScript has',
+    name: 'a line that begins with the name of a property of all JavaScript objects',
     text: 'suite trixie\nconstructor file\n',
     says: /^line 2 of .* begins with the word constructor,/,
   },
@@ -63,7 +63,7 @@ for (const { name, text, says } of [
   });
 }
 
-test('the images are built with the packages of deploy/builder/packages, which is also the list of a stack', async () => {
+test('the builder image and the run image are built with the packages of deploy/builder/packages', async () => {
   const script = await readFile(join(source, 'deploy/builder/build-images'), 'utf8');
   assert.match(script, /"\$here\/packages"/);
   for (const name of ['run', 'build']) {

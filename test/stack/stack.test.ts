@@ -12,7 +12,7 @@ import { TestServer } from '../support/server.ts';
 import { liveTool, type WorkTree } from '../support/work-tree.ts';
 
 const source = resolve(import.meta.dirname, '../..');
-/** A stack that is made in seconds. Only its tree for builds has the program make. */
+/** A short list of packages, so that a stack is made quickly. Only its tree for builds has the program make. */
 const TINY = 'suite trixie\nrun ca-certificates file\nbuild make\n';
 /** Prints the mounts of the sandbox, and a few facts about its Debian tree. */
 const LOOK =
@@ -150,7 +150,7 @@ describe('a stack that root makes', { skip }, () => {
   });
 
   test('after another stack has been made, `stack list` shows the tools on the old stack, and `stack move` builds them again', async () => {
-    // A copy with a later time stands for a new stack, because a new stack takes half a minute.
+    // A copy with a later time stands for a new stack, because to make one takes half a minute.
     const stacks = join(server.folder, 'data/stacks');
     await execa('cp', ['-al', join(stacks, 'trixie-1'), join(stacks, 'copy')]);
     const description = JSON.parse(await readFile(join(stacks, 'copy/stack.json'), 'utf8'));
@@ -218,7 +218,7 @@ test('a plain user makes a stack with user namespaces, and a program in the sand
     for (const name of ['subuid', 'subgid']) await writeFile(join(folder, name), 'nobody:100000:65536\n');
     await writeFile(join(folder, 'look.ts'), lookAsUser(join(folder, 'data')));
     await execa('chown', ['-R', 'nobody:nogroup', folder]);
-    // The user gets further ids only in a mount namespace of this test.
+    // The user gets subordinate ids only in a mount namespace of this test.
     const script = `for name in subuid subgid; do touch /etc/$name && mount --bind "$0/$name" /etc/$name; done
       exec setpriv --reuid nobody --regid nogroup --init-groups -- "$@"`;
     const asUser = (...words: string[]) =>

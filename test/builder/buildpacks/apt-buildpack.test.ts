@@ -218,7 +218,7 @@ for (const { name, source: text, expected } of [
   });
 }
 
-/** Runs with a folder in place of /etc/apt that names these package sources. */
+/** Calls `run` with a folder in place of /etc/apt that names these package sources, and then deletes the folder. */
 async function withSources(line: string, run: (etc: string) => Promise<void>): Promise<void> {
   const etc = await mkdtemp(join(tmpdir(), 'etc-apt-'));
   try {

@@ -125,7 +125,7 @@ for (const { status, remark } of [
   { status: 404, remark: 'GET / answers 404' },
   { status: 500, remark: 'GET / answers 500' },
 ]) {
-  test(`a tool that answers ${status} at / is healthy, with the remark: ${remark}`, () =>
+  test(`a tool that answers ${status} at / is healthy, with ${remark === null ? 'no remark' : `the remark “${remark}”`}`, () =>
     withServer(
       (_request, response) => response.writeHead(status).end(),
       async (port) => {

@@ -26,7 +26,7 @@ const checked = (process: Process, healthCheckScript: string): Process => ({
   settings: { healthCheckScript },
 });
 
-/** A worker that says that it is healthy by a file, for `beats` seconds. */
+/** A worker that makes the file /tmp/alive each second, to report that it is healthy, for `beats` seconds. */
 const beating = (beats: number) => `
 import time
 for beat in range(${beats}):

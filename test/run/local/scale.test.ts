@@ -101,7 +101,7 @@ for (const mode of ['trusted', 'isolated'] as const) {
 
     test('threat 60: the limits of a release apply to each process separately', async () => {
       const tool = 'limits' as ToolName;
-      // Both processes together use more than one process may have (64 processes, 256 MiB).
+      // Both workers together use more than a single worker may use (64 processes, 256 MiB).
       const script = `import os, time\nfor i in range(40):\n    if os.fork() == 0: time.sleep(1000)\ndata = bytearray(150 * 2**20)\nprint('has all')\ntime.sleep(1000)`;
       const release = releaseOf(tool, 1, await bench.artifact({ 'worker.py': script }, [worker()]));
       await rollOut(bench.runtime, release);

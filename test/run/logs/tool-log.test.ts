@@ -239,7 +239,7 @@ test('a search in a log delays no new line, keeps no lines in memory except thos
   });
 });
 
-test('threat 222: sixteen readers that get the newest 10,000 long lines of a log at once share one memory limit', async () => {
+test('threat 222: sixteen readers that ask for up to 10,000 long lines of a log at once share one memory limit', async () => {
   await inFolder(async (folder) => {
     await mkdir(folder);
     const line = `2026-01-01T00:00:00.000Zv1 я${'a'.repeat(5000)}\n`;

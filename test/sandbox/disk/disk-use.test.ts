@@ -34,7 +34,7 @@ console.log(JSON.stringify(await diskUse(${JSON.stringify(join(data.path, 'home'
   assert.equal(entries, 3);
 });
 
-test('threat 152: the server ends a program if three more measurements of its folder have failed than succeeded, and the first of these failures was ten seconds ago', () => {
+test('threat 152: the server ends a program if at least three more measurements of its folder have failed than succeeded, and the first of these failures was at least ten seconds ago', () => {
   let now = 1000;
   const misses = new Misses(() => now);
   const after = (seconds: number, isMissed: boolean) => {

@@ -84,8 +84,8 @@ for count in range(6000):
     time.sleep(0.01)`;
 
 /**
- * How many files and folders the server has seen in a stopped sandbox, if its program runs again now. Two of them are
- * folders, and one is the deleted pipe that takes the output.
+ * The number of files and folders that the server has seen in a stopped sandbox, or -1 if the program in the sandbox does
+ * not run again afterwards. Two of them are folders, and one is the deleted pipe that takes the output.
  */
 const filesWhileStopped = `await (async () => {
   const files = (await useWhileStopped([folder])).get(folder)?.entries;
@@ -166,7 +166,7 @@ for (const mode of ['isolated', 'trusted'] as const) {
     await using data = await dataFolder();
     const sandbox = await sandboxIn(data.path, mode);
     const { output } = await runIn(sandbox, ['sh', '-c', 'ulimit -Hn; ulimit -Sn']);
-    // A server that may open fewer cannot give more to others.
+    // A server that may open fewer files itself cannot give a higher limit to others.
     const { stdout: own } = await execa('sh', ['-c', 'ulimit -Hn']);
     const most = Math.min(2048, Number(own));
     assert.equal(output, `${most}\n${most}\n`);

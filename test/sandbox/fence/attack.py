@@ -1,8 +1,9 @@
-"""Tries to reach port 8000 of the addresses given, by each way that a program without privileges has.
+"""Tries to reach port 8000 of the addresses given, by TCP and UDP, in many ways that need no privileges.
 
     python3 attack.py SECONDS ADDRESS...
 
-It prints a line for each address: what each way met, as `10.0.0.1 tcp ECONNREFUSED: unbound, bound to eth0`.
+It prints a line for each result at an address, with the ways that had this result, as
+`10.0.0.1 tcp ECONNREFUSED: unbound, bound to eth0`. Each attempt takes at most SECONDS.
 """
 
 import errno
@@ -60,7 +61,7 @@ def meet(host, kind, prepare):
 
 
 def is_settling():
-    """True while the kernel checks that nobody else has an IPv6 address. It sends nothing from it during the check."""
+    """True while the kernel checks that no neighbour has an IPv6 address of this sandbox. Until then, it does not use it."""
     with open("/proc/net/if_inet6") as table:
         return any(int(line.split()[4], 16) & 0x40 for line in table)
 

@@ -7,7 +7,7 @@ import { dataFolder, isRoot } from '../sandbox-bench.ts';
 
 const READ_ONLY = 'mount --bind /proc/sys /proc/sys && mount -o remount,bind,ro /proc/sys';
 
-/** Sets the routes in a network with the device of a sandbox, after some preparation. @returns all its routes. */
+/** Runs shell commands and then sets the routes, in a network with a device as in a sandbox. The output has all routes. */
 async function setRoutes(folder: string, before: string) {
   const device = 'ip link add eth0 type bridge && ip link set eth0 up';
   const script = `${device} && ${before} && sh -c "$0" sh "$@" && ip route show table all`;

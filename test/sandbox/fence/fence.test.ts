@@ -10,7 +10,7 @@ const CLOUD_NETWORKS = [`${CLOUD.ipv4}/32`, `${CLOUD.ipv6}/128`];
 const PLAIN_USER = 65_534;
 
 const attackOn = (...hosts: readonly string[]) => ['python3', '-c', attack, '0.6', ...hosts];
-// Neighbour discovery can lose the first IPv6 packet, so these attempts have 3 s.
+// Neighbour discovery can lose the first IPv6 packet, so each of these attempts may take 3 s.
 const reachFor = (...hosts: readonly string[]) => ['python3', '-c', attack, '3', ...hosts];
 
 describe('the fence around a sandbox', { skip: !isRoot }, () => {
@@ -113,7 +113,7 @@ time.sleep(600)`;
   });
 
   test('threat 218: a tool that sends to thousands of addresses of the machine’s network does not fill the table of neighbours of the kernel', async () => {
-    // Otherwise, the machine itself would get new neighbours in this test, because pasta passes the packets on.
+    // Drops the packets that pasta passes on. Otherwise, the machine itself would get new neighbours in this test.
     await machine.addRules(`table inet neighbours {
       chain out { type filter hook output priority 0; ip6 daddr fd77::77:0/112 drop; }
     }`);

@@ -9,7 +9,10 @@ import { INTERNET, Machine } from './machine.ts';
 const { failed } = await execa('nft', ['--version'], { reject: false });
 const skip = isRoot && !failed ? false : 'needs root and nftables';
 
-/** Accepts TCP connections and keeps them; ports 9001 and 9002 also end their side of each. Answers each UDP packet. */
+/**
+ * A Python program that keeps all TCP connections to the ports 9000 to 9002, and answers each UDP packet. On the ports
+ * 9001 and 9002, it also ends its side of each connection.
+ */
 const KEEPER = `
 import resource, socket, threading
 resource.setrlimit(resource.RLIMIT_NOFILE, (20_000, 20_000))

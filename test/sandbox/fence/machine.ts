@@ -147,7 +147,7 @@ export class Machine implements AsyncDisposable {
     return await this.#serve('m', program, ...args);
   }
 
-  /** Does the same outside, where the addresses of `INTERNET` are. */
+  /** Runs a Python program as `serving` does, but outside of the machine, where the addresses of `INTERNET` are. */
   async servingOutside(program: string, ...args: readonly string[]): Promise<AsyncDisposable> {
     return await this.#serve('o', program, ...args);
   }
@@ -169,7 +169,7 @@ export class Machine implements AsyncDisposable {
    *
    * @param options.uid - The server's user; 0 if not set.
    * @param options.resolver - The lines of the machine's /etc/resolv.conf.
-   * @returns the lines that the program prints, as they come.
+   * @returns the lines that the program prints within 60 s, as they come. Then it is ended.
    */
   async *sandboxed(
     ask: Omit<Ask, 'data'>,

@@ -48,7 +48,7 @@ def is_group(info):
 stream = listening(socket.SOCK_STREAM)
 stream.listen(50)
 datagram = listening(socket.SOCK_DGRAM)
-# Joins on every interface with IPv4, like a service that announces itself (mDNS).
+# Joins the multicast group of mDNS on every interface except lo, like a service that announces itself.
 for index, name in socket.if_nameindex():
     group = struct.pack("4s4si", socket.inet_aton("224.0.0.251"), bytes(4), index)
     if name != "lo":

@@ -105,7 +105,7 @@ test('promise 4: a sandbox shows the certificates in /etc/ssl, but not keys besi
   );
 });
 
-/** Returns the arguments for a path and everything below it. */
+/** Returns the arguments of bwrap for a path and everything below it. */
 function argumentsFor(bwrap: readonly string[], root: string, target: string): string[] {
   const words = bwrap.map((word) => word.replace(`${root}/`, 'ROOT/')).join(' ');
   return words.split(/ (?=--)/).filter((one) => one.split(' ').at(-1)?.startsWith(target));
@@ -160,7 +160,7 @@ test('promise 4: if a setting names a key in /etc by a link, a sandbox that show
   ]);
 });
 
-test('promise 4: if a key in /usr or the folder of replica.my.cnf files is replaced while a tool runs, the tool does not see the new one', {
+test('promise 4: a running tool sees no key in /usr, even after the key has been replaced, and no replica.my.cnf file in /usr', {
   skip: !isRoot,
 }, async () => {
   await using data = await dataFolder();

@@ -147,7 +147,7 @@ test('promise 4: a tool in a sandbox sees neither the data folder nor the machin
   assert.match(output, /NoNewPrivs:\s+1\n1000\n$/);
 });
 
-test('threat 214: a tool cannot read /proc/locks, because nobody on the machine can lock a file while it is read', async () => {
+test('threat 214: a tool cannot read /proc/locks, because while somebody reads it, nobody on the machine can lock a file', async () => {
   await using data = await dataFolder();
   const sandbox = await sandboxIn(data.path, 'isolated');
   const script = 'cat /proc/locks; umount /proc/locks; cat /proc/locks';
@@ -353,7 +353,7 @@ time.sleep(60)`;
   while ((await child.listeningPorts()).length < 1700) await new Promise((go) => setTimeout(go, 50));
   const startedAt = performance.now();
   const end = startedAt + 1500;
-  // Processor time, because other programs may have the processors meanwhile.
+  // Measures processor time, because other programs may have the processors meanwhile.
   const before = process.threadCpuUsage();
   const ask = async () => {
     while (performance.now() < end) await child.listeningPorts();

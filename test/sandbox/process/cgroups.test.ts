@@ -18,7 +18,7 @@ async function hierarchy(root: string, folders: readonly string[], membership: s
   return { instance: 'abc', mount: join(root, 'mount'), membership: join(root, 'membership') };
 }
 
-test('cgroup version 1: the server creates groups only in hierarchies whose root contains this server', async () => {
+test('cgroup version 1: the server creates groups only in hierarchies in which it is in the root group itself', async () => {
   await using data = await dataFolder();
   const options = await hierarchy(
     data.path,
@@ -62,7 +62,7 @@ test('threat 106: cgroup version 2: the server uses a delegated folder, moves it
   assert.equal(await mostOfTool(8), '1200');
 });
 
-test('threat 140: cgroup version 1: all commands of a tool together may have half of the machine’s memory, or as much as the largest command alone', async () => {
+test('threat 140: cgroup version 1: all commands of a tool together may have half of the machine’s memory, or as much as the largest limit of one of them if that is more', async () => {
   await using data = await dataFolder();
   const options = await hierarchy(data.path, ['memory'], '4:memory:/\n');
   const cgroups = new Cgroups(options);

@@ -13,7 +13,7 @@ import { dataFolder, isRoot, lineOf, runIn, sandboxIn, startIn } from '../sandbo
 
 const PLAIN_USER = 65_534;
 
-/** Lets a program of Python open as many files as it may. */
+/** The beginning of a Python program. It raises the limit of open files to the hard limit. */
 const openMany = `import resource, socket, time
 most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
 resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
@@ -66,7 +66,7 @@ const ATTACKS = [
     program: LOCKS.replace('PROCESSES', '2').replace('COUNT', '1500'),
   },
   {
-    name: 'threat 233: a sandbox is ended if it has thousands of read locks of /dev/null, which each program that starts must walk',
+    name: 'threat 233: a sandbox is ended if it has thousands of read locks of /dev/null, because the kernel walks them all when any program closes /dev/null',
     program: locksOfNull(5000),
   },
   {
@@ -122,7 +122,7 @@ print('nobody ended this')`;
   });
 }
 
-/** Opens connections between sockets of the sandbox, of which each keeps megabytes that nobody reads. */
+/** A Python program that connects to itself by TCP until this many megabytes wait in its sockets. Nobody reads them. */
 const fillTcp = (megabytes: number) => `${openMany}
 listener = socket.create_server(('127.0.0.1', 8000), backlog=4000)
 held, sent = [], 0
@@ -135,7 +135,7 @@ while sent < ${megabytes} << 20:
     except BlockingIOError: pass
 `;
 
-test('threat 255: a sandbox whose TCP connections take the memory of all connections of the machine is ended, and one with a few megabytes is not', async () => {
+test('threat 255: while memory for TCP connections is scarce, the sandbox whose connections take most of it is ended, and one with a few megabytes is not', async () => {
   await using data = await dataFolder();
   const sandbox = await sandboxIn(data.path, 'isolated');
   const program = (megabytes: number) => [
@@ -143,7 +143,7 @@ test('threat 255: a sandbox whose TCP connections take the memory of all connect
     '-c',
     `${fillTcp(megabytes)}\nprint('filled', flush=True)\ntime.sleep(10)\nprint('done')`,
   ];
-  // The kernel begins to restrict connections only above that.
+  // This is less than the memory at which the kernel begins to restrict connections.
   const most = Math.floor((0.75 * restrictingPages('TCP') * 4096) / 1024 / 1024);
   const [honest, hostile] = await Promise.all([
     runIn(sandbox, program(4), { limits }),
@@ -165,7 +165,10 @@ async function tcpMebibytes(): Promise<number> {
   return (Number(/^TCP:.* mem (\d+)/m.exec(text)?.[1]) * 4096) / 1024 / 1024;
 }
 
-/** As `fillTcp`, but the connections do not notice that the other side ends, as they drop packets from machines. */
+/**
+ * As `fillTcp`, but then the sockets drop each packet that they get, because its TTL is below 255. So they do not notice
+ * that the other side ends.
+ */
 const fillDeaf = (megabytes: number) => `${fillTcp(megabytes)}
 IP_MINTTL = 21
 for one in held: one.setsockopt(socket.IPPROTO_IP, IP_MINTTL, 255)
@@ -196,7 +199,7 @@ for (const how of ['it ends by itself', 'the server ends it', 'its network is sh
   });
 }
 
-test('threat 255: while memory for TCP connections is scarce, the connections of ended programs whose data nobody reads do not keep it', {
+test('threat 255: while memory for TCP connections is scarce, a server that is root ends large connections that no process has any more', {
   skip: !isRoot,
 }, async () => {
   await using data = await dataFolder();
@@ -221,7 +224,7 @@ time.sleep(30)`;
   }
 });
 
-test('threat 258: a sandbox whose UDP sockets take the memory of all UDP sockets of the machine is ended, and one with a few megabytes is not', async () => {
+test('threat 258: while memory for UDP sockets is scarce, the sandbox whose sockets take most of it is ended, and one with a few megabytes is not', async () => {
   await using data = await dataFolder();
   const sandbox = await sandboxIn(data.path, 'isolated');
   const fillUdp = (megabytes: number) => [

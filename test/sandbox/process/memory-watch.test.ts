@@ -12,7 +12,7 @@ import { dataFolder, runIn, sandboxIn } from '../sandbox-bench.ts';
 const MIB = 1024 * 1024;
 const limits = { processes: 256, memoryBytes: 96 * MIB, fileBytes: 1024 * MIB };
 
-/** Ways to take 512 MiB that the limit of each single process does not count. */
+/** Ways to take more than 96 MiB of memory that a limit on each single process does not find. */
 const TAKING = {
   'files in memory': `
 held = [os.memfd_create('x') for _ in range(512)]

@@ -1,5 +1,5 @@
 // Tries system calls that a sandbox should refuse, each in its own process. Prints a line for each: "mount EPERM",
-// "unshare user allowed", "i386 getpid killed".
+// "unshare user allowed", "i386 getpid killed". After the line "and in the end:" come calls that a sandbox should allow.
 #define _GNU_SOURCE
 #include <errno.h>
 #include <linux/keyctl.h>

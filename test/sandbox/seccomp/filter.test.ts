@@ -133,7 +133,7 @@ print(subprocess.run(['nice', '-n', '9', 'ionice', '-c', '3', 'chrt', '-i', '0',
   assert.equal(output, 'same\nstarted\n\n');
 });
 
-/** Python functions that make system calls and print the errors. The numbers of options are those of Linux. */
+/** Python functions that make system calls and print the results. The numbers of options are those of Linux. */
 const CALLS = `
 import ctypes, errno, os, socket, struct
 libc = ctypes.CDLL(None, use_errno=True)
@@ -158,7 +158,7 @@ tried('duplicate', libc.fcntl, folder, 1030, 0)`,
     output: 'notify EINVAL\nnotify EINVAL\nflags allowed\nduplicate allowed\n',
   },
   {
-    name: 'threat 231: a program in a sandbox cannot load filters into sockets or the kernel, until no other sandbox can load its own',
+    name: 'threat 231: a program in a sandbox cannot load filters into sockets or the kernel; otherwise the machine’s limit for filters could be full, and no sandbox could start',
     program: `
 one = ctypes.create_string_buffer(struct.pack('HBBI', 6, 0, 0, 0x7fff0000))
 program = struct.pack('HxxxxxxP', 1, ctypes.addressof(one))

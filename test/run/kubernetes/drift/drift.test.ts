@@ -13,7 +13,7 @@ import { manifestConfig } from '../manifests/manifest-config.ts';
 const namespace = 'tool-wikibot';
 const rollout = rolloutOf([{ type: 'worker', command: ['work'], isDefault: false }]);
 
-/** A pod that waits for a missing Secret, so that the objects of its rollout are checked. */
+/** A pod that waits for a missing Secret, so that the server checks the objects of the pod’s rollout. */
 const waitingPod = {
   ...{ tool: 'wikibot', rolloutId: rollout.id, namespace },
   container: { state: { waiting: { reason: 'CreateContainerConfigError' } } },

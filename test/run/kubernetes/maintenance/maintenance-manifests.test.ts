@@ -28,7 +28,7 @@ test('the Service of a tool in maintenance selects the maintenance page, and an 
   }
 });
 
-test('the pod with the page about maintenance runs as the user of the tool, passes Pod Security `restricted`, and gets no Secret', () => {
+test('the pod with the maintenance page runs as the user of the tool, passes Pod Security `restricted`, and gets no Secret', () => {
   const { spec } = page.spec?.template ?? {};
   const [container] = spec?.containers ?? [];
   assert.equal(container?.image, rollout.release.artifact.reference);

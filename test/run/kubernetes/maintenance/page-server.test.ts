@@ -17,7 +17,10 @@ after(async () => {
   await rm(folder, { recursive: true });
 });
 
-/** Starts the program for a source folder with these files, whose pages may have 20 bytes. */
+/**
+ * Creates a source folder with these files. @returns the folder, and a function that starts the page server for it. A page
+ * may have at most 20 bytes.
+ */
 async function serverOf(name: string, files: Readonly<Record<string, string>>) {
   const root = join(folder, name);
   await mkdir(join(root, 'public'), { recursive: true });

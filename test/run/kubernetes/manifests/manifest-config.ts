@@ -2,7 +2,7 @@ import type { ManifestConfig } from '../../../../src/run/kubernetes/manifests/ma
 
 const MIB = 1024 * 1024;
 
-/** The default settings for manifests. */
+/** The settings for manifests in tests, unless a test changes some of them. */
 export const manifestConfig: ManifestConfig = {
   domain: 'toolforge.org',
   public_url: '',

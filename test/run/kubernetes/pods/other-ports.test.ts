@@ -30,7 +30,10 @@ const closed = (response: ServerResponse) =>
     'error trying to reach service: dial tcp 10.88.0.9:1: connect: connection refused',
   );
 
-/** Looks for the ports of a pod that gives these answers and has printed this output. All other ports are closed. */
+/**
+ * Looks for the ports of a pod that gives these answers, each by its port, and has printed this output. All other ports give
+ * the answer of port 0, or are closed if there is none.
+ */
 async function look(answers: Readonly<Record<number, (response: ServerResponse) => void>>, printed = '') {
   const api = await fakeApi(({ pathname }, response) => {
     const port = Number(/:(\d+)\/proxy\//.exec(pathname)?.[1] ?? 0);

@@ -15,7 +15,7 @@ const update: Process = {
   schedule: { text: '@daily', cron: '5 4 * * *', retry: 0, timeoutSeconds: null },
 };
 
-/** Keeps the named command of a release running. @returns the names of the owners of the Secret. */
+/** Makes a rollout that keeps the named command `command` running. @returns the names of the owners of its Secret. */
 async function ownersOf(processes: readonly Process[]): Promise<string[]> {
   const applied: KubernetesObject[] = [];
   const api = await fakeApi((url, response, request) => {

@@ -29,7 +29,7 @@ for (const { name, endpoints, isReady = true, code } of [
   },
   { name: 'a ready endpoint of the new release', endpoints: [endpoint('new', true)], code: null },
 ]) {
-  test(`the switch to a new release succeeds only if all endpoints of the Service belong to that release, or if no pod is ready: ${name}`, async () => {
+  test(`the switch to a new release succeeds only if the Service has endpoints and all of them belong to that release, or if no pod is ready: ${name}`, async () => {
     const parts = {
       cluster: { discovery: { listNamespacedEndpointSlice: async () => ({ items: [{ endpoints }] }) } },
       pods: { ofRollout: () => [{ uid: 'new', type: 'web', isReady }] },

@@ -8,7 +8,7 @@ import { Keyboard, oneOff, startOneOff } from '../../one-off-steps.ts';
 import { worker } from '../../tool-sources.ts';
 import { type LocalBench, localBench } from '../local-bench.ts';
 
-/** Tries to change what the server made, then prints what it could. */
+/** A tool that tries to change the files that the server makes for `exec`, and prints which attempts worked. */
 const meddler = `
 import os, re, time
 def tried(what, act):
@@ -73,7 +73,7 @@ print('begun')
 time.sleep(1000)
 `;
 
-/** Takes the requests of the server before the agent does. */
+/** Reads requests that the server sends to the agent, before the agent does. */
 const thief = `
 import os
 pipe = os.open('/run/exec/requests', os.O_RDWR)

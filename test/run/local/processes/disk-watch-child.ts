@@ -1,6 +1,6 @@
-// Runs a program in a sandbox that writes to a small disk, as the user who starts this script. Prints why the disk watch ended
-// the program, or `"beside"` if the watch ended the Python program beside it first. That program belongs to the tool with the
-// number `besideTool`, and the first program to tool 1.
+// Runs a program of tool 1 in a sandbox that writes to a small disk, as the user who starts this script. Prints why the
+// disk watch ended the program; or `"beside"` if the watch first ended the Python program `beside`, which belongs to the
+// tool with the number `besideTool`; or null if the watch ended neither within five minutes.
 import type { DiskEnd } from '../../../../src/sandbox/sandbox.ts';
 import { watchedOn } from './disk-watch-bench.ts';
 

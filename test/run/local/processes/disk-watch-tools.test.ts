@@ -50,7 +50,7 @@ while left() < 10: time.sleep(0.05)
  * Runs programs, each of the tool with its number, on a disk of 100 MiB. Tool 3 is a preview of tool 1.
  *
  * @param fullMs - How long a file of no tool keeps the disk nearly full at first, in milliseconds.
- * @returns why programs were ended, in this order, as soon as `count` programs have been ended.
+ * @returns why programs were ended, in this order, as soon as `count` programs have been ended or 90 s are over.
  */
 async function firstEnds(
   count: number,
@@ -104,7 +104,7 @@ test('threat 212: if processes of a tool and its preview fill the disk with dele
   const filling = `import time\ntime.sleep(7)\n${handing('left() > 2', 20)}`;
   const tools = [1, 3, 1, 3, 1, 3];
   const programs = [[2, logging] as const, ...tools.map((tool) => [tool, filling] as const)];
-  // Four of them fill the disk. The other two do not.
+  // Four of the six fill the disk together. The others find no room.
   const ends = await firstEnds(3, 1024 * MIB, programs);
   assert.match(ends.join(), /^([13]: room,?){3,}$/);
 });

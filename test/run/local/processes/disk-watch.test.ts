@@ -36,7 +36,8 @@ const python = (program: string) => ['python3', '-c', program];
  *
  * @param beside - A Python program that runs at the same time, and the number of its tool. The first program is of tool
  * 1.
- * @returns why the program was ended; `beside` if the other program was ended first; null if none was ended.
+ * @returns why the program was ended; `beside` if the other program was ended first; null if none was ended within
+ * five minutes.
  */
 async function endOf(
   uid: number,
@@ -128,7 +129,7 @@ test('threat 137: the server ends a process that hides its deleted files from th
   assert.deepEqual(end, { kind: 'open-files', limit: 65_536 });
 });
 
-/** Ends the Python loop that fills the disk when the disk is nearly full. */
+/** The beginning of an `if` statement in a Python loop: the loop writes only while more than 2 MiB are free. */
 const untilFull = `
     room = os.statvfs('/tmp')
     if room.f_bavail * room.f_frsize > ${2 * MIB}:`;
@@ -212,7 +213,7 @@ test('threat 152: the server ends a process that moves deep folders all the time
 test('threat 152: the server ends a process that renames a folder before each measurement, if the folder hides more than run_disk', {
   skip: SmallDisk.whyNot,
 }, async () => {
-  // Between many other names, the folder has another name when its turn comes.
+  // The measurement reads 12,000 other names too. When it comes to this folder, the folder has another name.
   const renaming = `
 import os, time
 open('/tmp/one', 'w').close()

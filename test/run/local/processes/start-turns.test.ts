@@ -30,7 +30,7 @@ test('threat 210: scheduled runs start one after the other, with a pause after e
     ['many 0', 'few', 'many 1'],
   );
   const [first, last] = [seen[0]?.at ?? 0, seen.at(-1)?.at ?? 0];
-  // A start takes 20 ms, and the rest after it 60 ms.
+  // A start takes 20 ms, and the pause after it 60 ms.
   assert.ok(last - first > 6 * 70, `seven starts took ${last - first} ms`);
 });
 

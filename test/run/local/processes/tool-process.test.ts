@@ -113,7 +113,7 @@ describe('ToolProcess', { concurrency: 1 }, () => {
     assert.equal(most, 1);
   });
 
-  test('threat 154: if memory runs out, the kernel ends a process that is not live yet before live processes, also when the process starts again', async () => {
+  test('threat 154: if memory runs out, the kernel ends a process that is not live yet before live processes; a live process that starts again still counts as live', async () => {
     const source = `
 import os, threading, time
 def tell():

@@ -347,7 +347,10 @@ async function askWebSocket(
   return { client, accepted };
 }
 
-/** A router whose only tool listens on `port`. `fate` is what it learns about a process that breaks off. */
+/**
+ * A router whose only tool listens on `port`. `fate` is the state of the tool’s process that the router gets when a
+ * connection with the tool breaks off.
+ */
 function routerTo(port: number, fate: 'crashed' | 'up'): Router {
   return new Router({
     routeOf: () => ({ kind: 'up', port, traffic: new OpenRequests(), fate: () => fate }),

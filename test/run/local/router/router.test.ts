@@ -32,8 +32,8 @@ Server(('0.0.0.0', int(os.environ['PORT'])), Handler).serve_forever()
 `;
 
 /**
- * A tool that closes after the request's first line: at `/gone` without an answer, at `/switch` after a switch of
- * protocols.
+ * A tool that reads only the first line of a request. At `/gone`, it closes without an answer; at `/switch`, it switches
+ * protocols; at any other path, it answers 413 and closes.
  */
 const hastyTool = `
 import os, socketserver
@@ -60,7 +60,7 @@ describe('Router', { concurrency: 1 }, () => {
   });
   after(() => bench.close());
 
-  /** Sends these bytes and returns the answer until the connection ends, or for 20 s. */
+  /** Sends these bytes. @returns what comes back until the connection ends or nothing has been sent for 20 s. */
   async function raw(text: string): Promise<string> {
     const socket = connect(bench.port, '127.0.0.1');
     socket.setTimeout(20_000, () => socket.destroy());
