@@ -305,14 +305,16 @@ export function runtimeContract(name: string, makeBench: () => Promise<RuntimeBe
 
     test('threat 63: if a long line of output is cut within a config var, no part of the value is shown', async () => {
       const secret = 'correct-horse-battery-staple';
-      const script =
-        "import os; [print('x' * length + os.environ['SECRET']) for length in (0, 16384 - 20, 16384)]";
+      const script = `import os
+for length in (0, 16384 - 20, 16384): print('x' * length + os.environ['SECRET'])
+print('\\x1b[31m' + 'y' * (16384 - 25) + os.environ['SECRET'])`;
       const release = releaseOf('leaking' as ToolName, 1, await bench.artifact({}, [releasing(script)]), {
         SECRET: secret,
       });
       const seen = await releasePhase(runtime, release);
       assert.match(seen, /^ {7}\[config var SECRET\]$/m);
       assert.match(seen, /x{10000}/);
+      assert.match(seen, /y{10000}/);
       assert.doesNotMatch(seen, /correct/);
     });
 

@@ -35,8 +35,8 @@ export class LogLines {
 }
 
 function finished(line: string): string[] {
-  const text = line.length > MAX_CHARACTERS ? cut(line, MAX_CHARACTERS) + CUT : line;
-  return clean(withoutReturns(text)).split('\n');
+  const text = clean(withoutReturns(cut(line, MAX_CHARACTERS)));
+  return (line.length > MAX_CHARACTERS ? text + CUT : text).split('\n');
 }
 
 /** Removes carriage returns at the end of a line. A regular expression would take quadratic time. */

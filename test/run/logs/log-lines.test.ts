@@ -25,3 +25,8 @@ test('a log line that is too long is cut after 16,384 characters', () => {
   const [shown = ''] = lines.push(Buffer.from('\n'));
   assert.equal(shown, 'x'.repeat(16_384) + CUT);
 });
+
+test('a coloured log line that is too long also ends with the mark of a cut line', () => {
+  const [shown = ''] = new LogLines().push(Buffer.from(`\u001b[31m${'x'.repeat(20_000)}\n`));
+  assert.equal(shown, `\u001b[31m${'x'.repeat(16_379)}\u001b[0m${CUT}`);
+});

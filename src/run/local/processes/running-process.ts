@@ -1,5 +1,6 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
+import { stripVTControlCharacters } from 'node:util';
 import type { Config } from '../../../config.ts';
 import { inPieces, outputTime } from '../../../core/fair-share/time-shares.ts';
 import type { Log } from '../../../core/log/log.ts';
@@ -306,7 +307,9 @@ class RunOutput {
 /** Removes the end of a cut line, at least a quarter of the line, because masking does not find a half secret there. */
 function withoutHalves(text: string, longest: number): string {
   if (!text.endsWith(CUT)) return text;
-  return text.slice(0, Math.max(0, Math.min(Math.floor((text.length * 3) / 4), text.length - longest))) + CUT;
+  // Colours are removed too, because the sequences in a half secret would make it longer.
+  const line = stripVTControlCharacters(text.slice(0, -CUT.length));
+  return line.slice(0, Math.max(0, Math.min(Math.floor((line.length * 3) / 4), line.length - longest))) + CUT;
 }
 
 /** Sends SIGTERM to a process, and SIGKILL after the grace time. Resolves when the process has ended. */
