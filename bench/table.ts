@@ -46,7 +46,7 @@ export function page(
 
 \`npm run bench -- --markdown\` writes this page. [bench/README.md](../bench/README.md) says how each figure is measured.
 
-The figures on this page were measured on this day, at this commit and on this machine:
+When, at which commits and on which machine the figures below were measured:
 - Measured on ${date}, at commit ${commit}
 - ${machine.processor}, ${machine.memory}, ${machine.kernel}
 - ${machine.versions}

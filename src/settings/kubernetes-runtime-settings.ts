@@ -124,7 +124,7 @@ export const kubernetesRuntimeSettings = {
   config_vars_secret: [
     text.regex(objectName, 'the name of a Secret'),
     '',
-    'Secret in the namespace of each tool whose keys and values are config vars of the tool. Each start of a release reads the Secret. If empty, all config vars are stored by the server.',
+    'Secret in the namespace of each tool whose keys and values are config vars of the tool. Each start of a release reads the Secret. If empty, the server stores all config vars.',
   ],
   replica_secret: [
     text.regex(objectName, 'the name of a Secret'),

@@ -85,7 +85,7 @@ export const serverSettings = {
   licence_policy: [
     oneOf('ignore', 'warn', 'refuse'),
     'warn',
-    'What the server does with a push without a licence file.',
+    'What the server does with a push whose commit has no licence file: `ignore` accepts the push, `warn` accepts it with a warning, `refuse` refuses it.',
   ],
   concurrent_deployments: [
     autoOrNumber(1, 64),
@@ -122,7 +122,7 @@ export const serverSettings = {
     '4096',
     'The maximum size of the repository of one tool, in MiB. Pushes to a larger repository are refused.',
   ],
-  builds_a_day: [wholeNumber(1, 100_000), '200', 'The maximum number of builds of one tool within 24 hours.'],
+  builds_a_day: [wholeNumber(1, 100_000), '200', 'The maximum number of builds of one tool and its previews within 24 hours.'],
   tree_files: [wholeNumber(1, 10_000_000), '50000', 'The maximum number of files in a commit.'],
   tree_bytes: [mebibytes(1, 102_400), '1024', 'The maximum size of all files of a commit, in MiB.'],
   health_time: [
@@ -186,7 +186,7 @@ export const serverSettings = {
   config_vars_folder: [
     optionalFile,
     '',
-    'Folder that has a file TOOL.env with config vars of a tool, in the format of `config import`, if tools run on this machine. Each start of a release reads the file, and no value is stored. A link is refused. A file is refused if other users have any right to it, or if its group may change it. The owner and the group are not checked. The folder must not be in the data folder. If empty, all config vars are stored by the server.',
+    'Folder that has a file TOOL.env with config vars of a tool, in the format of `config import`, if tools run on this machine. Each start of a release reads the file, and no value is stored. A link is refused. A file is refused if other users have any right to it, or if its group may change it. The owner and the group are not checked. The folder must not be in the data folder. If empty, the server stores all config vars.',
   ],
   max_replicas: [
     wholeNumber(1, 1000),
@@ -197,7 +197,7 @@ export const serverSettings = {
   preview_days: [
     wholeNumber(1, 3650),
     '7',
-    'The number of days after its newest deployment until the server ends a preview.',
+    'The server ends a preview this many days after the newest deployment of the preview.',
   ],
   preview_memory: [
     mebibytes(16, 1_048_576),
@@ -265,12 +265,12 @@ export const serverSettings = {
   blocked_networks: [
     networks,
     '169.254.169.254/32 fd00:ec2::254/128',
-    'Networks that isolated builds and tools cannot reach, in CIDR form. Keep the two default addresses, because clouds give out credentials of the machine there. Add other networks that only this machine may use. Builds and tools can never reach the addresses of this machine itself.',
+    'Networks that isolated builds and tools cannot reach, in CIDR form. Keep the two default addresses, because clouds give out credentials of the machine there. Add other networks that only this machine may use. Isolated builds and tools can never reach the addresses of this machine itself.',
   ],
   build_environment: [
     variables,
     '',
     'Environment variables for every build and process, such as proxies, package indexes and certificate authorities: `NAME=value`, separated by spaces. If empty, variables of these kinds come from the server’s own environment.',
   ],
-  colour: [flag, 'true', 'Colours in the output of a push. `-o no-color` switches them off for one push.'],
+  colour: [flag, 'true', 'Whether the output of a push has colours. `-o no-color` switches them off for one push.'],
 } as const satisfies Record<string, Setting>;
