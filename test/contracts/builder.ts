@@ -305,7 +305,7 @@ export function builderContract(
     },
   );
 
-  promise('nothing can be adopted from a tool that the builder has forgotten', async (builder) => {
+  promise('if the builder has forgotten a tool, the artifacts of this tool can no longer be promoted to another tool', async (builder) => {
     const { tool: from } = request('one', worker);
     const artifact = await builder.build(request('one', worker), silent, signal);
     await builder.forget(from);
@@ -313,7 +313,7 @@ export function builderContract(
     const tool = toolName('other');
     assert.ok(tool !== null);
     const adopting = builder.adopt({ id: 'two', tool, toolNumber: 2, from }, artifact, signal);
-    // Without isolation, no artifact can be adopted at all.
+    // If builds are not isolated, no artifact can be promoted at all.
     await assert.rejects(adopting, { code: /^(ARTIFACT_GONE|NO_PROMOTION)$/ });
   });
 
@@ -326,7 +326,7 @@ export function builderContract(
     await builder.remove(tool, 'two');
   });
 
-  /** Builds, and aborts as a stop of the server does when the build begins. @returns what was thrown and printed. */
+  /** Starts a build, and aborts it once it runs, as a stop of the server does. @returns what was thrown and printed. */
   const stopped = async (builder: Builder, build: BuildRequest): Promise<[unknown, string]> => {
     const stop = new AbortController();
     let said = '';
@@ -365,7 +365,7 @@ export function builderContract(
     );
 
     promise(
-      'a build that continued without a server and is no longer wanted is cleaned up',
+      'a clean-up removes a build that continued without a server and that nobody resumes',
       async (builder) => {
         const build = request('one', worker);
         await stopped(builder, build);

@@ -8,7 +8,10 @@ import { Keyboard, oneOff, startOneOff, useTerminal } from '../run/one-off-steps
 import { web, webTool, worker } from '../run/tool-sources.ts';
 import type { RuntimeBench } from './runtime.ts';
 
-/** Writes what a process knows about itself to the file `facts` in its folder for temporary files, and waits. */
+/**
+ * Collects what a process knows about itself. The first run writes this to the file `facts` in its folder for temporary
+ * files, and waits; a later run prints it.
+ */
 const tellingWorker = `
 import os, time
 def lines(path): return open(path).read()

@@ -145,7 +145,7 @@ export function scaleContract(benchNow: () => RuntimeBench): void {
     const cancel = new AbortController();
     const scaling = scale(runtime, release, { web: 2 }, { signal: cancel.signal });
     scaling.catch(() => {});
-    // On a cluster the log may come after the process has been ended, but its status shows it earlier.
+    // In a cluster, the log of a process may come after its end, but the status shows the process earlier.
     await until(
       async () =>
         (await runtime.status(tool)).some(({ name }) => name === 'web.2') ||
@@ -240,8 +240,8 @@ export function scaleContract(benchNow: () => RuntimeBench): void {
     assert.match(String((await request(tool, '/')).status), /^50[23]$/);
     const startedAt = performance.now();
     await rollOut(runtime, releaseOf(tool, 2, artifact), { replicas: { web: 0 } });
-    // To wait for it would take 60 s in a cluster (`pod_start_time`).
-    assert.ok(performance.now() - startedAt < 30_000, 'nobody waits for what is not to run');
+    // If the rollout waited for the web process, it would wait 60 s in a cluster (`pod_start_time`).
+    assert.ok(performance.now() - startedAt < 30_000, 'the rollout does not wait for a type with 0 processes');
     await scale(runtime, releaseOf(tool, 2, artifact), { web: 1 });
     await until(async () => (await request(tool, '/')).status === 200, 'an answer');
   });

@@ -519,7 +519,7 @@ export function storeContract(name: string, make: () => StoreUnderTest): void {
       assert.equal(store.tool(wikibot).isInMaintenance, false);
     });
 
-    test('the crashes of each process of a release are counted, and survive a start', () => {
+    test('the crashes of each process of a release are counted, and the counts survive a restart of the server', () => {
       const [one, two] = [goLive('d1'), goLive('d2')];
       const crash = (version: number, process: string, at: number, words: string) =>
         store.addCrash(wikibot, version, { process, at, words });

@@ -159,7 +159,7 @@ export class Place implements AsyncDisposable {
     return { line, resumed: resumed.length };
   }
 
-  /** Stores a new commit under a push's temporary ref. The commit is a child of `oldCommit`. */
+  /** Stores a commit, by default a new child of `oldCommit`, under the temporary ref of a push. */
   async park(id: string, change: Partial<ParkedPush> = {}): Promise<ParkedPush> {
     await this.repositories.ensure(wikibot);
     const git = (args: string[], input?: string) =>

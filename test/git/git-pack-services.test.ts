@@ -208,7 +208,10 @@ for (const [what, refs, ends, options, refusal] of [
   });
 }
 
-/** Makes one pack in the repository of a tool. The returned function copies it under the numbers `from` to `to`. */
+/**
+ * Makes one pack in the repository of a tool. The returned function copies it once for each number from `from` to `to -
+ * 1`.
+ */
 async function packsIn(
   repositories: Repositories,
   tool: ToolName,
@@ -269,7 +272,7 @@ test('threat 243: the packs of one repository at a time are merged; pushes to a 
   }
   await until(async () => merging.length > 0, 'a merge begins');
   for (const next of ['bad', 'shop']) {
-    // This push would wait if a merge of the tool held the repository while it waits.
+    // This push would wait if the merge of its tool held the repository while the merge waits for its turn.
     (await services.receive({ ...push, tool: nameOf('shop') })).close();
     await wait(50);
     assert.equal(merging.length, next === 'bad' ? 1 : 2);

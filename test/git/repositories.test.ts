@@ -112,7 +112,8 @@ test('threat 35: git packs the objects of a clone with low priority, so that the
   const commit = await repositories.git(wikibot, ['commit-tree', tree, '-m', 'x'], { more: identity });
   await repositories.git(wikibot, ['update-ref', 'refs/heads/main', commit]);
   const env = repositories.environment();
-  // git gives none of its settings to an upload-pack that it starts itself, but the server starts it with them.
+  // git gives an upload-pack that it starts itself no settings from its environment. The server gives them, so do it
+  // here.
   const settings = Object.entries(env).map(([name, value]) => `${name}='${value}'`);
   await execa(
     'git',

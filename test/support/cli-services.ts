@@ -230,7 +230,7 @@ export interface Answer {
 export class Desk implements Disposable {
   readonly #folder = mkdtempSync(join(tmpdir(), 'cli-'));
   readonly directory = new ListedDirectory();
-  /** Refuses all changes, unless a test replaces it. */
+  /** Refuses all changes of maintainers, as with LDAP, unless a test replaces it. */
   maintainers: Maintainers = maintainersInLdap({ ldap_tools: 'dc=example', ldap_tool_prefix: 'tools.' });
   readonly deployments = new ScriptedDeployments();
   readonly archives = new ScriptedArchives();

@@ -37,7 +37,7 @@ function treeId(tree: Buffer): Buffer {
   return createHash('sha1').update(`tree ${tree.length}\0`).update(tree).digest();
 }
 
-/** A part of a delta that copies the whole base. The base has at most 16 MiB. */
+/** A part of a delta that copies the whole base. The base has less than 16 MiB. */
 function copyOf(base: Buffer): Buffer {
   return Buffer.of(0xf0, base.length & 255, (base.length >> 8) & 255, base.length >> 16);
 }
@@ -64,8 +64,8 @@ export function packOfFolders(count: number): { readonly pack: Buffer; readonly 
 }
 
 /**
- * Makes a small pack of `depth` folders with 4 MiB of entries each, every one in the next. git keeps a folder in memory
- * while it reads the folders below.
+ * Makes a small pack of a folder with 4 MiB of entries, and `depth` such folders around it, each inside the next. git
+ * keeps a folder in memory while it reads the folders below.
  */
 export function packOfNestedFolders(depth: number): { readonly pack: Buffer; readonly tree: string } {
   const base = manyEntries(4 * 1024 ** 2);

@@ -1,9 +1,9 @@
 import type { TestEvent } from 'node:test/reporters';
 
 /**
- * A reporter of `node --test`: writes the path of each file whose run had a failed test, or that failed as a whole, one on
- * each line. The event of a failed test cannot tell, because it names the module in which the test is, and several files
- * may import that module.
+ * A reporter of `node --test`: writes the path of each file whose run had a failed test, or that failed as a whole, one
+ * on each line. The event of a single failed test does not show which file that was: it names the module that defines
+ * the test, and several files may import that module.
  *
  * @see https://nodejs.org/docs/latest-v24.x/api/test.html#event-testsummary
  */

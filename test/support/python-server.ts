@@ -1,7 +1,7 @@
 /**
- * Python code for web tools of tests. Its `serve(answer)` listens on PORT and calls `answer(method, path, headers, body,
- * client)` for each request, which returns a status and the bytes of the page. The names in `headers` are lower case.
- * Tests start thousands of tools, and `import http.server` costs more processor time than all else that they do.
+ * Python code for web tools of tests. Its `serve(answer)` listens on PORT. For each request, it calls `answer(method,
+ * path, headers, body, client)`, which returns a status and the bytes of the page. The names in `headers` are lower
+ * case. Tests start thousands of tools, and `import http.server` costs more processor time than all else that they do.
  */
 export const PYTHON_SERVER = `import os, socket, _thread
 def serve(answer):

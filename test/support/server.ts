@@ -12,7 +12,7 @@ import { DirectoryFile } from '../../src/auth/file/directory-yaml.ts';
 import { removeTree } from '../../src/core/disk/remove-tree.ts';
 
 const root = resolve(import.meta.dirname, '../..');
-/** As in `npm start`. */
+/** The options that `npm start` gives node. */
 const FLAGS = ['--max-semi-space-size=1', '--max-old-space-size=512'];
 
 export interface Run {
@@ -142,7 +142,7 @@ export class TestServer implements AsyncDisposable {
     return this.#child?.pid ?? 0;
   }
 
-  /** The seconds of processor time that the server's event loop has used, without the time of other programs. */
+  /** The seconds of processor time that the server's main thread has used, without its other threads and programs. */
   get processorSeconds(): number {
     const [ran] = readFileSync(`/proc/${this.pid}/task/${this.pid}/schedstat`, 'utf8').split(' ');
     return Number(ran) / 1e9;
@@ -159,7 +159,7 @@ export class TestServer implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.kill('SIGTERM');
-    // A killed server leaves its processes to the next start, which will not happen here.
+    // A server that was killed leaves processes that its next start would end. Here is no next start.
     await run('pkill', ['-KILL', '-f', `${this.folder}/data/`]);
     await removeTree(this.folder);
   }
@@ -195,7 +195,7 @@ export class TestServer implements AsyncDisposable {
     });
   }
 
-  /** Runs `npx toolforge-push words`. */
+  /** Runs the local binary on the server's machine, as `npx toolforge-push WORDS` does. */
   async local(...words: string[]): Promise<Run> {
     return run(process.execPath, [join(root, 'src/cli/bin.ts'), ...words], { env: this.environment });
   }

@@ -36,7 +36,7 @@ export class WorkTree {
     return run('git', args, { cwd: this.folder, env: this.#server.clientEnvironment });
   }
 
-  /** Like `git`. When `leave` fires, git and its children get the signal, as from a terminal. */
+  /** Like `git`. When `leave` fires, git and its children get the signal `name`, as from a terminal. */
   async gitUntil(leave: AbortSignal, name: 'SIGINT' | 'SIGKILL', ...args: string[]): Promise<Run> {
     const child = execa('git', args, {
       cwd: this.folder,
@@ -101,7 +101,7 @@ export async function liveTool(
   return { name, tree, first };
 }
 
-/** A web tool in Python's standard library that answers with `text`; its build runs `build.sh`. */
+/** A web tool that needs only Python's standard library, and answers with `text`. Its build runs `build.sh`. */
 export function webTool(text: string, build = 'echo built'): Files {
   return {
     LICENSE: 'CC0-1.0\n',

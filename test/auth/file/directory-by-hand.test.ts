@@ -102,7 +102,7 @@ test('if the disk is full, an edit of directory.yaml fails with ENOSPC and leave
   }
 });
 
-test('an edit of directory.yaml ignores a lock file that is two minutes old, even if its process number is in use; a new lock file stops the edit', async () => {
+test('an edit of directory.yaml ignores a lock file that is two minutes old, even if the process number in the file is in use; a new lock file stops the edit', async () => {
   const lock = `${path}.lock`;
   await writeFile(lock, '1\n');
   await assert.rejects(file.addTool('hello', ['alice']), { code: 'FILE_BUSY' });

@@ -307,7 +307,7 @@ test('threat 111: if a tool’s maintainers are changed twice in a row, the seco
   await file.addUser({ name: 'bob', keyLines: [laptop] });
   const users = Array.from({ length: 400 }, (_, index) => `  user${index}: {}\n`).join('');
   await writeFile(path, (await readFile(path, 'utf8')).replace('users:\n', `users:\n${users}`));
-  // The middle of five, because one change can take long on a busy machine.
+  // Compare the median of five ratios, because one change can take long on a busy machine.
   const ratios: number[] = [];
   for (let count = 0; count < 5; count += 1) {
     const startedAt = performance.now();

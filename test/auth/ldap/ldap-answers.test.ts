@@ -58,7 +58,7 @@ async function withServer(
   }
 }
 
-/** Sends `chunk` until the client ends the connection, or until it has taken 256 MiB. @returns how many bytes. */
+/** Sends `chunk` again and again, until the client ends the connection or 256 MiB are sent. @returns the bytes sent. */
 async function pour(socket: Socket, chunk: Buffer): Promise<number> {
   let sent = 0;
   for (; !socket.destroyed && sent < 256 * MIB; sent += chunk.length) {
@@ -68,7 +68,7 @@ async function pour(socket: Socket, chunk: Buffer): Promise<number> {
   return sent;
 }
 
-/** Answers a search for the person `uid`. */
+/** Answers a search with the entry of the person `uid`. */
 function tellPerson(socket: Socket, request: Request, uid: string): void {
   socket.write(Buffer.concat([entry(request.id, `uid=${uid},${PEOPLE}`, { uid: [uid] }), result(request)]));
 }
@@ -118,7 +118,7 @@ for (const [name, chunkFor] of [
 test('threat 250: all pages of a list in LDAP count as one answer, and all unfinished answers together have a limit', async () => {
   const total = new AnswerTotal();
   const keys = { sshPublicKey: Array.from({ length: 200 }, (_, index) => `${index} ${'x'.repeat(2000)}`) };
-  /** Receives pages of one entry. @returns how many pages came. */
+  /** Receives `count` pages with one entry each. @returns how many pages came. */
   const list = (count: number, isListing: boolean, until: Promise<void>) => {
     const answers = new LdapAnswers(total);
     let pages = 0;
@@ -176,7 +176,8 @@ test('threat 250: when a time limit ends a question whose LDAP answer does not e
   await withServer(
     async (socket, request) => {
       if (request.text.includes(GROUPS) && request.text.includes('tools.hello')) {
-        // The question about the members begins late, so the time of the whole login is over before the question's own.
+        // The question about the members begins late, so the time limit of the whole lookup ends before that of this
+        // question's own.
         await wait(700);
         const member = `uid=eve,${PEOPLE}`;
         socket.write(
@@ -224,7 +225,7 @@ test('threat 251: a bad LDAP answer to one question does not fail the questions 
           else socket.write(bad);
           return;
         }
-        // Answer the first questions of other people only after the connection has ended.
+        // Never answer what other people ask before eve on this connection: the server must ask again on another one.
         const answer = () => socket.writable && socket.write(result(request));
         if (asked > 0) answer();
         else waiting.push(answer);

@@ -8,7 +8,7 @@ import { LdapMessages, readByMessages } from '../../../src/auth/ldap/connection/
 import { startFakeLdap } from '../../support/slapd/fake-ldap.ts';
 import { entry, result } from '../../support/slapd/ldap-messages.ts';
 
-/** A part of an LDAP message, with the length in its longest form. */
+/** A part of an LDAP message, with its length in four bytes. */
 function part(tag: number, ...contents: readonly Buffer[]): Buffer {
   const content = Buffer.concat(contents);
   const head = Buffer.from([tag, 0x84, 0, 0, 0, 0]);
@@ -21,7 +21,7 @@ function message(id: number, operation: number, name: string, bytes: number): Bu
   return part(0x30, Buffer.from([2, 1, id]), part(operation, part(0x04, Buffer.from(name)), attributes));
 }
 
-/** Reads the messages from chunks of these sizes, in turn. */
+/** Reads the messages of `stream` in chunks of `sizes` bytes, one size after the other. */
 function read(stream: Buffer, sizes: readonly number[]): Buffer[] {
   const messages = new LdapMessages();
   const found: Buffer[] = [];

@@ -70,7 +70,7 @@ test('tools that are members of each other do not cause an endless search', asyn
   assert.deepEqual(await directory.toolsOf('alice', signal), ['a', 'b', 'c']);
 });
 
-test('in a chain of tools that are each a member of the next tool, a maintainer counts over seven steps, but not over twelve', async () => {
+test('in a chain of tools that are each a member of the next tool, a maintainer of the first tool maintains the tool seven steps further, but not the tool twelve steps further', async () => {
   const last = 12;
   for (let at = 0; at < last; at += 1) await addTool(slapd, `t${at}`, [accountDn(`t${at + 1}`)]);
   await addTool(slapd, `t${last}`, [personDn('alice')]);

@@ -37,7 +37,8 @@ test('threat 237: a client whose bytes cost ten times as much to read as usual m
 
 test('threat 237: reading from one tool or address takes at most half of the time, even if its bytes cost no more than usual', async () => {
   const time = new ReadingTime(() => performance.now() * 1e6);
-  // 500 ms of reading. A fifth of them, less the 10 ms that each key may owe, is paid back at a tenth of the time.
+  // Of these 500 ms, a fifth counts: 100 ms. The debt falls by 1 ms in 10 ms, and a key may owe 10 ms. So it waits 900
+  // ms.
   for (let piece = 0; piece < 1000; piece++) time.spend('one', { spentMs: 0.5, bytes: 100 * KIB, begun: 0 });
   const waitMs = time.waitMs('one');
   assert.ok(waitMs > 600 && waitMs <= 900, `${waitMs} ms`);

@@ -54,7 +54,7 @@ test('threat 240: other work and the event loop get their turns between the step
 test('time in which other programs have the processor during background work does not count for the share of this work', async () => {
   const shares = new TimeShares({ part: 0.25, sliceMs: 4 });
   const startedAt = performance.now();
-  // The program sleeps here instead of working, as if others had the processor.
+  // This work sleeps and uses no processor time, as if other programs had the processor.
   for (let count = 0; count < 5; count += 1) {
     await shares.run('one', () => void Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 100));
   }
@@ -70,7 +70,7 @@ test('threat 55: on a machine that is busy with other programs, the server can s
     atTurn = done;
   }, 1);
   await shares.run('one', () => busy(20));
-  // The program sleeps here instead of working, as if others had the processor.
+  // This work sleeps and uses no processor time, as if other programs had the processor.
   const sleep = () => {
     Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 20);
     done += 1;
@@ -83,7 +83,7 @@ test('threat 55: on a machine that is busy with other programs, the server can s
 
 test('threat 113: on a machine that is busy with other programs, the server can serve requests between two pieces of background work that follow one another', async () => {
   const shares = new TimeShares({ part: 0.25, sliceMs: 4 });
-  // The program sleeps here instead of working, as if others had the processor.
+  // This work sleeps and uses no processor time, as if other programs had the processor.
   const sleep = (ms: number) => void Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, ms);
   for (let count = 0; count < 5; count += 1) await shares.run('one', () => sleep(100));
   await wait(500);
@@ -103,7 +103,7 @@ test('threat 55: a tool that makes much background work for the server leaves ot
   const end = AbortSignal.timeout(2000);
   const many = Promise.all(Array.from({ length: 20 }, () => work(shares, 'many', 3, end)));
   const [one, other] = [await work(shares, 'one', 1, end), (await many).reduce((sum, ms) => sum + ms, 0)];
-  // Without shares, it would be a sixtieth. On a busy machine, both lose time to other programs.
+  // Without shares, `one` would get a sixtieth of the time of `many`. On a busy machine, both lose time.
   assert.ok(one > 0.3 * other, `${one} ms beside ${other} ms`);
 });
 

@@ -125,7 +125,7 @@ for (const [what, trigger, left] of [
     if (left !== null) assert.equal(state(), 'created');
     other.exec('DROP TRIGGER full');
     await until(async () => state() === 'failed', 'the release has failed');
-    // An older version of this server could leave a release in this state. The next start must end it.
+    // An older version of this server could leave a release in this state. The next start must record it as failed.
     other.exec(`UPDATE releases SET state = 'created'`);
     other.close();
     await place.start();

@@ -6,7 +6,9 @@ import { reconcile } from '../../../src/deploy/reconciliation/reconcile.ts';
 import { deploymentOf, wikibot } from '../../support/store-records.ts';
 import { Place } from '../place.ts';
 
-/** Prepares a server that was killed after an atomic push of main and a tag went live, before any ref moved. */
+/**
+ * Prepares the data of a server that was killed after an atomic push of main and a tag went live, before any ref moved.
+ */
 async function killedInBetween() {
   const place = await Place.make();
   const { line } = await place.start();

@@ -67,7 +67,7 @@ test('threat 83: the server survives a store that cannot be read for a moment wh
   assert.equal(reads, 2);
 });
 
-/** A runtime that needs the time until `may` to read config vars from outside. */
+/** A runtime that has read the config vars from outside only when `may` resolves. */
 class SlowRuntime extends NullRuntime {
   readonly asked = Promise.withResolvers<void>();
   readonly may = Promise.withResolvers<void>();

@@ -13,7 +13,7 @@ test('threat 83: config vars of a tool that are longer than 524,288 bytes togeth
   assert.throws(() => changeConfigVars({}, changes), /together are longer than 524288 bytes/);
 });
 
-test('threat 190: config vars of half a megabyte may consist of quotes and newlines, but not of other control characters', () => {
+test('threat 190: config vars of half a megabyte may consist of quotes, backslashes, newlines or tabs, but not of other control characters', () => {
   const full = (character: string) =>
     Object.fromEntries(Array.from({ length: 15 }, (_, index) => [`V${index}`, character.repeat(32 * 1024)]));
   for (const character of ['"', '\\', '\n', '\t'])

@@ -8,7 +8,7 @@ import { commitEntries } from '../../../src/git/archive/commit-entries.ts';
 import type { TreeLimits } from '../../../src/git/commits.ts';
 import { Repositories } from '../../../src/git/repositories.ts';
 
-/** A repository for commits of archives. */
+/** A repository in which tests commit the files of archives. */
 export class ArchivePlace implements Disposable {
   readonly folder = mkdtempSync(join(tmpdir(), 'archives-'));
   readonly tool = 'hello' as ToolName;
@@ -61,7 +61,7 @@ export class ArchivePlace implements Disposable {
   }
 }
 
-/** Yields bytes in pieces of an odd size, as a network does. */
+/** Yields bytes in pieces that do not end where the blocks of a tar end, as a network does. */
 async function* inPieces(bytes: Uint8Array): AsyncGenerator<Uint8Array> {
   const size = Math.max(1009, Math.floor(bytes.length / 300));
   for (let from = 0; from < bytes.length; from += size) yield bytes.subarray(from, from + size);

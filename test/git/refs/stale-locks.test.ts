@@ -18,7 +18,7 @@ const repositories = new Repositories({
 });
 const folder = repositories.folder(wikibot);
 const lock = join(folder, 'refs/tags/one.lock');
-/** A copy of the shell whose name looks like a git. */
+/** A copy of the shell whose name, `git-sh`, looks like a program of git. */
 const shell = join(root, 'git-sh');
 before(async () => {
   await repositories.ensure(wikibot);

@@ -199,7 +199,10 @@ function member(
   };
 }
 
-/** Waits until a connection is closed. `once` would reject if the server gives a reason. */
+/**
+ * Waits until a connection is closed. `once(client, 'close')` would reject if the server gives a reason, because the
+ * client then emits an error.
+ */
 const end = (client: Client) => new Promise<void>((resolve) => client.once('close', () => resolve()));
 
 function logIn(siege: Siege): Promise<Client> {

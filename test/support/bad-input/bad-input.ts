@@ -16,7 +16,7 @@ export interface BadInput {
   readonly send: (siege: Siege) => Promise<unknown>;
 }
 
-/** Measures of the server that must not grow while it gets bad input. */
+/** What a test measures of the server before and after the bad input. */
 export interface Gauge {
   readonly pid: number;
   readonly descriptors: number;
@@ -32,7 +32,7 @@ export interface Gauge {
  * or third round, and eight more rounds do not raise it. One gzip bomb that is held in memory would take 96 MiB.
  */
 const MORE_MIB = 48;
-/** How far, in MiB, the peak may be above the memory after the first round. Four gzip bombs come at once. */
+/** How far, in MiB, the peak may be above the memory after the first round. Up to eight gzip bombs come at once. */
 const MORE_AT_PEAK_MIB = 160;
 /** How many inputs are sent at once: fewer than the connections that the SSH door allows one address. */
 const AT_ONCE = 8;
@@ -141,7 +141,7 @@ export class Siege implements AsyncDisposable {
     assert.deepEqual(errors, [], 'the log has errors');
   }
 
-  /** Asserts that the input moved no ref, and that nothing of it was kept. */
+  /** Asserts that the input made, moved and deleted no ref of `hello`, and that the page of `hello` is as before. */
   async assertUntouched(): Promise<void> {
     const refs = await this.server.inRepository('hello', 'for-each-ref', '--format=%(refname) %(objectname)');
     assert.equal(refs, `refs/heads/main ${this.first}\nrefs/releases/v1 ${this.first}`);
@@ -179,7 +179,7 @@ export class Siege implements AsyncDisposable {
 
 /**
  * Attacks one door with all kinds of bad input: first a round without the neighbour to warm up, then a test for each
- * kind. When all tests have ended, nothing of the input may be left.
+ * kind. After these tests, memory, descriptors and refs are checked.
  */
 export async function besiege(
   context: TestContext,
@@ -196,11 +196,11 @@ export async function besiege(
   const before = await siege.gauge();
   for (const kind of kinds) await context.test(kind.name, () => siege.endure(kind));
   context.diagnostic(`memory was ${before.residentMiB} MiB and is ${(await siege.gauge()).residentMiB} MiB`);
-  await context.test('threat 88: memory and descriptors are as before, and no git is left', () =>
+  await context.test('threat 88: after bad input, memory and file descriptors are about as before, and no git process is left', () =>
     siege.assertAsBefore(before),
   );
-  await context.test('threat 36: refused input is not kept', () => siege.assertUntouched());
-  await context.test('the neighbour can still deploy', () => siege.neighbour.deploy('still undisturbed'));
+  await context.test('threat 36: refused input makes and moves no ref, and the live page stays as it was', () => siege.assertUntouched());
+  await context.test('after bad input, another user can still deploy', () => siege.neighbour.deploy('still undisturbed'));
 }
 
 async function gitsBelow(pid: number): Promise<number> {

@@ -1,8 +1,9 @@
 import { attacks, type Kind, type Target } from './attacks.ts';
 
 /**
- * Runs all attacks of the kind in its first argument, until the parent sends a message or `target.seconds` are over. It
- * tells the parent how much each attack has done: once when each has done something, and at the end.
+ * Runs all attacks of the kind in its first argument, until the parent sends a message or disconnects, or
+ * `target.seconds` are over. It tells the parent how much each attack has done: once when each has done something, and
+ * at the end.
  */
 const { kind, target } = JSON.parse(process.argv[2] ?? '') as { kind: Kind; target: Target };
 const end = new AbortController();

@@ -177,7 +177,7 @@ async function commands(target: Target, signal: AbortSignal, did: () => void): P
   await Promise.all([one(), one(), one()]);
 }
 
-/** Starts eight readers of the tool's log: four read everything, and four stop to read after a second. */
+/** Starts eight readers of the tool's log: four read everything, and four stop reading after a second. */
 async function followers(target: Target, signal: AbortSignal, did: () => void): Promise<void> {
   const children = Array.from({ length: 8 }, () => command(target, `logs ${target.tool} -f`));
   await pause(1000, signal);
@@ -217,7 +217,10 @@ async function codeOf(child: ChildProcess): Promise<number | null> {
   return child.exitCode;
 }
 
-/** Asks up to 50 times, because other attacks can use up the tool's requests. @returns true if the tool answered. */
+/**
+ * Asks up to 50 times, because other attacks can take all requests that the tool may have at once. @returns true if the
+ * tool answered.
+ */
 async function ask(target: Target, path: string): Promise<boolean> {
   const options = { port: target.httpPort, path, headers: { host: hostOf(target) } };
   for (let count = 0; count < 50; count += 1) {

@@ -1,6 +1,6 @@
 import type { Files } from '../work-tree.ts';
 
-/** A tool that records the bytes of each connection, and shows them in base64 at `/seen`. */
+/** A tool that records the bytes of each connection, except requests for `/`. At `/seen`, it shows and forgets them. */
 export const echoTool: Files = {
   LICENSE: 'CC0-1.0\n',
   Procfile: 'web: python3 server.py\n',

@@ -1,8 +1,8 @@
 import { connect } from 'node:net';
 
 /**
- * A process that sends the same bytes endlessly over eight connections, from an address of its own, and prints a line
- * when it has begun. It reopens connections that end.
+ * A process that sends `first` and then `block` again and again over eight connections, from an address of its own. It
+ * reopens connections that end. It sends its parent the message `begun` after a second, and ends after `seconds`.
  */
 interface Flood {
   /** For example `127.0.0.1:8080`. */

@@ -1,6 +1,6 @@
 /**
- * The longest time, in milliseconds, for which nothing else in this process could run during some work. Counts the
- * processor time of this thread, so it is the same on a busy machine.
+ * The longest time, in milliseconds, for which `work` let nothing else run on this thread. Counts the processor time of
+ * the thread, so it is the same on a busy machine.
  */
 export async function longestPause(work: () => Promise<void>): Promise<number> {
   let [last, longest] = [used(), 0];

@@ -76,7 +76,10 @@ function assert(message: string): never {
 
 const noThrottle = { check: () => 0, isKnown: () => false, failed: () => {}, succeeded: () => {} };
 
-/** Opens an HTTP door on a free port with an empty folder. When the test ends, both are removed. */
+/**
+ * Opens an HTTP door on a free port with an empty folder. When the test ends, the door is closed and the folder
+ * deleted.
+ */
 export async function openDoor(context: TestContext, overrides: DoorOverrides = {}): Promise<TestDoor> {
   const root = await mkdtemp(join(tmpdir(), 'toolforge-http-'));
   context.after(() => rm(root, { recursive: true, force: true, maxRetries: 5 }));

@@ -6,7 +6,7 @@ export interface RawAnswer {
   readonly isClosed: boolean;
 }
 
-/** Sends pieces, one TCP segment each, `pauseMs` apart. */
+/** Sends pieces, each with a write of its own, `pauseMs` apart. */
 export async function sendRaw(
   port: number,
   pieces: readonly (string | Buffer)[],

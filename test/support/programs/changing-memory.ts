@@ -1,6 +1,6 @@
 /**
- * A Python program whose threads change its memory all the time. So everybody who looks at its memory waits long for the
- * lock of that memory (mmap_lock). Prints `ready` when it begins.
+ * A Python program whose threads change its memory all the time. So every process that looks at its memory waits long
+ * for the lock of that memory (mmap_lock). Prints `ready` when it begins.
  */
 export const changingMemory = (threads: number) => `
 import ctypes, mmap, os, threading

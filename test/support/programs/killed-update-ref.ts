@@ -9,7 +9,7 @@ import { join } from 'node:path';
 export const MOMENTS = ['starting', 'locked', 'told to commit', 'half committed', 'committed'] as const;
 export type Moment = (typeof MOMENTS)[number];
 
-// Comes before the real git in PATH, passes the lines of an interactive update-ref on one by one, and kills it.
+// A `git` for the front of PATH. It runs the real git, or kills an update-ref at the moment that the file ORDER names.
 const WRAPPER = String.raw`#!/usr/bin/perl
 use strict; use IPC::Open2;
 my ($real, $order) = ('REAL', 'ORDER');
@@ -41,7 +41,7 @@ while (my $line = <STDIN>) {
   murder() if $line eq "commit\n" && $moment eq 'committed';
   print $answer;
 }
-# All work in one go: if killed then, it has locked everything and moved nothing.
+# Without `start`, git gets all lines at once. Kill it when it has locked all refs and moved none.
 if (!$isInteractive) { print $to "prepare\n"; scalar <$from>; murder(); }
 close $to; waitpid $pid, 0; exit($? >> 8);
 `;
@@ -70,7 +70,7 @@ export class KilledUpdateRef {
     await writeFile(this.#order, `${times} ${moment}\n`);
   }
 
-  /** Stops killing. @returns how many runs were not killed. */
+  /** Stops killing. @returns how many of the `times` kills have not happened. */
   async stop(): Promise<number> {
     const left = Number.parseInt(await readFile(this.#order, 'utf8'), 10);
     await rm(this.#order);

@@ -9,7 +9,10 @@ import type { DirectoryDescription } from '../../contracts/directory.ts';
 import { addAccount, addPerson, addTool, personDn } from './people.ts';
 import type { Attributes, TestSlapd } from './slapd.ts';
 
-/** Opens a user directory that asks this slapd, without a cache. `settings` have the names of the configuration file. */
+/**
+ * Opens a user directory that asks this slapd, by default without a cache. `settings` are named as in the configuration
+ * file.
+ */
 export async function openOn(
   slapd: TestSlapd,
   settings: Readonly<Record<string, string>> = {},
@@ -21,7 +24,7 @@ export async function openOn(
   return await openLdapDirectory(config, log);
 }
 
-/** Replaces all people and tools in slapd by these. */
+/** Replaces all people and tools in slapd by those of `description`. */
 export async function hold(slapd: TestSlapd, description: DirectoryDescription): Promise<void> {
   await slapd.clear();
   const locked = { pwdAccountLockedTime: '000001010000Z', loginShell: '/bin/disabledtoolshell' };

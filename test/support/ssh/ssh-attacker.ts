@@ -130,7 +130,7 @@ export async function logInWith(
   const privateKey = parsed(readFileSync(key.path, 'utf8'));
   const isIn = await new Promise<boolean>((resolve, reject) => {
     client.once('ready', () => resolve(true));
-    // ssh2's client throws at a refusal of a request that it has not sent itself.
+    // ssh2's client emits a TypeError if the server refuses a request that ssh2 has not sent itself.
     client.on('error', (error) => (error instanceof TypeError ? resolve(false) : reject(error)));
     client.connect({
       host: '127.0.0.1',

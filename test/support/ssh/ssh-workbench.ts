@@ -129,7 +129,7 @@ export class SshWorkbench {
       'BatchMode=yes',
     ];
     const keyPath = ['-i', this.path(key)];
-    // ssh uses the first value of an option.
+    // If an option is given twice, ssh uses the first value. So `more` comes first.
     return ['-F', 'none', ...more, ...keyPath, ...options.flatMap((option) => ['-o', option])];
   }
 
