@@ -122,7 +122,11 @@ export const serverSettings = {
     '4096',
     'The maximum size of the repository of one tool, in MiB. Pushes to a larger repository are refused.',
   ],
-  builds_a_day: [wholeNumber(1, 100_000), '200', 'The maximum number of builds of one tool and its previews within 24 hours.'],
+  builds_a_day: [
+    wholeNumber(1, 100_000),
+    '200',
+    'The maximum number of builds of one tool and its previews within 24 hours.',
+  ],
   tree_files: [wholeNumber(1, 10_000_000), '50000', 'The maximum number of files in a commit.'],
   tree_bytes: [mebibytes(1, 102_400), '1024', 'The maximum size of all files of a commit, in MiB.'],
   health_time: [
@@ -272,5 +276,9 @@ export const serverSettings = {
     '',
     'Environment variables for every build and process, such as proxies, package indexes and certificate authorities: `NAME=value`, separated by spaces. If empty, variables of these kinds come from the server’s own environment.',
   ],
-  colour: [flag, 'true', 'Whether the output of a push has colours. `-o no-color` switches them off for one push.'],
+  colour: [
+    flag,
+    'true',
+    'Whether the output of a push has colours. `-o no-color` switches them off for one push.',
+  ],
 } as const satisfies Record<string, Setting>;

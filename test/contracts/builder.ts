@@ -305,17 +305,20 @@ export function builderContract(
     },
   );
 
-  promise('if the builder has forgotten a tool, the artifacts of this tool can no longer be promoted to another tool', async (builder) => {
-    const { tool: from } = request('one', worker);
-    const artifact = await builder.build(request('one', worker), silent, signal);
-    await builder.forget(from);
-    await builder.forget(from);
-    const tool = toolName('other');
-    assert.ok(tool !== null);
-    const adopting = builder.adopt({ id: 'two', tool, toolNumber: 2, from }, artifact, signal);
-    // If builds are not isolated, no artifact can be promoted at all.
-    await assert.rejects(adopting, { code: /^(ARTIFACT_GONE|NO_PROMOTION)$/ });
-  });
+  promise(
+    'if the builder has forgotten a tool, the artifacts of this tool can no longer be promoted to another tool',
+    async (builder) => {
+      const { tool: from } = request('one', worker);
+      const artifact = await builder.build(request('one', worker), silent, signal);
+      await builder.forget(from);
+      await builder.forget(from);
+      const tool = toolName('other');
+      assert.ok(tool !== null);
+      const adopting = builder.adopt({ id: 'two', tool, toolNumber: 2, from }, artifact, signal);
+      // If builds are not isolated, no artifact can be promoted at all.
+      await assert.rejects(adopting, { code: /^(ARTIFACT_GONE|NO_PROMOTION)$/ });
+    },
+  );
 
   promise('after a clean-up, a removed artifact can be built again', async (builder) => {
     const { tool } = request('one', worker);

@@ -241,7 +241,10 @@ export function scaleContract(benchNow: () => RuntimeBench): void {
     const startedAt = performance.now();
     await rollOut(runtime, releaseOf(tool, 2, artifact), { replicas: { web: 0 } });
     // If the rollout waited for the web process, it would wait 60 s in a cluster (`pod_start_time`).
-    assert.ok(performance.now() - startedAt < 30_000, 'the rollout does not wait for a type with 0 processes');
+    assert.ok(
+      performance.now() - startedAt < 30_000,
+      'the rollout does not wait for a type with 0 processes',
+    );
     await scale(runtime, releaseOf(tool, 2, artifact), { web: 1 });
     await until(async () => (await request(tool, '/')).status === 200, 'an answer');
   });

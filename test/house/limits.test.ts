@@ -50,7 +50,7 @@ for (const { file, constant, row } of [
   {
     file: 'http/body.ts',
     constant: 'MAX_EXPANSION = 100',
-    row: /by gzip, expanded +\| 1 MiB and 100 times /,
+    row: /by gzip, expanded +\| 1 MiB plus 100 times /,
   },
   {
     file: 'http/listener/stalled-connections.ts',
@@ -60,7 +60,7 @@ for (const { file, constant, row } of [
   {
     file: 'http/listener/stalled-connections.ts',
     constant: 'SCARCE_MS = 10_000',
-    row: /bytes of a WebSocket wait, .* or 10 s while /,
+    row: /bytes wait on a WebSocket, .* 10 s while /,
   },
   {
     file: 'git/git-pack-services.ts',

@@ -196,11 +196,17 @@ export async function besiege(
   const before = await siege.gauge();
   for (const kind of kinds) await context.test(kind.name, () => siege.endure(kind));
   context.diagnostic(`memory was ${before.residentMiB} MiB and is ${(await siege.gauge()).residentMiB} MiB`);
-  await context.test('threat 88: after bad input, memory and file descriptors are about as before, and no git process is left', () =>
-    siege.assertAsBefore(before),
+  await context.test(
+    'threat 88: after bad input, memory and file descriptors are about as before, and no git process is left',
+    () => siege.assertAsBefore(before),
   );
-  await context.test('threat 36: refused input makes and moves no ref, and the live page stays as it was', () => siege.assertUntouched());
-  await context.test('after bad input, another user can still deploy', () => siege.neighbour.deploy('still undisturbed'));
+  await context.test(
+    'threat 36: refused input makes and moves no ref, and the live page stays as it was',
+    () => siege.assertUntouched(),
+  );
+  await context.test('after bad input, another user can still deploy', () =>
+    siege.neighbour.deploy('still undisturbed'),
+  );
 }
 
 async function gitsBelow(pid: number): Promise<number> {

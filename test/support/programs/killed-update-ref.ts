@@ -41,7 +41,7 @@ while (my $line = <STDIN>) {
   murder() if $line eq "commit\n" && $moment eq 'committed';
   print $answer;
 }
-# Without `start`, git gets all lines at once. Kill it when it has locked all refs and moved none.
+# Without "start", git gets all lines at once. Kill it when it has locked all refs and moved none.
 if (!$isInteractive) { print $to "prepare\n"; scalar <$from>; murder(); }
 close $to; waitpid $pid, 0; exit($? >> 8);
 `;
