@@ -71,8 +71,7 @@ export async function main(): Promise<void> {
         process.exit(0);
       }, waitForTheFault);
     };
-    process.on('SIGTERM', stop);
-    process.on('SIGINT', stop);
+    for (const name of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) process.on(name, stop);
     running = await starting;
     // Write the cache of compiled modules now. By itself, Node writes the cache only when the process exits, and not if
     // the process is killed.

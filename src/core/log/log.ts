@@ -1,8 +1,11 @@
 import { type DestinationStream, type Logger, pino, stdTimeFunctions } from 'pino';
 import { escapeControls } from '../text/escape-controls.ts';
 import { errorFacts } from './error-facts.ts';
+import { StandardOutput } from './standard-output.ts';
 
 export type Log = Logger;
+
+const standardOutput = new StandardOutput();
 
 /**
  * The operator's log: one JSON line per event, with a fixed message and the facts as fields, on standard output unless
@@ -20,5 +23,5 @@ export function createLog(level: string, destination?: DestinationStream): Log {
       paths: ['password', '*.password', 'configVars', '*.configVars', 'authorization', '*.authorization'],
     },
   };
-  return destination === undefined ? pino(options) : pino(options, destination);
+  return pino(options, destination ?? standardOutput);
 }
