@@ -1,5 +1,4 @@
 import { write, writeSync } from 'node:fs';
-import type { DestinationStream } from 'pino';
 
 const STDOUT = 1;
 /** The most characters that wait while standard output takes none. Further lines are dropped. */
@@ -12,7 +11,7 @@ const PAUSE_MS = 100;
  * Drops what cannot be written, for example while the disk of a log file is full. (The destinations of pino would end
  * the process then, or try again for ever at its end.) What still waits at the end of the process is written then.
  */
-export class StandardOutput implements DestinationStream {
+export class StandardOutput {
   #waiting: string[] = [];
   #waitingCharacters = 0;
   #isWriting = false;
