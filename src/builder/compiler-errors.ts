@@ -12,7 +12,8 @@ export function compilerErrors(lines: readonly string[]): string[] {
 }
 
 /**
- * Finds the first error in the text that rustc or cargo prints.
+ * Returns wordings of the first error that rustc or cargo printed with a place, a cause or a panic, the best wording first.
+ * Empty if there is no such error.
  *
  * @see https://rustc-dev-guide.rust-lang.org/diagnostics.html
  */

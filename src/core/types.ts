@@ -24,8 +24,9 @@ export interface Principal {
 }
 
 /**
- * What a principal wants from a tool. Each right includes the rights before it. `read` is clone, fetch, logs and lists;
- * `deploy` changes what is live; `manage` gives access to others.
+ * What a principal wants from a tool. Each right includes the rights before it. `read`: clone, fetch, lists and logs (but
+ * a deploy token that may only read gets no output of processes). `deploy`: also change what is live, run commands in the
+ * tool, and see config vars. `manage`: also give access to others.
  */
 export type Action = 'read' | 'deploy' | 'manage';
 

@@ -19,9 +19,9 @@ export async function pruneStacks(data: string): Promise<string[]> {
 }
 
 /**
- * Removes trees that nothing will use again: those that an update has replaced, and the trees for builds of older
- * stacks. Call this only while no process of a tool and no build runs, because a process may still use one of these
- * trees.
+ * Removes trees that nothing will use again: in each stack, the trees that an update has replaced, and in each stack but
+ * the newest, also the tree that builds use. Call this only while no process of a tool and no build runs, because one of
+ * them may still use such a tree.
  */
 export async function pruneTrees(data: string): Promise<void> {
   const [newest, ...older] = await listStacks(data);

@@ -85,8 +85,8 @@ function appender(
       const isFull = bytes !== null && bytes >= fileBytes;
       if (isFull) moveAway(dataFolder, name, kept);
       if (bytes === null || isFull) onNew();
-      const text = `${isTorn ? '\n' : ''}${line}\n`;
       // After a failed write, for example on a full disk, the file may end with half a line. Begin a new line after it.
+      const text = `${isTorn ? '\n' : ''}${line}\n`;
       appendFileSync(path, text, { mode: 0o600 });
       isTorn = false;
       if ((bytes === null || isFull) && process.getuid?.() === 0) leaveToServer(path, dataFolder);

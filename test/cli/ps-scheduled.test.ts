@@ -62,18 +62,18 @@ update.1   v1       @daily    2 h ago: exited with code 1           2026-11-26 0
   );
 });
 
-test('`ps` lists the processes of the newest release first, sorted by their names', async () => {
+test('`ps` sorts processes by release, the newest first, and within a release by name, web.2 before web.10', async () => {
   const process = (name: string, version: number): ProcessStatus => ({
     ...{ name, version, state: 'up', command: 'python a.py', startedAt: now, restarts: 0, detail: null },
   });
   using desk = deskWith([
-    ...[process('web.10', 1), process('web.1', 2), process('web.2', 1)],
+    ...[process('web.10', 1), process('web.1', 2), process('web.2', 1), process('daily.1', 1)],
     ...[process('update.1', 2), process('web.1', 1)],
   ]);
   const { out } = await desk.type(['ps', 'wikibot', '--json']);
   assert.deepEqual(
     JSON.parse(out).map((one: { process: string; version: number }) => `${one.process} v${one.version}`),
-    ['update.1 v2', 'web.1 v2', 'web.1 v1', 'web.2 v1', 'web.10 v1'],
+    ['update.1 v2', 'web.1 v2', 'daily.1 v1', 'web.1 v1', 'web.2 v1', 'web.10 v1'],
   );
 });
 

@@ -200,7 +200,7 @@ async function turnsOf(context: TestContext, address: string, bytes: string, con
   return { turns, text };
 }
 
-test('threat 238: each request with an unknown Expect header counts as a request of its network, and is answered 417', async (context) => {
+test('threat 238: each request with an unknown Expect header counts towards the request limit of the client’s network (its IPv4 address or IPv6 /64), and is answered 417', async (context) => {
   const requests = head('GET /', 'Expect: x\r\n').repeat(600);
   const bytes = requests + head('GET /', 'Expect: x\r\nConnection: close\r\n');
   const { turns, text } = await turnsOf(context, '127.0.0.13', bytes, 1);
@@ -208,7 +208,7 @@ test('threat 238: each request with an unknown Expect header counts as a request
   assert.ok(turns >= 601, `${turns} turns`);
 });
 
-test('threat 238: each request without a Host header counts as a request of its network, although Node.js itself answers 400', async (context) => {
+test('threat 238: each request without a Host header counts towards the request limit of the client’s network (its IPv4 address or IPv6 /64), although Node.js itself answers 400', async (context) => {
   const { turns, text } = await turnsOf(context, '127.0.0.14', 'GET / HTTP/1.1\r\n\r\n'.repeat(40), 10);
   const answers = text.match(/HTTP\/1\.1 400/g)?.length ?? 0;
   assert.ok(answers >= 10 && turns >= 400, `${answers} answers, ${turns} turns`);

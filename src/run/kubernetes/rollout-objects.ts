@@ -79,7 +79,10 @@ export interface NamespaceObjects {
   readonly policies: readonly Applied<V1NetworkPolicy>[];
 }
 
-/** Returns the objects that `ensureNamespace` applies. */
+/**
+ * Asks the cluster which objects the namespace of a tool needs for this rollout: the Namespace if it is missing, its quota
+ * and default limits, and its network policies. Creates nothing. Returns no objects if `make_namespaces` is off.
+ */
 export async function namespaceObjects(
   { cluster, config }: ObjectParts,
   { namespace, release, previewOf }: Rollout,

@@ -10,7 +10,7 @@ const MAX_TOGETHER_BYTES = 128 * MIB;
 /** How many bytes each part of a message counts in addition. So an answer of many tiny parts is limited, too. */
 const PART_BYTES = 64;
 
-/** The operations of messages after which the same answer continues. */
+/** The types of messages that do not end an answer. A message of any other type is the last one of its answer. */
 const UNFINISHED: readonly (number | null)[] = [
   ProtocolOperation.LDAP_RES_SEARCH_ENTRY,
   ProtocolOperation.LDAP_RES_SEARCH_REF,

@@ -213,7 +213,8 @@ export class LiveRollouts {
       this.#forgetEmpty(rollout);
       return true;
     } catch (err) {
-      // Do not retry if another rollout is live by now. If this server stops, the next server moves the requests.
+      // Do not retry if another rollout is live by now, if the tool was stopped, or if this server is stopping. In the
+      // last case, the next start of the server moves the requests.
       if (!this.#isMeant(rollout)) return true;
       logFailure(log, { error: err, message: 'cannot move the traffic', facts: { tool, version } });
       return false;
