@@ -98,7 +98,7 @@ export function tellStart(first: FirstStart | null, addresses: Addresses, facts:
   return first === null ? running(addresses, facts.branch) : welcome(first, addresses, facts);
 }
 
-/** The text that every start outside a pod prints, except the first. */
+/** The text of a start outside a pod that made no user directory: a later start, or any start with LDAP. */
 function running(addresses: Addresses, branch: string): string {
   const lines = [
     'Running. To deploy a tool, and to look after it:',

@@ -15,7 +15,10 @@ import { type LdapServer, type LdapSettings, readAccountPassword, readAuthoritie
 const SEARCHES = { atOnce: 32, waiting: 256 } as const;
 /** How many password checks run at the same time, and how many may wait. Each check uses a connection of its own. */
 const BINDS = { atOnce: 8, waiting: 64 } as const;
-/** How many searches run at the same time on connections of their own, after their shared connection has ended. */
+/**
+ * If a shared connection ends, its searches are sent again, each on a connection of its own. At most this many of them run
+ * at the same time.
+ */
 const REPEATED_AT_ONCE = 8;
 /** A connection that was idle for longer is not used again, because a firewall may have cut it without notice. */
 const MAX_IDLE_MS = 60_000;

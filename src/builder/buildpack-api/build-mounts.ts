@@ -10,7 +10,8 @@ export interface BuildFolders {
   readonly layers: string;
   /**
    * A folder with copies of those files of the layers that the server reads after the build. The server does not read
-   * them in `layers`, because running processes can hold the locks of the folders there. See `makeOutline`.
+   * them in `layers`: a running process can make the kernel hold the lock of a folder there for minutes, and the server
+   * would wait as long. See `makeOutline`.
    */
   readonly outline: string;
   /** The folder for files that only the build needs. Deleted when the build has ended. */

@@ -29,8 +29,8 @@ const MAX_WHOLE_BYTES = 4096;
  */
 const BLOCK_BYTES = 16;
 /**
- * A block of a config var with fewer different bytes is not masked, because it may be ordinary text, such as the line
- * of dashes under a title.
+ * The server does not search base64 for a block with fewer different bytes than this. The block may be ordinary text,
+ * such as the line of dashes under a title.
  */
 const MIN_DIFFERENT_BYTES = 6;
 

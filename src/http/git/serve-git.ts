@@ -28,7 +28,7 @@ type GitRoute = Extract<Route, { kind: 'git' | 'advertisement' }>;
 
 /** The most simultaneous answers to `info/refs` for one password or token. Each starts a git. Further requests wait. */
 const MAX_ADVERTISEMENTS = 4;
-/** How many requests for `info/refs` may wait for one password or token. The server refuses further requests. */
+/** At most this many requests for `info/refs` with the same password or token wait. The server refuses further ones. */
 const MAX_ADVERTISEMENTS_WAITING = 40;
 
 /**

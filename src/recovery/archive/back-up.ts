@@ -110,7 +110,7 @@ export async function backUp(options: BackUpOptions): Promise<string[]> {
         : [];
     return [
       `Backed up ${tools} ${tools === 1 ? 'tool' : 'tools'} to ${file} (${mebibytes(bytes)}).`,
-      'It contains the keys of this server and so all config vars: keep it where only you can read it. It does not contain the settings.',
+      'It contains the keys of this server, so whoever has it can read all config vars in the store: keep it where only you can read it. It does not contain the settings.',
       ...images,
       ...notes,
       'Whoever can change the file controls the server that is restored from it.',
@@ -305,7 +305,7 @@ async function stageStore(data: string, to: string): Promise<StoreFacts & { stat
   if (facts.state === 'whole') return facts;
   throw new DeployError(
     'NO_DATA',
-    'the store cannot be backed up, because it is not whole',
+    'the store cannot be backed up, because it is damaged or empty, or a newer version of the server wrote it',
     'Run: npx toolforge-push doctor',
   );
 }

@@ -43,7 +43,10 @@ export interface NameEvidence {
   readonly known: ReadonlySet<string>;
   /** All renames, the oldest first. */
   readonly notes: readonly RenameNote[];
-  /** The number of each tool that has copies of its releases (`ReleaseCopies`), from its newest copy. No previews. */
+  /**
+   * For each name under which copies of releases are stored (`ReleaseCopies`): the number of the tool whose release the
+   * newest copy is. Previews are left out.
+   */
   readonly copied: ReadonlyMap<ToolName, number>;
   readonly now: number;
 }

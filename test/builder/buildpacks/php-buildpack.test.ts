@@ -265,7 +265,7 @@ test('php: an extension in a Debian package that the apt buildpack has installed
   assert.equal(await readFile(join(layers, 'php/conf.d/20-mongodb.ini'), 'utf8'), `extension=${file}\n`);
 });
 
-test('composer: a composer.json that requires only PHP and extensions needs no network and no lock file', {
+test('composer: a composer.json that requires only PHP and extensions is built without a lock file and without a warning', {
   skip,
 }, async () => {
   await using source = await ASource.of({

@@ -113,7 +113,7 @@ test('all files of other platforms are reported in one sentence', async () => {
   ]);
 });
 
-test('a requirements.txt or go.mod in a folder is reported if the top of the repository has no such file; if nothing at the top makes a tool, the push says how to push the folder', async () => {
+test('a requirements.txt or go.mod in a folder is reported if the top of the repository has no such file; if builds recognise no file at the top, the push says how to push this folder alone', async () => {
   await using one = await Source.of({ Procfile: '', 'web/requirements.txt': '', 'web/Procfile': '' });
   assert.deepEqual(await one.overlooked(), [
     'web/requirements.txt is not used, because builds read only files at the top of the repository',

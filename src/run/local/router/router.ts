@@ -118,7 +118,8 @@ export class Router {
       else this.#again({ ...forwarding, lostBy });
     };
     proxy.on('error', (error) => this.#only(forwarding, () => fail(error)));
-    // A tool that switches to another protocol without being asked will not answer, so end the request.
+    // A tool that switches to another protocol without being asked sends no answer. So this attempt has failed: the
+    // request is sent again, or the client gets an error page.
     proxy.on('proxyReq', (outgoing) => {
       watchAnswer(outgoing, this.#options.answerMs);
       passEarlyHints(outgoing, response);
