@@ -239,7 +239,8 @@ sender = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
 while sent < (${megabytes} << 20) // 8:
     one = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     one.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 30)
-    one.bind(('127.0.0.1', 0))
+    # A sandbox has some 4,500 local ports of each address.
+    one.bind((f'127.0.0.{2 + os.getpid() % 250}', 0))
     held.append(one)
     for _ in range(6): sent += sender.sendto(bytes(60_000), one.getsockname())
 print('filled', flush=True)
