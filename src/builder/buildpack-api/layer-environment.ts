@@ -34,8 +34,8 @@ const MAX_LENGTH = 6 * 1024 * 1024;
 const ACTIONS: ReadonlySet<string> = new Set(['override', 'default', 'prepend', 'append', 'delim']);
 
 /**
- * Each `env` folder and each entry of it counts as this many more characters towards `MAX_LENGTH`, even if it is empty,
- * because reading it takes time at each start of a process.
+ * Each `env` folder, and each entry in one, adds this many characters to the length that `MAX_LENGTH` limits. Even an empty
+ * one does, because reading it takes time at each start of a process.
  */
 const FILE_LENGTH = 24 * 1024;
 

@@ -71,7 +71,7 @@ const backup: RecoveryCommand = {
   summary: 'write everything of this server into one file, also while the server runs',
   examples: ['backup /srv/backups/'],
   details: [
-    'The file has the store, the repositories, the artifacts, the logs, the user directory and the keys, so whoever has it can read all config vars in the store: keep it where only you can read it. Your settings and config vars from outside are not in it, and in a cluster the images are not, because they are in the registry.',
+    'The file has the store, the repositories, the artifacts, the logs, the user directory and the keys. With it, anybody can read all config vars in the store. Keep it where only you can read it. Your settings and config vars from outside are not in it, and in a cluster the images are not, because they are in the registry.',
     'If a push is under way, the restored server treats it as if the server had crashed when the backup began.',
     'In a FOLDER, the file gets a name with the time. With -, the archive goes to standard output. It is a tar archive with a checksum at its end.',
   ],

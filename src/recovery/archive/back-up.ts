@@ -110,7 +110,7 @@ export async function backUp(options: BackUpOptions): Promise<string[]> {
         : [];
     return [
       `Backed up ${tools} ${tools === 1 ? 'tool' : 'tools'} to ${file} (${mebibytes(bytes)}).`,
-      'It contains the keys of this server, so whoever has it can read all config vars in the store: keep it where only you can read it. It does not contain the settings.',
+      'With it, anybody can read all config vars in the store, because it contains the keys of this server. Keep it where only you can read it. It does not contain the settings.',
       ...images,
       ...notes,
       'Whoever can change the file controls the server that is restored from it.',

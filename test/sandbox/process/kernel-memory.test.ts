@@ -135,7 +135,7 @@ while sent < ${megabytes} << 20:
     except BlockingIOError: pass
 `;
 
-test('threat 255: while memory for TCP connections is scarce, the sandbox whose connections take most of it is ended, and one with a few megabytes is not', async () => {
+test('threat 255: if the machine runs short of memory for TCP connections, the server ends the sandbox that uses most of it, but not one that uses a few megabytes', async () => {
   await using data = await dataFolder();
   const sandbox = await sandboxIn(data.path, 'isolated');
   const program = (megabytes: number) => [
@@ -224,7 +224,7 @@ time.sleep(30)`;
   }
 });
 
-test('threat 258: while memory for UDP sockets is scarce, the sandbox whose sockets take most of it is ended, and one with a few megabytes is not', async () => {
+test('threat 258: if the machine runs short of memory for UDP sockets, the server ends the sandbox that uses most of it, but not one that uses a few megabytes', async () => {
   await using data = await dataFolder();
   const sandbox = await sandboxIn(data.path, 'isolated');
   const fillUdp = (megabytes: number) => [

@@ -33,7 +33,7 @@ interface Waiter {
 
 /**
  * Watches the Job of one build, its pod, and the warning events about both. This object may be created before the pod
- * exists. When the build has ended, the owner of this object must dispose of it.
+ * exists. Dispose of it when the build has ended.
  */
 export class BuildPod implements AsyncDisposable {
   readonly #ended = new AbortController();

@@ -10,8 +10,8 @@ const smallestMemory = 16 * 1024 * 1024;
 const MAX_REPLICAS = 100;
 const MAX_CHARACTERS = 8192;
 /**
- * Matches a part `.` or `..` of the path of a URL, and a backslash, which some servers take for a slash. Each character
- * may be written as it is or with a percent sign (`%2e`).
+ * Matches a part `.` or `..` of the path of a URL, and a backslash, which some servers take for a slash. Also matches
+ * these characters if they are percent-encoded, such as `%2e` for a dot.
  */
 const climbs = /(?:\/|%2f)(?:\.|%2e){1,2}(?=\/|%2f|$)|\\|%5c/i;
 

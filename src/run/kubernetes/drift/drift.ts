@@ -251,7 +251,7 @@ export class Drift implements PodListener {
       const facts = { tool, version: rollout.release.version, object: name, by, ...replicas };
       log.warn(
         facts,
-        'somebody else changed an object of a live release; this server leaves the change as it is',
+        'somebody else changed an object of a live release; this server does not undo the change',
       );
     }
   }

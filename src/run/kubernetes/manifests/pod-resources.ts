@@ -31,7 +31,7 @@ export function podResources(
 
 /**
  * Returns how many bytes of memory are reserved for a process: `pod_memory_reserved` percent of its limit. If that
- * setting is 0, does as Toolforge: reserves the whole limit if it is at most 512 MiB, otherwise half of it.
+ * setting is 0, the whole limit is reserved if it is at most 512 MiB, otherwise half of it. Toolforge does the same.
  */
 function reservedMemory(bytes: number, { pod_memory_reserved }: ManifestConfig): number {
   if (pod_memory_reserved > 0) return (bytes * pod_memory_reserved) / 100;
