@@ -15,6 +15,7 @@ import { setTimeout as wait } from 'node:timers/promises';
 import { isWholeRoot } from '../../settings/account.ts';
 import type { Limits } from '../sandbox.ts';
 import { signal } from './process-table.ts';
+import { ToolsQuota } from './tools-quota.ts';
 
 export interface CgroupsOptions {
   readonly instance: string;
@@ -66,6 +67,7 @@ const RESOURCES = ['cpu', 'memory', 'pids'] as const;
 export class Cgroups {
   readonly #bases: readonly Base[];
   readonly #prefix: string;
+  #quota: ToolsQuota | null = null;
 
   constructor(options: CgroupsOptions) {
     this.#prefix = `toolforge-push-${options.instance}-`;
@@ -78,12 +80,12 @@ export class Cgroups {
   }
 
   /**
-   * Makes a control group for one start of a command, inside the group of its tool. So a tool has one share of the
-   * processors. If the kernel refuses, the group limits less or nothing.
+   * Makes a control group for one start of a command, inside the group of its tool, which is inside the group of all
+   * tools. So a tool has one share of the processors. If the kernel refuses, the group limits less or nothing.
    */
   create(name: string, toolNumber: number, limits: Limits): Cgroup {
     const folders = this.#bases.flatMap((base) => {
-      const tool = join(base.folder, `${this.#prefix}tool-${toolNumber}`);
+      const tool = join(this.#groupOfTools(base), `tool-${toolNumber}`);
       if (attempt(() => mkdirSync(tool))) passOn(base, tool);
       if (base.resources.includes('pids'))
         attempt(() => writeFileSync(join(tool, 'pids.max'), mostIds(base)));
@@ -93,8 +95,20 @@ export class Cgroups {
     });
     return new Cgroup(
       folders,
-      folders.map((folder) => dirname(folder)),
+      folders.flatMap((folder) => [dirname(folder), dirname(dirname(folder))]),
     );
+  }
+
+  /** Returns the control group of all tools. Makes it if there is none. */
+  #groupOfTools(base: Base): string {
+    const folder = join(base.folder, `${this.#prefix}tools`);
+    if (!attempt(() => mkdirSync(folder))) return folder;
+    passOn(base, folder);
+    if (base.resources.includes('cpu')) {
+      this.#quota ??= new ToolsQuota(folder, base.version, base.folder);
+      this.#quota.apply();
+    }
+    return folder;
   }
 
   /** Removes the control groups of an earlier server. The processes in these groups must have ended. */
@@ -114,7 +128,8 @@ export class Cgroup {
   readonly #outer: readonly string[];
 
   /**
-   * @param outer - The tool's groups, which contain this group. `remove` also removes those that are then empty.
+   * @param outer - The groups that contain this group: those of its tool, and those of all tools. `remove` also removes
+   * those that are then empty.
    */
   constructor(folders: readonly string[], outer: readonly string[] = []) {
     this.#folders = folders;
@@ -183,7 +198,7 @@ export class Cgroup {
         if (!attempt(() => rmdirSync(folder))) await wait(20);
       }
     }
-    // A tool's group stays if the tool has other groups in it: rmdir(2) then fails.
+    // A group stays if it has other groups in it: rmdir(2) then fails.
     for (const folder of this.#outer) attempt(() => rmdirSync(folder));
   }
 }

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises';
-import { totalmem } from 'node:os';
+import { availableParallelism, totalmem } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { Cgroups } from '../../../src/sandbox/process/cgroups.ts';
@@ -28,9 +28,13 @@ test('cgroup version 1: the server creates groups only in hierarchies in which i
   const cgroups = new Cgroups(options);
   assert.deepEqual(cgroups.resources, ['cpu', 'memory']);
   const group = cgroups.create('web', 7, limits);
-  const folder = join(options.mount, 'memory/toolforge-push-abc-tool-7/web');
-  const ofCpu = join(options.mount, 'cpu/toolforge-push-abc-tool-7/web');
+  const folder = join(options.mount, 'memory/toolforge-push-abc-tools/tool-7/web');
+  const ofCpu = join(options.mount, 'cpu/toolforge-push-abc-tools/tool-7/web');
   assert.deepEqual(group.entrances, [join(ofCpu, 'cgroup.procs'), join(folder, 'cgroup.procs')]);
+  const ofAllTools = join(options.mount, 'cpu/toolforge-push-abc-tools');
+  const quotaUs = Number(await readFile(join(ofAllTools, 'cpu.cfs_quota_us'), 'utf8'));
+  assert.equal(await readFile(join(ofAllTools, 'cpu.cfs_period_us'), 'utf8'), '20000');
+  assert.equal(quotaUs, availableParallelism() * 19_000);
   assert.equal(await readFile(join(folder, 'memory.limit_in_bytes'), 'utf8'), '1024');
   assert.equal(await readFile(join(folder, 'memory.memsw.limit_in_bytes'), 'utf8'), '1024');
   assert.equal(group.isOutOfMemory(), false);
@@ -51,9 +55,9 @@ test('threat 106: cgroup version 2: the server uses a delegated folder, moves it
   assert.deepEqual(cgroups.resources, ['pids']);
   assert.equal(await readFile(join(delegated, 'server/cgroup.procs'), 'utf8'), String(process.pid));
   cgroups.create('web', 7, limits);
-  assert.equal(await readFile(join(delegated, 'toolforge-push-abc-tool-7/web/pids.max'), 'utf8'), '18');
+  assert.equal(await readFile(join(delegated, 'toolforge-push-abc-tools/tool-7/web/pids.max'), 'utf8'), '18');
   const mostOfTool = async (number: number) =>
-    await readFile(join(delegated, `toolforge-push-abc-tool-${number}/pids.max`), 'utf8');
+    await readFile(join(delegated, `toolforge-push-abc-tools/tool-${number}/pids.max`), 'utf8');
   const files = ['/proc/sys/kernel/pid_max', '/proc/sys/kernel/threads-max'];
   const most = Math.min(...(await Promise.all(files.map((file) => readFile(file, 'utf8')))).map(Number));
   assert.equal(await mostOfTool(7), String(Math.floor(most / 8)));
@@ -66,7 +70,7 @@ test('threat 140: cgroup version 1: all commands of a tool together may have hal
   await using data = await dataFolder();
   const options = await hierarchy(data.path, ['memory'], '4:memory:/\n');
   const cgroups = new Cgroups(options);
-  const tool = join(options.mount, 'memory/toolforge-push-abc-tool-7');
+  const tool = join(options.mount, 'memory/toolforge-push-abc-tools/tool-7');
   const mostAfter = async (memoryBytes: number) => {
     cgroups.create(String(memoryBytes), 7, { ...limits, memoryBytes });
     return Number(await readFile(join(tool, 'memory.limit_in_bytes'), 'utf8'));
@@ -85,7 +89,7 @@ test('cgroup version 2: a killed command counts as ended by its tool’s memory 
   await writeFile(join(options.mount, 'cgroup.controllers'), 'memory\n');
   await writeFile(join(options.mount, 'cgroup.subtree_control'), 'memory\n');
   const group = new Cgroups(options).create('web', 7, limits);
-  const tool = join(options.mount, 'toolforge-push-abc-tool-7');
+  const tool = join(options.mount, 'toolforge-push-abc-tools/tool-7');
   const tell = async (folder: string, oom: number) =>
     await writeFile(join(folder, 'memory.events.local'), `low 0\nmax 3\noom ${oom}\noom_kill 0\n`);
   await tell(tool, 2);

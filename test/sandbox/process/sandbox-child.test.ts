@@ -18,7 +18,8 @@ test('if the output pipe of a process cannot be created, the process’s control
   const options = { instance: 'abc', mount: data.path, membership: join(data.path, 'membership') };
   const group = new Cgroups(options).create('web', 7, { processes: 1, memoryBytes: 1, fileBytes: 1 });
   // Delete the files that the kernel removes together with the folder.
-  for (const inner of ['web', '.']) await rm(join(groups, 'toolforge-push-abc-tool-7', inner, 'pids.max'));
+  for (const inner of ['web', '.'])
+    await rm(join(groups, 'toolforge-push-abc-tools/tool-7', inner, 'pids.max'));
   const pipeFolder = join(data.path, 'gone');
   const start = () => startInCgroup(group, ['true'], { env: {}, cwd: '/', input: null, pipeFolder });
   assert.throws(start, /pipe for output/);
