@@ -7,7 +7,7 @@ import type { CheckResult } from './check-thread.ts';
 
 export interface DatabaseOptions {
   readonly journal: 'WAL' | 'DELETE';
-  /** How long to wait for another connection's lock, for example a backup's. */
+  /** How long to wait for another connection's lock. The whole process waits, because the calls are synchronous. */
   readonly busyTimeoutMs: number;
 }
 
@@ -38,10 +38,10 @@ export class Database {
   /**
    * Opens the file, or creates it.
    *
-   * @throws DeployError `STORE_FULL` if the disk cannot be written; `STORE_DAMAGED` if the file is corrupt or is
-   * not a database.
+   * @throws DeployError `STORE_FULL` if the disk cannot be written; `STORE_BUSY` if another program holds the file's lock;
+   * `STORE_DAMAGED` if the file is corrupt or is not a database.
    */
-  constructor(path: string, options: DatabaseOptions = { journal: 'WAL', busyTimeoutMs: 5000 }) {
+  constructor(path: string, options: DatabaseOptions = { journal: 'WAL', busyTimeoutMs: 500 }) {
     this.#connection = explained(() => {
       makePrivate(path);
       const connection = new DatabaseSync(path, { timeout: options.busyTimeoutMs });
@@ -110,7 +110,7 @@ export class Database {
     }
   }
 
-  /** Writes a transaction as a test. @throws DeployError `STORE_FULL` or `STORE_DAMAGED` if this fails. */
+  /** Writes a transaction as a test. @throws DeployError `STORE_FULL`, `STORE_BUSY` or `STORE_DAMAGED` if this fails. */
   assertWritable(): void {
     const version = this.get<{ user_version: number }>('PRAGMA user_version')?.user_version ?? 0;
     this.withoutWaiting(() => this.transaction(() => this.script(`PRAGMA user_version = ${version}`)));
@@ -191,9 +191,9 @@ export function needsWriting(error: unknown): boolean {
   return primaryCode(error) === READONLY;
 }
 
-/** Whether an error means that another connection holds the lock. */
+/** Whether an error of `Database` means that another connection holds the lock. */
 export function isBusy(error: unknown): boolean {
-  return primaryCode(error) === BUSY;
+  return error instanceof DeployError && error.code === 'STORE_BUSY';
 }
 
 function primaryCode(error: unknown): number | null {
@@ -214,6 +214,7 @@ export function explain(error: unknown): unknown {
   if (code === IOERR || code === CANTOPEN || systemCode(error) === 'EIO') {
     return full('disk full, read-only or failing: the server cannot store anything', error);
   }
+  if (code === BUSY) return busy(error);
   if (code === CORRUPT || code === NOTADB) return damaged(error);
   return error;
 }
@@ -223,6 +224,15 @@ function damaged(cause: unknown): DeployError {
     'STORE_DAMAGED',
     'the store is damaged or is not a store',
     'An operator has to stop the server and run: npx toolforge-push doctor',
+    { cause },
+  );
+}
+
+function busy(cause: unknown): DeployError {
+  return new DeployError(
+    'STORE_BUSY',
+    'another program has locked the store, so the server cannot store anything',
+    'An operator has to end the program that writes to store.sqlite, for example sqlite3: fuser -v store.sqlite lists the programs that have it open. Then try again.',
     { cause },
   );
 }

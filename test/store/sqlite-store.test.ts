@@ -218,6 +218,26 @@ test('threat 83: opening a store on a read-only disk fails with STORE_FULL', { s
   assert.match(all, /^STORE_FULL .*read-only/);
 });
 
+test('if another program holds a write transaction on the store, each write fails within a second and says so, reads continue, and the next write works when the transaction has ended', () => {
+  const folder = newFolder();
+  const store = new SqliteStore(folder, key);
+  const { number } = store.tool(wikibot);
+  const other = new DatabaseSync(join(folder, 'store.sqlite'));
+  other.exec('BEGIN IMMEDIATE');
+  const startedAt = performance.now();
+  assert.throws(() => store.assertWritable(), {
+    code: 'STORE_BUSY',
+    message: /another program has locked the store/,
+    hint: /fuser -v store\.sqlite/,
+  });
+  assert.ok(performance.now() - startedAt < 1000);
+  assert.equal(store.tool(wikibot).number, number);
+  other.exec('ROLLBACK');
+  other.close();
+  store.assertWritable();
+  store.close();
+});
+
 test('threat 87: if the power fails when a tool’s first release has been copied to a file, but not recorded as live, the next start does not make it live', {
   skip: SmallDisk.whyNot,
 }, async () => {
