@@ -560,11 +560,23 @@ function openDatabase(folder: string, key: SecretsKey): Database {
   try {
     migrate(database);
     checkKey(database, key);
+    moveArtifacts(database, join(folder, 'artifacts'));
     return database;
   } catch (error) {
     database.close();
     throw error;
   }
+}
+
+/** If the data folder was moved, makes the paths of all artifacts that are folders lead into its present place. */
+function moveArtifacts(database: Database, artifacts: string): void {
+  for (const table of ['builds', 'releases'])
+    database.run(
+      `UPDATE ${table} SET artifact = json_set(artifact, '$.reference', ?1 || '/' || tool || '/' || json_extract(artifact, '$.id'))
+      WHERE json_extract(artifact, '$.kind') = 'slug'
+        AND json_extract(artifact, '$.reference') NOT IN ('', ?1 || '/' || tool || '/' || json_extract(artifact, '$.id'))`,
+      artifacts,
+    );
 }
 
 /**

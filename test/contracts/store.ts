@@ -329,9 +329,10 @@ export function storeContract(name: string, make: () => StoreUnderTest): void {
       store.addDeployment(deploymentOf('d1'));
       store.addBuild(buildOf('b1', 'd1'));
       assert.deepEqual(store.build('b1'), buildOf('b1', 'd1'));
-      store.endBuild('b1', 'BUILD_SUCCESS', artifactOf('b1'), 7);
+      const artifact = { ...artifactOf('b1'), kind: 'image' } as const;
+      store.endBuild('b1', 'BUILD_SUCCESS', artifact, 7);
       reopen();
-      const ended = buildOf('b1', 'd1', { state: 'BUILD_SUCCESS', artifact: artifactOf('b1'), endedAt: 7 });
+      const ended = buildOf('b1', 'd1', { state: 'BUILD_SUCCESS', artifact, endedAt: 7 });
       assert.deepEqual(store.build('b1'), ended);
       assert.deepEqual(store.builds(wikibot, 10), [ended]);
       assert.throws(() => store.endBuild('none', 'BUILD_FAILURE', null, 7), /no build none/);
@@ -370,8 +371,10 @@ export function storeContract(name: string, make: () => StoreUnderTest): void {
 
     test('a release is read as it was written', () => {
       store.addDeployment(deploymentOf('d1'));
-      const added = store.addRelease(releaseOf('d1'));
-      assert.deepEqual(added, { ...releaseOf('d1'), version: 1 });
+      const release = releaseOf('d1');
+      const given = { ...release, artifact: { ...release.artifact, kind: 'image' } } as const;
+      const added = store.addRelease(given);
+      assert.deepEqual(added, { ...given, version: 1 });
       reopen();
       assert.deepEqual(store.release(wikibot, 1), { ...added, state: 'created', promotedTo: null });
     });

@@ -11,7 +11,6 @@ import { syncFolder } from '../../core/disk/sync-folder.ts';
 import { writeDurably } from '../../core/disk/write-durably.ts';
 import { DeployError } from '../../core/errors.ts';
 import { resetSettings } from '../../git/repository-layout.ts';
-import { moveArtifacts } from '../../store/backups/artifacts-in-store.ts';
 import { DataLock } from '../../store/data-lock.ts';
 import { secretsKeyId } from '../../store/secrets.ts';
 import { readDataFacts } from '../data-facts.ts';
@@ -109,7 +108,6 @@ async function unpackWhole(config: Config, file: string): Promise<void> {
     await unpack(file, draft);
     await assertPlain(draft, file);
     await resetRepositories(join(draft, 'repositories'));
-    await moveArtifacts(draft, data);
     await assertWhole({ ...config, data: draft, keys: join(draft, 'keys') }, file);
     await assertKeysFit(join(draft, 'keys'), keys);
     await syncAll(data);

@@ -5,7 +5,7 @@ import { dirname, join } from 'node:path';
 import { syncFolder } from '../../core/disk/sync-folder.ts';
 import { systemCode } from '../../core/errors.ts';
 import { type ToolName, toolName } from '../../core/names.ts';
-import type { Build, Deployment, Release } from '../../core/types.ts';
+import type { Artifact, Build, Deployment, Release } from '../../core/types.ts';
 import { explain } from '../database.ts';
 
 /** A release, with all that is needed to enter it into a store that has lost it. */
@@ -37,9 +37,11 @@ const NAME = /^v([1-9][0-9]*)\.json$/;
  */
 export class ReleaseCopies {
   readonly #folder: string;
+  readonly #data: string;
 
   constructor(data: string) {
     this.#folder = join(data, 'releases');
+    this.#data = data;
   }
 
   has(tool: ToolName, version: number): boolean {
@@ -74,7 +76,10 @@ export class ReleaseCopies {
     if (isNewFolder) await syncFolder(this.#folder);
   }
 
-  /** Returns the copy of a release. Null if the copy is missing or damaged. */
+  /**
+   * Returns the copy of a release. Null if the copy is missing or damaged. The path of an artifact leads into this data
+   * folder, also if the folder was moved after the copy was written.
+   */
   read(tool: ToolName, version: number): ReleaseCopy | null {
     try {
       const written: WrittenCopy = JSON.parse(readFileSync(this.path(tool, version), 'utf8'));
@@ -86,12 +91,26 @@ export class ReleaseCopies {
         typeof release.sealed === 'string' &&
         deployment.id === release.deploymentId &&
         (sum === undefined || sum === sumOf(copy));
-      return isOf && isWhole ? copy : null;
+      return isOf && isWhole ? this.#moved(copy) : null;
     } catch (error) {
       if (['ENOENT', 'ENOTDIR', 'EISDIR'].includes(systemCode(error) ?? '')) return null;
       if (error instanceof SyntaxError || error instanceof TypeError) return null;
       throw error;
     }
+  }
+
+  #moved(copy: ReleaseCopy): ReleaseCopy {
+    const { release, build } = copy;
+    const moved = (artifact: Artifact): Artifact =>
+      artifact.kind === 'slug' && artifact.reference !== ''
+        ? { ...artifact, reference: join(this.#data, 'artifacts', release.tool, artifact.id) }
+        : artifact;
+    return {
+      ...copy,
+      release: { ...release, artifact: moved(release.artifact) },
+      build:
+        build === null || build.artifact === null ? build : { ...build, artifact: moved(build.artifact) },
+    };
   }
 
   /** Returns the copy of the tool's newest release that has a complete copy. Null if no copy is complete. */
