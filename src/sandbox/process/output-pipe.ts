@@ -71,6 +71,9 @@ function startCat(input: number) {
   const { pid, stdout } = cat;
   if (pid === undefined || stdout === null)
     throw new Error('The program that reads a pipe for output could not be started.');
+  // When a child ends, Node.js reads and drops the output that nobody has begun to read. A listener prevents that: a
+  // stream with a listener of `readable` keeps its data until somebody reads.
+  stdout.on('readable', () => {});
   // The server keeps running while the output of `cat` is open. The process `cat` itself need not keep it running.
   cat.unref();
   return { pid, stdout };

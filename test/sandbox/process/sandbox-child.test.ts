@@ -2,7 +2,9 @@ import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { mkdir, readdir, readlink, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { text } from 'node:stream/consumers';
 import { test } from 'node:test';
+import { setTimeout as wait } from 'node:timers/promises';
 import { execa } from 'execa';
 import { Cgroup, Cgroups } from '../../../src/sandbox/process/cgroups.ts';
 import { signal } from '../../../src/sandbox/process/process-table.ts';
@@ -24,6 +26,17 @@ test('if the output pipe of a process cannot be created, the process’s control
   const start = () => startInCgroup(group, ['true'], { env: {}, cwd: '/', input: null, pipeFolder });
   assert.throws(start, /pipe for output/);
   assert.deepEqual(await readdir(groups), ['cgroup.procs']);
+});
+
+test('output that nobody has read when the program ends is not lost', {
+  skip: process.platform !== 'linux',
+}, async () => {
+  await using data = await dataFolder();
+  const options = { env: { PATH: '/usr/bin:/bin' }, cwd: '/', input: null, pipeFolder: data.path };
+  const { child, output } = startInCgroup(new Cgroup([]), ['echo', 'said'], options);
+  await once(child, 'exit');
+  await wait(500);
+  assert.equal(await text(output), 'said\n');
 });
 
 test('threat 150: the server itself does not read from the output pipe, because a process can hold the lock of the pipe for minutes', {
