@@ -283,7 +283,7 @@ export type DeploymentRequest =
       /** The full name of the branch that the push moves, such as `refs/heads/main`. */
       readonly branchRef: string;
     }
-  | { readonly kind: 'redeploy'; readonly useCache: boolean };
+  | { readonly kind: 'redeploy'; readonly useCache: boolean; readonly isRebase?: boolean };
 
 /** A change of a tool's config vars. It has names, never values. */
 export interface ConfigChange extends ChangedNames {

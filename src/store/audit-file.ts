@@ -46,7 +46,7 @@ export function auditFile(
   log: Pick<Log, 'error'>,
   { actions, refusals, excess } = { actions: ACTIONS, refusals: REFUSALS, excess: EXCESS },
 ): Audit {
-  /** How many characters this process has written to the present `audit.log` for each person. */
+  /** How many bytes this process has written to the present `audit.log` for each person. */
   const shares = new Map<string, number>();
   const toActions = appender(dataFolder, log, actions, () => shares.clear());
   const toRefusals = appender(dataFolder, log, refusals);
@@ -66,7 +66,7 @@ export function auditFile(
  * Makes the writer of one log file of audit events.
  *
  * @param onNew - Called when a new file begins.
- * @returns a function that appends an event, and returns how many characters it wrote. 0 if the write failed.
+ * @returns a function that appends an event, and returns how many bytes it wrote. 0 if the write failed.
  */
 function appender(
   dataFolder: string,
@@ -90,7 +90,7 @@ function appender(
       appendFileSync(path, text, { mode: 0o600 });
       isTorn = false;
       if ((bytes === null || isFull) && process.getuid?.() === 0) leaveToServer(path, dataFolder);
-      return text.length;
+      return Buffer.byteLength(text);
     } catch (err) {
       isTorn = true;
       log.error({ err, event: JSON.parse(line) }, 'audit log not written');

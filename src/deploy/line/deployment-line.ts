@@ -240,7 +240,7 @@ export class DeploymentLine implements Deployments {
 
   async stop(tool: ToolName, principal: Principal): Promise<void> {
     liveRelease(this.#options.store, tool);
-    if (this.#turns.running(tool) !== null) throw deploymentRunning(tool);
+    if (this.isBusy(tool)) throw deploymentRunning(tool);
     this.#options.store.setStopped(tool, true);
     await this.#options.runtime.stop(tool);
     this.#options.log.info({ tool, by: principal.uid }, 'tool stopped');

@@ -30,7 +30,7 @@ export function keptRequest(request: Request): DeploymentRequest | null {
       return { kind: 'push', useCache, withUpdates, branchRef };
     }
     case 'redeploy':
-      return { kind: 'redeploy', useCache: request.useCache };
+      return request;
     default:
       return null;
   }
