@@ -9,7 +9,10 @@ export interface RegistryOptions {
   /** True to use HTTP without TLS, for a registry in the cluster or on this machine. */
   readonly isPlainHttp: boolean;
   readonly credentials: FindCredentials;
-  /** How many milliseconds one request may take, until the last byte of its answer has arrived. Default 30,000. */
+  /**
+   * How many milliseconds one request may take, until the last byte of its answer has arrived. Default 30,000. The
+   * download or upload of a layer may take `LAYER_TIMES` as long.
+   */
   readonly timeoutMs?: number;
 }
 
@@ -24,14 +27,16 @@ export interface RegistryCall {
   readonly scope: string;
   readonly headers?: Readonly<Record<string, string>>;
   /**
-   * The body of the request. A stream can be sent only once, so it cannot be sent again after a login. A request with a
-   * stream must therefore have a scope for which an earlier request has already logged in.
+   * The body of the request: of a layer, a stream. A stream can be sent only once, so a request with a stream is not
+   * retried, not even after a login. It must have a scope for which an earlier request has already logged in.
    */
   readonly body?: string | ReadableStream<Uint8Array>;
   readonly signal: AbortSignal;
 }
 
 const tokenAnswer = z.object({ token: z.string().optional(), access_token: z.string().optional() });
+
+const LAYER_TIMES = 20;
 
 /** Milliseconds before each retry after a 429, a 5xx or no answer. */
 const PAUSES_MS = [200, 1000];
@@ -73,7 +78,7 @@ export class RegistryRequests {
   }
 
   async #patiently(call: RegistryCall): Promise<Response> {
-    for (const pauseMs of PAUSES_MS) {
+    for (const pauseMs of call.body instanceof ReadableStream ? [] : PAUSES_MS) {
       try {
         const answer = await this.#once(call);
         if (!isForAMoment(answer)) return answer;
@@ -99,11 +104,13 @@ export class RegistryRequests {
 
   async #once({ method, path, scope, headers, body, signal }: RegistryCall): Promise<Response> {
     const authorization = this.#authorizations.get(scope);
+    const isLayer = body instanceof ReadableStream || (method === 'GET' && /\/blobs\/[^/]+$/.test(path));
+    const limitMs = (this.#options.timeoutMs ?? 30_000) * (isLayer ? LAYER_TIMES : 1);
     return await fetch(`${this.#origin}/v2/${path}`, {
       method,
       headers: { ...headers, ...(authorization === undefined ? {} : { Authorization: authorization }) },
       ...(body === undefined ? {} : { body, duplex: 'half' as const }),
-      signal: AbortSignal.any([signal, AbortSignal.timeout(this.#options.timeoutMs ?? 30_000)]),
+      signal: AbortSignal.any([signal, AbortSignal.timeout(limitMs)]),
     });
   }
 
