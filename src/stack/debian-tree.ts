@@ -53,6 +53,9 @@ export async function makeTree(target: string, options: TreeOptions): Promise<vo
   if (process.getuid?.() === 0) await run(options, ['--mode=root', '--format=directory'], half);
   else await unpackInto(half, options);
   await finish(half);
+  // Write the tree to the disk before it gets its name. Otherwise, it could have empty files after a loss of power, and
+  // the next attempt would use it.
+  await execa('sync', ['-f', half], PROGRAMS);
   await rename(half, target);
 }
 

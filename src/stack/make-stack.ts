@@ -1,7 +1,6 @@
 import { existsSync } from 'node:fs';
 import { mkdir, readdir, readFile, rename, rm, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { execa } from 'execa';
 import { removeTree } from '../core/disk/remove-tree.ts';
 import { noneIfGone } from '../core/errors.ts';
 import type { Progress } from '../core/progress.ts';
@@ -9,7 +8,7 @@ import { took } from '../core/text/duration.ts';
 import { fetchPackages } from './debian-packages.ts';
 import { makeTree } from './debian-tree.ts';
 import type { PackageList } from './package-list.ts';
-import { PROGRAMS, stackNotMade } from './stack-faults.ts';
+import { stackNotMade } from './stack-faults.ts';
 import { assertCanMake } from './stack-machine.ts';
 import { describeStack, listStacks, madeAfter, type Stack, stacksFolder, type TreeName } from './stacks.ts';
 
@@ -117,8 +116,6 @@ async function withTrees(options: MakeOptions, use: (trees: string) => Promise<S
       progress,
     });
   }
-  // Write the trees to the disk. Otherwise, a stack could have empty files after a loss of power.
-  await execa('sync', ['-f', trees], PROGRAMS);
   const stack = await use(trees);
   await removeTree(folder);
   progress.line(`made in ${took(Date.now() - begun)}`);
