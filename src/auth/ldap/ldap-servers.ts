@@ -1,6 +1,7 @@
 import { ResultCodeError, SizeLimitExceededError } from 'ldapts';
 import { ConcurrencyLimit } from '../../core/concurrency/concurrency-limit.ts';
 import { untilAborted } from '../../core/concurrency/until-aborted.ts';
+import { DeployError } from '../../core/errors.ts';
 import { alarmAbout, calm } from '../../core/log/alarms.ts';
 import type { Log } from '../../core/log/log.ts';
 import { tooManyLogins, unavailable } from '../directory-timeout.ts';
@@ -133,6 +134,8 @@ export class LdapServers {
         return answer;
       } catch (error) {
         signal.throwIfAborted();
+        // Too many questions wait on this side, so another LDAP server would not help.
+        if (error instanceof DeployError && error.code === 'DIRECTORY_BUSY') throw error;
         lastError = error;
         this.#log.warn({ server: `${server.host}:${server.port}`, err: error }, 'LDAP server failed');
       }
