@@ -105,7 +105,7 @@ describe('faults of the machine', { concurrency: 3 }, () => {
     assert.notEqual(pushed.exitCode, 0);
     assert.match(
       pushed.stderr,
-      /\[remote rejected\] main -> main \(the server failed .*; v1 is still live\)/,
+      /\[remote rejected\] main -> main \(another program has locked the store, .*; v1 is still live\)/,
     );
     assertAlive(server);
     assert.equal((await server.get('locked')).body, 'one');
