@@ -22,7 +22,7 @@ const ATTEMPTS = 3;
 
 /** The part of the processor time that must be idle before the test begins. */
 const LEAST_IDLE = 0.7;
-/** The test is skipped if the processors are busy each time that it looks, so often and each time for 2 s. */
+/** How many times the test looks, for 2 s each, whether the processors are idle. If they never are, it is skipped. */
 const IDLE_LOOKS = 30;
 
 let server: TestServer;

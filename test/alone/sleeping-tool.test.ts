@@ -9,10 +9,10 @@ const ATTACKS = 3;
 /** The attack ends by itself after this time. */
 const ATTACK_SECONDS = 12;
 const WINDOW_MS = 8_000;
-/** Without the limit of all tools together, people waited 3 to 13 s in most attacks. */
+/** Without the limit on the processor time of all tools together, people waited 3 to 13 s in most attacks. */
 const LONGEST_MS = 3_000;
 
-/** A tool that starts 100 processes at `/sleep`. They sleep for a nanosecond, again and again. */
+/** A tool that starts 100 processes for each request of `/sleep`. They sleep for a nanosecond, again and again. */
 const sleepingTool: Files = {
   LICENSE: 'CC0-1.0\n',
   Procfile: 'web: python3 server.py\n',

@@ -104,7 +104,7 @@ export class Place implements AsyncDisposable {
   runtime = new NullRuntime();
   buildsADay = 2;
   serverLog: Log = createLog('silent');
-  /** Tests replace this with a function that throws. */
+  /** Checks whether a person may still deploy. Allows everybody unless a test replaces it. */
   assertStillMay: DeploymentLineOptions['assertStillMay'] = async () => undefined;
   readonly #made: DeploymentLine[] = [];
 

@@ -17,7 +17,7 @@ import { Place } from './place.ts';
 const HOUR_MS = 3_600_000;
 const DAY_MS = 24 * HOUR_MS;
 
-test('threat 167: a preview does not end if the server’s clock is 30 days fast but right again within an hour; it ends if the clock stays ahead', async () => {
+test('threat 167: a preview does not end if the server’s clock is 30 days fast but right again within an hour; it ends after seven real days without use', async () => {
   const ended: string[] = [];
   class Watched extends ToolPreviews {
     override async end(preview: string): Promise<void> {
@@ -125,7 +125,7 @@ class HeldCopies implements AsyncDisposable {
     await setImmediate();
   }
 
-  /** Ends the copy into a preview. Resolves when the next one has begun. */
+  /** Ends the copy into a preview. Resolves when the next one, if one waits, has begun. */
   async end(preview: string): Promise<void> {
     this.#held.get(preview)?.();
     await setImmediate();

@@ -105,7 +105,7 @@ async function tidied(context: TestContext, key = new SecretsKey(Buffer.alloc(32
   return { folder, store, repositories, builder, inUse, options };
 }
 
-test('the oldest deployment logs of a tool are deleted, except the logs of kept builds and of deployments that the store does not know', async (context) => {
+test('the oldest deployment logs of a tool are deleted, except the logs of kept builds, of unfinished deployments and of deployments that the store does not know', async (context) => {
   const { folder, store, options } = await tidied(context);
   const logs = join(folder, 'deployments', wikibot);
   mkdirSync(logs, { recursive: true });
@@ -195,7 +195,7 @@ test('threat 142: if the artifacts that are kept for rollbacks of a tool exceed 
   assert.deepEqual(builder.removed.sort(), ['b1', 'b2', 'b3']);
 });
 
-test('the clean-up of a tool with 5,000 builds and releases reads no artifacts, so it does not hold up the server', async (context) => {
+test('the clean-up of a tool with 5,000 builds and releases takes less than 120 ms of the event loop before its deletions', async (context) => {
   const { folder, store, builder, options } = await tidied(context);
   store.tool(wikibot);
   using database = new DatabaseSync(join(folder, 'store.sqlite'));
@@ -258,7 +258,7 @@ test('keep_artifacts counts builds, not releases, and an older artifact stays wh
   assert.equal(store.build('b2')?.artifact?.id, 'b2');
 });
 
-/** The deploy branch of a server with the setting deploy_branch. */
+/** What `rollbackTarget` needs of the repositories of a server whose setting deploy_branch is `live`. */
 const repositories = { deployBranch: 'live' };
 
 test('deleting old artifacts decrypts no config vars, and a rollback decrypts only those of two releases', async (context) => {
@@ -423,7 +423,7 @@ test('threat 37: a small pack of large files that no ref names stays small when 
   assert.ok(bytes < before.bytes + 2 ** 20, `${before.bytes} bytes became ${bytes}`);
 });
 
-test('threat 243: git packs one repository at a time; the clean-up of another tool skips this, and does not wait', async (context) => {
+test('threat 243: git packs only one repository at a time; meanwhile, the clean-up of another tool leaves its packs alone and does not wait', async (context) => {
   const { folder, repositories } = await tidied(context);
   const packs = join(folder, 'wikibot.git/objects/pack');
   for (let count = 0; count < 52; count += 1) {

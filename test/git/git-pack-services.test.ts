@@ -254,7 +254,7 @@ test('threat 37: 100 packs of a repository are merged when no push is running; a
   assert.match(await answerOf(await services.receive(push)), /has 1000 packs, which are merged when/);
 });
 
-test('threat 243: the packs of one repository at a time are merged; pushes to a tool whose merge waits do not wait', async () => {
+test('threat 243: the server merges the packs of only one repository at a time; a push to a tool whose merge waits for its turn does not wait', async () => {
   const merging: string[] = [];
   const ends = new Map<string, () => void>();
   const { repositories, services } = open('merges', {

@@ -36,7 +36,7 @@ test('if a repository cannot be created, the failed attempt leaves no files', as
   assert.deepEqual(readdirSync(root), []);
 });
 
-test('threat 35: git commands that walk objects have limits of memory and processor time, and the kernel kills them first if memory is short', async () => {
+test('threat 35: git commands that walk objects have limits of memory and processor time, and if memory is short, the kernel kills them before the server', async () => {
   const told = join(folder, 'told');
   mkdirSync(told);
   const git = '#!/bin/sh\nsleep 0.3\necho "$(ulimit -d) $(ulimit -t) $(cat /proc/self/oom_score_adj)"\n';
@@ -54,7 +54,7 @@ test('threat 243: clean-ups and copies of commits have a low priority, and so do
   const tools = join(folder, 'low-bin');
   mkdirSync(tools);
   const said = join(folder, 'low-said');
-  // This git notes the priority of each git that the server or another git starts by PATH.
+  // This fake git writes down the priority with which the server or another git starts it, and then runs the real git.
   const git = `#!/bin/sh\nPATH=\${PATH#'${tools}':}\necho "$(nice) $*" >>'${said}'\nexec git "$@"\n`;
   writeFileSync(join(tools, 'git'), git, { mode: 0o755 });
   const path = `${tools}:${process.env['PATH'] ?? ''}`;
@@ -112,8 +112,8 @@ test('threat 35: git packs the objects of a clone with low priority, so that the
   const commit = await repositories.git(wikibot, ['commit-tree', tree, '-m', 'x'], { more: identity });
   await repositories.git(wikibot, ['update-ref', 'refs/heads/main', commit]);
   const env = repositories.environment();
-  // git gives an upload-pack that it starts itself no settings from its environment. The server gives them, so do it
-  // here.
+  // `git clone` passes no git settings from its environment to the upload-pack that it starts. The server passes them to
+  // its upload-pack, so this test does, too.
   const settings = Object.entries(env).map(([name, value]) => `${name}='${value}'`);
   await execa(
     'git',

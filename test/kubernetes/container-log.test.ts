@@ -107,7 +107,7 @@ for (const [kind, piece] of [
   ['an endless line', 'x'.repeat(65_536)],
   ['empty lines', '\n2026-11-26T00:00:00.000000001Z '.repeat(2000)],
 ] as const) {
-  test(`threat 196: if other output has used up the time that the server spends on output, the server stops reading ${kind} of a container for a while`, async (t) => {
+  test(`threat 196: if other output has used up the time that the server may spend on output, the server stops reading ${kind} of a container for a while`, async (t) => {
     const { api, sent, signal } = await endless(t, piece);
     // Uses so much of the time for output that none is left for the next seconds.
     await outputTime.run('other', () => {

@@ -69,13 +69,13 @@ export function mayReach(
   return (out.length === 0 || goesOut) && (into.length === 0 || comesIn);
 }
 
-/** True if a pod may connect to an address. */
+/** True if a policy lets a pod connect to an address. */
 export function mayReachAddress(policies: readonly Policy[], from: Place, address: string): boolean {
   const rules = selecting(policies, from, 'Egress').flatMap(({ spec }) => spec.egress ?? []);
   return rules.some(({ to = [] }) => to.some((peer) => isIn(peer, address)));
 }
 
-/** True if an address outside of all pods may connect to a pod. */
+/** True if a policy lets an address outside of all pods connect to a pod. */
 export function mayComeFrom(policies: readonly Policy[], to: Place, address: string): boolean {
   const rules = selecting(policies, to, 'Ingress').flatMap(({ spec }) => spec.ingress ?? []);
   return rules.some(({ from = [] }) => from.some((peer) => isIn(peer, address)));

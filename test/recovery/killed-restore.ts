@@ -1,8 +1,9 @@
 import fs from 'node:fs';
 import { syncBuiltinESMExports } from 'node:module';
 
-// Kills this process at a call of the functions by which `restore` changes or saves names in the data folder. The
-// environment variable KILL_AT says at which call, or KILL_WHEN names a path: at the first call when it exists.
+// Kills this process at a call of one of the functions below, by which `restore` changes or saves names in the data
+// folder. The environment variable KILL_AT is the number of this call. Or KILL_WHEN is a path: then the process is killed
+// at the first call at which this path exists.
 let calls = 0;
 
 function killing<Words extends unknown[], Result>(work: (...words: Words) => Result) {

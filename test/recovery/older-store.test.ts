@@ -85,10 +85,10 @@ class Left {
     store.close();
   }
 
-  /** Starts a server, and asserts that `doctor` predicted the live version, and that this is the newest release. */
+  /** Starts a server, and asserts that `doctor` predicted the live version, and that no newer release is good. */
   async start(version: number | null): Promise<Place> {
     const facts = await readDataFacts(this.config);
-    // The only tool's repository is the whole folder, so ignore the finding that all repositories are missing.
+    // There is only one tool, so if its repository is lost, all repositories are. Ignore the finding that says so.
     assertStartable(examine(facts).filter(({ what }) => !what.startsWith('the repositories of')));
     assert.deepEqual(
       expectedLive(facts).map((live) => live.version),
@@ -322,7 +322,7 @@ test('threat 87: if a lost repository was made again without commits, the check 
   );
 });
 
-test('threat 226: with an older store, each tool with files keeps the number of its files, and no new tool gets such a number', async () => {
+test('threat 226: with an older store, each tool gets the number that the copies of its releases have, and no new tool gets a used number', async () => {
   const data = await mkdtemp(join(tmpdir(), 'older-store-'));
   const key = new SecretsKey(Buffer.alloc(32, 1));
   const open = () => new SqliteStore(data, key);
@@ -352,7 +352,7 @@ test('threat 226: with an older store, each tool with files keeps the number of 
     const backup = new DatabaseSync(join(data, 'store.sqlite'), { readOnly: true });
     backup.prepare('VACUUM INTO ?').run(join(data, 'old.sqlite'));
     backup.close();
-    // Since the backup: a preview and two tools are new, one preview has ended, and one has another number.
+    // Since the backup, one preview has ended, one has ended and was made again, and three tools and two previews are new.
     await end(store, first);
     await end(store, other);
     await makeLive(store, wikibot, nameOf('a--wikibot'));

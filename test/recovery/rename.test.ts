@@ -27,7 +27,7 @@ after(async () => {
 const passed = (run: Run) => assert.equal(run.exitCode, 0, run.stdout + run.stderr);
 const data = (...path: string[]) => join(server.folder, 'data', ...path);
 
-/** Checks that a tool that had two releases, a config var and a tag works under its new name, and leaves no trace of the old one. */
+/** Checks that a tool of `twoReleases` works under its new name, and that nothing is left under the old name. */
 async function worksAs(name: string, old: string, first: string): Promise<void> {
   await until(async () => (await server.get(name)).body === 'two', `the page of ${name}`);
   assert.match((await server.command('config', 'get', name, 'SECRET')).stdout, /s3cret/);
@@ -127,7 +127,7 @@ test('after a kill of the server during the rename of a tool, the next start of 
   assert.throws(() => store.setStopped('killed' as ToolName, true), { code: 'TOOL_RENAMED' });
   store.close();
   await rename(data('artifacts/killed'), data('artifacts/finished'));
-  // A process that continued under the old name after the folders had moved.
+  // Stands for files that a process wrote under the old name after the folders had moved.
   await mkdir(data('artifacts/killed'));
   await writeFile(data('artifacts/killed/left'), 'of the old tool');
   await server.boot();

@@ -44,7 +44,7 @@ const given = ['--passphrase-file'];
 const importing = async (file: string, ...words: string[]) =>
   await to.local('tool', 'import', file, ...given, join(folder, 'passphrase'), ...words);
 
-/** Everything that the target has about its tools, except logs. */
+/** What a server has about its tools: their list, their refs and releases, and files that imports left. */
 async function stateOf(server: TestServer): Promise<string> {
   const data = join(server.folder, 'data');
   const tools = await server.local('tools', '--json');
@@ -288,7 +288,7 @@ function set(fields: Record<string, unknown>) {
   return async (_: unknown, manifest: Record<string, unknown>) => void Object.assign(manifest, fields);
 }
 
-/** Puts a pack of these objects into the file instead of its own. */
+/** Replaces the pack of the export by `pack`, with its size and checksum in the manifest. */
 async function withPack(
   part: (name: string) => string,
   manifest: Record<string, unknown>,

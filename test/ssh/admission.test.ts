@@ -28,7 +28,7 @@ async function open(limits: Partial<typeof config> = {}, more: object = {}): Pro
   return bench;
 }
 
-/** Opens a connection that stops before it sends its version (`silent`), after it, or after the key exchange. */
+/** Opens a connection that stops before its version (`silent`), after its version, or after the key exchange. */
 async function hold(bench: SshWorkbench, step: 'silent' | 'introduced' | 'exchanged'): Promise<Socket> {
   const socket = createConnection({ host: '127.0.0.1', port: bench.port });
   socket.on('error', () => {});
@@ -76,7 +76,7 @@ test('threat 20: SSH connections that are logged in do not count for ssh_per_add
 const REASON =
   /Received disconnect from 127\.0\.0\.1 port \d+:12: Too many connections from your address.*Try again in a few seconds/;
 
-/** Starts a real `ssh` that stops at a step of the login. */
+/** Starts a real `ssh` whose bytes never reach the server, or that waits for `agent` after the key exchange. */
 function stuck(bench: SshWorkbench, step: 'silent' | 'exchanged', agent: string) {
   const script = `const s=require('net').connect(${bench.port},'127.0.0.1');s.pipe(process.stdout);process.stdin.resume()`;
   const proxy = `ProxyCommand='${process.execPath}' -e "${script}"`;
@@ -198,7 +198,7 @@ test('threat 20: of 50 simultaneous SSH commands of one person, four are refused
   assert.equal((await bench.ssh('alice', 'alice', ['x'])).code, 0, 'no place was released');
 });
 
-test('threat 20: silent SSH connections replace only other silent connections', async () => {
+test('threat 20: SSH connections that send nothing replace only others that send nothing, not one that has exchanged keys', async () => {
   const bench = await open({ ssh_per_address: 2 });
   const speaking = await hold(bench, 'exchanged');
   for (let count = 0; count < 20; count += 1) await hold(bench, 'silent');

@@ -26,7 +26,7 @@ function logIn(bench: SshWorkbench): Promise<Client> {
 const isWell = async (bench: SshWorkbench) => assert.equal((await bench.ssh('alice', 'alice', [])).code, 0);
 
 describe('SSH connections after the login', { concurrency: false }, () => {
-  test('threat 21: the server ends an SSH connection that has no running session for a while', async () => {
+  test('threat 21: the server ends an SSH connection on which no session has run for a while', async () => {
     const bench = await open({ idleMs: 1000 });
     const client = await logIn(bench);
     await once(client, 'close');

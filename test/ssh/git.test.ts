@@ -67,7 +67,7 @@ test('a push over SSH that changes nothing shows the notice that the server has 
   await untilClosed();
 });
 
-test('a push of 64 MB over SSH can be cloned again unchanged', async () => {
+test('a push of 64 MiB over SSH can be cloned again unchanged', async () => {
   const work = await bench.makeRepository('big');
   writeFileSync(join(work, 'big.bin'), randomBytes(BIG_BYTES));
   await bench.git(['add', '.'], { cwd: work });
@@ -154,7 +154,7 @@ test('over SSH, git shows why a fetch is refused, and only a number if the serve
   assert.ok(stderr.includes(id));
 });
 
-test('threat 34: if a push over SSH is refused early, the reason reaches a client that is still sending 64 MB', async () => {
+test('threat 34: if a push over SSH is refused early, the reason reaches a client that is still sending 64 MiB', async () => {
   const work = await bench.makeRepository('early');
   writeFileSync(join(work, 'big.bin'), randomBytes(BIG_BYTES));
   await bench.git(['add', '.'], { cwd: work });
@@ -197,7 +197,7 @@ for (const [name, request, complaint] of [
     /not our ref 1{40}/,
   ],
 ] as const) {
-  test(`a fetch with ${name} is refused with git's reason, and counts as no failure of the server`, async () => {
+  test(`a fetch with ${name} is refused with git's reason, and is not logged as a failure of git`, async () => {
     const work = await bench.makeRepository('refused');
     await bench.git(['push', '-f', bench.url('hello'), 'main'], { cwd: work });
     const client = await connect({

@@ -54,7 +54,7 @@ test('threat 15: if somebody logs in with a deploy token as the user name, the s
   assert.doesNotMatch(text, /AbCdEf/);
 });
 
-test('threat 202: somebody who has logged in from three addresses, and then offers wrong keys from them, does not delay another person’s first login', async () => {
+test('threat 202: somebody who has logged in from three addresses, and then offers wrong keys from them, does not keep another person from logging in for the first time', async () => {
   const owners = new Map<string, string>();
   const asked: string[] = [];
   const directory = {

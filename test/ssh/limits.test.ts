@@ -76,7 +76,7 @@ describe('SSH connections before the login', { concurrency: false }, () => {
     for (const { socket } of all) socket.destroy();
   });
 
-  test('threat 20: beyond ssh_per_address SSH connections before the login, a new connection replaces the oldest one of the same address', async () => {
+  test('threat 20: if an address has ssh_per_address SSH connections that have not logged in, a new connection replaces its oldest', async () => {
     const bench = await open({ config: { ...config, ssh_per_address: 3 } });
     const other = knock(bench, '127.0.0.2');
     const four = [];

@@ -84,7 +84,7 @@ test('threat 83: a check of the whole store that took 2 s on a busy disk is made
   assert.equal(count, 2);
 });
 
-test('threat 249: a check that reads a store of gigabytes does not hold up the server, and health checks meanwhile get the last result', async () => {
+test('threat 249: a check that reads a large store does not hold up the server, and health checks meanwhile get the last result', async () => {
   const health = new StoreHealth({ assertWritable: () => {}, assertWhole: () => new Promise(() => {}) });
   const answers = await Promise.all([health.complaint(), health.complaint()]);
   assert.deepEqual(answers, [null, null]);

@@ -110,10 +110,10 @@ test('builds that started while the server’s clock was a year ahead do not cou
 });
 
 for (const [what, trigger, left] of [
-  ['is recorded as failed', 'BEFORE UPDATE OF state ON releases', 1],
-  ['is recorded for its deployment', 'BEFORE UPDATE OF version ON deployments', null],
+  ['the state of a release', 'BEFORE UPDATE OF state ON releases', 1],
+  ['the version of the deployment of a release', 'BEFORE UPDATE OF version ON deployments', null],
 ] as const) {
-  test(`threat 83: if the disk is full while the store records a release, the release counts as failed when the store works again: the release ${what}`, async () => {
+  test(`threat 83: if the store cannot record ${what}, the release counts as failed once the store works again`, async () => {
     const { place, running } = await building();
     await using _place = place;
     const other = new DatabaseSync(join(place.folder, 'store.sqlite'));

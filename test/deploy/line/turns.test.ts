@@ -29,7 +29,7 @@ class Line {
     this.#turns = new Turns({ limit, run: (entry) => this.#run(entry), tellEveryMs });
   }
 
-  /** Returns what the log of a deployment says about its place in the queue, with `N s` in place of each time. */
+  /** Returns what the log of a deployment says about its place in the queue, with `N s` in place of the seconds. */
   async told(id: string): Promise<string[]> {
     await setImmediate();
     const text = await readFile(this.#logs.path(nameOf(`tool-${id[0]}`), id), 'utf8');

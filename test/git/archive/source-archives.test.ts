@@ -52,7 +52,7 @@ const leftovers = () => readdirSync(join(folder, `${wikibot}.git`)).filter((name
 
 /** Yields a compressed tar of about 1 MiB with 64 files of 1 MiB. The files differ, so git makes a pack of 64 MiB. */
 async function* repeated(): AsyncGenerator<Uint8Array> {
-  // git makes no deltas of files that are larger than 1 MiB.
+  // For an archive, the server tells git to make no deltas of files that are larger than 1 MiB.
   const random = randomBytes(2 ** 20 + 512);
   const files = Array.from({ length: 64 }, (_, index) => {
     random.write(String(index).padStart(2));

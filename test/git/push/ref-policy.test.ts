@@ -103,7 +103,7 @@ for (const { name, refs, options, expected } of [
     ],
   },
   {
-    name: 'threat 33: a preview whose name has two characters is refused, because xn--wikibot could be shown as another name',
+    name: 'threat 33: a preview with a name of two characters, such as xn, is refused, because a browser could show xn--wikibot as another name',
     refs: [['refs/heads/preview/xn'], ['refs/heads/preview/ab']],
     expected: [/cannot have two characters/, /cannot have two characters/],
   },

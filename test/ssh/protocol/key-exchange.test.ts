@@ -37,7 +37,7 @@ async function isWell(): Promise<void> {
   assert.equal((await bench.ssh('alice', 'alice', ['x'])).code, 0);
 }
 
-test('threat 21: if an SSH client never ends a key exchange, at most 1 MiB of its output is collected in memory', async () => {
+test('threat 21: if an SSH client never ends a key exchange, the server collects at most 1 MiB of the output of its command in memory', async () => {
   let sent = 0;
   const go = Promise.withResolvers<void>();
   bench.command = async (line) => {
@@ -164,7 +164,7 @@ test('the server distinguishes two SSH connections from the same client port to 
   }
 });
 
-/** All bytes that a client sends for a key exchange. They are constants, so only the server has work with it. */
+/** All bytes that a client sends for its first key exchange. They are constants, so only the server must compute. */
 function keyExchange(): Buffer {
   const uint32 = (value: number) => Buffer.from([value >> 24, value >> 16, value >> 8, value]);
   const string = (bytes: Buffer) => Buffer.concat([uint32(bytes.length), bytes]);

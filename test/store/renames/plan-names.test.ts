@@ -6,13 +6,13 @@ import { noteKey } from '../../../src/store/renames/rename-notes.ts';
 
 interface Case {
   readonly title: string;
-  /** The tools of the older store, by number. A word behind the name: `old` had releases, `of-NAME` is a preview. */
+  /** The tools of the older store, by number. `a old`: the tool `a` had releases. `a-p of-a`: it is a preview of `a`. */
   readonly store: Readonly<Record<number, string>>;
-  /** The renames, as `NUMBER from to`. A `+` in front: the store knows it. */
+  /** The renames, as `NUMBER from to`. A `+` in front means that the older store knows this rename. */
   readonly renames?: readonly string[];
-  /** The numbers in the copies of releases, by name. */
+  /** For each tool that has copies of releases: the number of the tool in these copies. */
   readonly copies?: Readonly<Record<string, number>>;
-  /** The present names of the tools that were renamed. A string is a conflict. */
+  /** The present names of the renamed tools, by number. A regular expression matches the conflict instead. */
   readonly now: Readonly<Record<number, string>> | RegExp;
   readonly ended?: readonly string[];
 }
@@ -124,7 +124,7 @@ const cases: readonly Case[] = [
 ];
 
 for (const { title, store, renames = [], copies = {}, now, ended = [] } of cases) {
-  test(`threat 205: the present names of the tools of an older store: ${title}`, () => {
+  test(`threat 205: the server finds the present names of the tools of an older store, or a conflict: ${title}`, () => {
     const notes = renames.map((line, index) => {
       const [number = '', from = '', to = ''] = line.replace('+', '').split(' ');
       return { number: Number(number), from: from as ToolName, to: to as ToolName, at: index };
