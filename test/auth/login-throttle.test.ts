@@ -54,9 +54,9 @@ test('threat 9: after 1,000 failed logins of one name, other people at the same 
   const { throttle, fail } = throttleAt();
   throttle.succeeded('bob', NAT, 'right');
   fail(1000, 'alice');
-  assert.equal(throttle.check('bob', NAT), 0, 'who was here before goes on');
-  assert.ok(throttle.check('carol', NAT) <= 30_000, 'who is new waits at most 30 s');
-  assert.equal(throttle.check('alice', '203.0.113.1'), 0, 'the name is free elsewhere');
+  assert.equal(throttle.check('bob', NAT), 0, 'bob, who logged in here before, must wait');
+  assert.ok(throttle.check('carol', NAT) <= 30_000, 'carol, who is new, must wait longer than 30 s');
+  assert.equal(throttle.check('alice', '203.0.113.1'), 0, 'alice must wait at another address, too');
 });
 
 test('threat 9: after 200 failed logins with different names from one address, a login with one more name from this address must wait 30 s', () => {
@@ -86,7 +86,7 @@ test('threat 9: after 30,000 failed logins, each with a new name from a new addr
   fail(10, 'alice');
   for (let index = 0; index < 30_000; index += 1)
     fail(1, `x${index}`, `10.${index >> 16}.${(index >> 8) & 255}.${index & 255}`);
-  assert.equal(throttle.check('alice', NAT), 0, 'the oldest entry made room');
+  assert.equal(throttle.check('alice', NAT), 0, 'the oldest failures were not forgotten');
 });
 
 test('threat 202: a login counts as known for a week, only with the password or key that logged in, and only from the same address', () => {

@@ -26,7 +26,7 @@ function bin(data: string, argv: readonly string[], options: { node?: string; in
   });
 }
 
-/** Makes a desk, and runs its commands for clients of the local socket in a data folder, as the server does. */
+/** Serves the local socket of the data folder `data`, as the server does. The commands of its clients run on a new desk. */
 async function servedDesk(data: string) {
   const desk = new Desk();
   const operator = { ...desk.alice, uid: 'operator', door: 'local', isOperator: true } as const;
@@ -63,7 +63,7 @@ test('before the first start, `user add` makes the data folder and the user dire
   const data = join(newFolder(), 'not/yet');
   const bad = await bin(data, ['user', 'add', '../alice']);
   assert.equal(bad.exitCode, 1);
-  assert.equal(existsSync(join(data, 'directory.yaml')), false, 'what is refused makes no directory');
+  assert.equal(existsSync(join(data, 'directory.yaml')), false, 'a refused command made directory.yaml');
   const added = await bin(data, ['user', 'add', 'alice']);
   assert.deepEqual([added.exitCode, added.stderr], [0, '']);
   assert.match(added.stdout, /^Added alice\.\nPassword: \S+ {3}\(shown this once\)$/);

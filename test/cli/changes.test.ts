@@ -399,7 +399,7 @@ test('`config import` reads what `config export` prints, exactly', async () => {
   assert.deepEqual(desk.deployments.calls[0], ['configure', 'wikibot', vars]);
 });
 
-test('`config export` is refused to a person who may only read, and the audit log has each export', async () => {
+test('`config export` is refused for a credential that may only read, and the audit log has each export', async () => {
   using desk = newDesk();
   desk.store.setConfigVars(wikibot, { KEY: 's3cret' }, 'alice');
   const principal = { ...desk.alice, scope: 'read' } as const;

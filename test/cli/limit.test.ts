@@ -101,7 +101,7 @@ test('`quota` counts ending processes in a column of their own; its column DURIN
   desk.runtime.statuses = [
     { ...process, name: 'web.1' },
     { ...process, name: 'web.1', version: 1, state: 'stopping' },
-    // Of a rollout that is not live yet.
+    // A process of a rollout that is not live yet.
     { ...process, name: 'web.1', version: 3, state: 'starting' },
     { ...process, name: 'worker.1', version: 1, state: 'stopping' },
     { ...process, name: 'run.1' },

@@ -366,7 +366,7 @@ test('with --since, --until or --grep, `logs` asks only for lines of that time o
     assert.equal((await desk.type(['logs', 'wikibot', ...words])).status, 2, words.join(' '));
 });
 
-/** Who uses a token of alice that may only read wikibot. */
+/** A principal with a token of alice that may only read wikibot. */
 const readerOf = ({ alice }: Desk) =>
   ({ ...alice, scope: 'read', credential: 'token ci (abc)', onlyTool: wikibot }) as const;
 
@@ -392,7 +392,7 @@ test('threat 63: a read token cannot read the output of processes, which may con
   assert.equal((await desk.type(['logs', 'wikibot'])).status, 0);
 });
 
-test('threat 166: with a read token, `logs --build` shows no output of test commands, release commands or failed processes', async () => {
+test('threat 166: with a read token, `logs --build` shows no output of release commands or of processes', async () => {
   const { desk } = busyDesk();
   using _ = desk;
   const principal = readerOf(desk);
@@ -412,7 +412,7 @@ test('threat 166: with a read token, `logs --build` shows no output of test comm
   );
   assert.match((await desk.type(['logs', 'wikibot', '--build', 'd1'])).out, /5ecret[\s\S]*5ecret/);
 
-  // A restart builds nothing.
+  // A restart builds nothing, so its log begins with the output of processes.
   desk.store.addDeployment(deploymentOf('r1', { kind: 'restart' }));
   desk.deployments.log = ['-----> Restart of v1 by alice\n       web.1 | session 5ecret\n'];
   assert.equal(await shown('r1'), `-----> Restart of v1 by alice\n${hidden}`);

@@ -208,7 +208,7 @@ test('`schedule history` lists ended runs, and `schedule output` prints the line
   ];
   assert.equal((await type('schedule output wikibot update')).out, 'two\n');
   assert.equal((await type('schedule output wikibot update 1')).out, 'one\n');
-  // The log is searched for the time of the run, so newer lines do not push its lines out of the answer.
+  // The server reads only log lines from the time of the run, so newer lines do not push the run's lines out.
   const since = new Date(first).toISOString();
   assert.deepEqual(desk.runtime.queries.at(-1)?.match, { since, until: at(first + 5500, '').at, text: null });
   assert.equal((await type('schedule output wikibot update x')).status, 2);

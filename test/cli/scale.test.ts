@@ -47,7 +47,7 @@ test('`scale` without counts lists how many processes of each type run and how m
     { type: 'worker', running: 1, asked: 1, memoryBytes: 512 * 2 ** 20, cpuCores: null },
   ]);
   assert.deepEqual(desk.deployments.calls, []);
-  assert.deepEqual(desk.events, [], 'to look is not noted');
+  assert.deepEqual(desk.events, [], 'the audit log has a command that only lists numbers');
 });
 
 test('`scale` of a tool without a live release says how to deploy the tool', async () => {

@@ -9,8 +9,8 @@ import { web, webTool, worker } from '../run/tool-sources.ts';
 import type { RuntimeBench } from './runtime.ts';
 
 /**
- * Collects what a process knows about itself. The first run writes this to the file `facts` in its folder for temporary
- * files, and waits; a later run prints it.
+ * A Python program that collects what a process knows about itself. Its first run writes this to the file `facts` in the
+ * folder for temporary files, and then sleeps. A later run prints it.
  */
 const tellingWorker = `
 import os, time
@@ -134,7 +134,7 @@ export function execContract(name: string, makeBench: () => Promise<RuntimeBench
     });
 
     for (const isTerminal of [false, true]) {
-      test(`if the client of a command ${isTerminal ? 'in' : 'without'} a terminal disconnects, the command and what it started end, even if they ignore signals`, async () => {
+      test(`if the client of a command of exec ${isTerminal ? 'in' : 'without'} a terminal disconnects, the command and the processes that it started end, even if they ignore signals`, async () => {
         const keyboard = new Keyboard();
         const gone = new AbortController();
         const seconds = isTerminal ? 7101 : 7102;

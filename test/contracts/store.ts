@@ -70,7 +70,7 @@ export function storeContract(name: string, make: () => StoreUnderTest): void {
       assert.equal(store.freezeOf(wikibot)?.reason, 'the database moves');
     });
 
-    test('threat 141: a preview belongs to its tool, uses its share of the machine, and gets only the values of shared config vars', () => {
+    test('threat 141: a preview belongs to its tool, counts for the tool’s share of the machine, and gets only the values of shared config vars', () => {
       const preview = nameOf('fix--wikibot');
       goLive('d1', { API_KEY: 'secret', LOCALE: 'de' });
       store.setSharedConfig(wikibot, ['LOCALE', 'GONE', 'LOCALE']);
@@ -272,7 +272,7 @@ export function storeContract(name: string, make: () => StoreUnderTest): void {
       store.goLive(wikibot, version, 'd2', 9);
       reopen();
       assert.equal(store.requestOf('d1'), null);
-      // The next start may still have to move the refs of the live release.
+      // The next start of the server may still have to move the refs of the live release.
       assert.deepEqual(store.requestOf('d2'), { ...request, withUpdates });
       const next = store.addRelease(releaseOf('d3'));
       store.goLive(wikibot, next.version, 'd3', 9);

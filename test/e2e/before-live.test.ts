@@ -43,7 +43,7 @@ async function stateOf(name: string): Promise<object> {
   };
 }
 
-/** The state of a tool when the server has deleted the old artifacts of the last push. */
+/** Waits until the server has deleted the old artifacts of the last push. @returns the state of the tool after that. */
 async function settledState(name: string): Promise<object> {
   let before = {};
   return await until(async () => {
@@ -132,7 +132,7 @@ const CASES: readonly Case[] = [
     'app.json': JSON.stringify({ env: { API_KEY: { description: 'a key' } } }),
   }),
   commitOf('app.json that is no JSON', true, { 'app.json': '{"env": ' }),
-  commitOf('a schedule that never comes', false, {
+  commitOf('a schedule with the minute 61', false, {
     'jobs.yaml': '- name: nightly\n  command: "true"\n  schedule: "61 * * * *"\n',
   }),
   commitOf('a project.toml that is no TOML', true, { 'project.toml': '[build\n' }),
@@ -148,7 +148,7 @@ const CASES: readonly Case[] = [
     make: (tree) => tree.git('branch', '--force', 'other'),
     args: ['toolforge', 'other'],
   },
-  { title: 'the end of main', passes: false, make: async () => {}, args: ['toolforge', ':main'] },
+  { title: 'the deletion of main', passes: false, make: async () => {}, args: ['toolforge', ':main'] },
   {
     title: 'no buildpack',
     passes: false,
@@ -210,7 +210,7 @@ test('for each of twenty commits, a dry run passes if the push passes, fails wit
   for (const { title, passes, make, args = ['toolforge', 'HEAD:main'] } of CASES) {
     await tree.git('checkout', '--quiet', '-B', 'work', first);
     await make(tree);
-    // Every commit builds upon the first one, so it does not contain what an earlier case made live.
+    // Every case starts from the first commit, not from the commit that an earlier case made live. So git needs --force.
     const forced = ['--force', ...args];
     const before = await settledState(name);
     const tried = await dryRun(tree, ...forced);
@@ -286,7 +286,7 @@ test('the command `promote` releases the artifact and the commit of one tool on 
   await tree.commit('two', webTool('two'));
   const pushed = await tree.push('bot', 'main');
   assert.equal(pushed.exitCode, 0, pushed.stderr);
-  // The artifact of the promotion belongs to its tool.
+  // The target tool has its own copy of the artifact, so a rollback to it works.
   assert.equal((await server.command('rollback', 'bot', 'v1')).exitCode, 0);
   assert.deepEqual(await server.get('bot'), { status: 200, body: 'from beta' });
 });
@@ -310,7 +310,7 @@ test('without --force, the command `promote` is refused if the promoted commit d
   assert.match(foreign.stderr, /there is no tool somebody-elses/i);
 });
 
-/** A web tool that answers with the values of SECRET, LOCALE and the password of its database. */
+/** A web tool that answers with `word`, the values of SECRET and LOCALE, and the password of its database. */
 function tellingTool(word: string): Files {
   const files = webTool(word);
   const body = `' '.join(['${word}'] + [os.environ.get(name, '-') for name in ('SECRET', 'LOCALE', 'TOOL_REPLICA_PASSWORD')])`;

@@ -223,7 +223,7 @@ test('threat 1 and 29: an empty password, a wrong password and an unknown user n
   assert.match(answers[0] ?? '', /^401 /);
 });
 
-test('threat 8: a maintainer who is removed from a tool in LDAP is refused within ldap_cache_time and 5 s more', async () => {
+test('threat 8: at most ldap_cache_time and 5 s after a maintainer is removed from a tool’s LDAP group, their commands for the tool are refused', async () => {
   await member('add', 'shared', 'bob');
   const isIn = async () => (await server.command('ps', 'shared')).exitCode === 0;
   assert.ok(await isIn());

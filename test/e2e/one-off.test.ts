@@ -9,7 +9,7 @@ import { execa } from 'execa';
 import { TestServer, until } from '../support/server.ts';
 import { CLIENT, liveTool, type WorkTree, webTool } from '../support/work-tree.ts';
 
-// stty changes rows and columns one after the other, with a signal each.
+// stty changes rows and columns one after the other, with a signal each. So the script waits before it prints the size.
 const terminalScript = `stty size
 trap 'echo caught' INT
 trap 'sleep 0.2; stty size; exit 5' WINCH

@@ -8,7 +8,7 @@ import { type Files, liveTool, webTool } from '../support/work-tree.ts';
 
 let server: TestServer;
 before(async () => {
-  // On a busy machine, a process may need more than the usual 300 ms until it ends by itself.
+  // On a busy machine, a process may need more than the usual 300 ms until it crashes.
   server = await TestServer.start({ TOOLFORGE_PUSH_MAX_REPLICAS: '3', TOOLFORGE_PUSH_SETTLE_TIME: '2000' });
 });
 after(async () => server[Symbol.asyncDispose]());

@@ -5,7 +5,7 @@ import { DatabaseSync } from 'node:sqlite';
 import { test } from 'node:test';
 import { TestServer } from '../support/server.ts';
 
-/** Makes a deploy token as bob. */
+/** Makes a deploy token as bob. @returns the output of the command. */
 async function token(server: TestServer, password: string, tool: string, name: string): Promise<string> {
   const made = await fetch(`http://${server.http}/-/command`, {
     method: 'POST',

@@ -36,7 +36,7 @@ test('docs/limits.md lists every numeric setting that is a limit, with its defau
   }
 });
 
-test('docs/limits.md has the defaults of concurrent_deployments for one machine and for a cluster, and the setting overrides both', () => {
+test('docs/limits.md has the defaults of concurrent_deployments for one machine and for a cluster, and a value in the setting overrides the default', () => {
   const row = rows.find((line) => line.includes('`concurrent_deployments`'));
   const { concurrent_deployments } = readConfig({});
   const local = concurrentDeployments({ builder: 'local', concurrent_deployments });

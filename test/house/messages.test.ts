@@ -24,7 +24,7 @@ interface Message {
 interface Maker {
   readonly name: string;
   readonly index: number;
-  /** The only file in which calls of this name count; null = every file. */
+  /** The only file in which calls of this name count; null if they count in every file. */
   readonly path: string | null;
 }
 

@@ -10,7 +10,7 @@ const rows = Array.from(page.matchAll(/^\| (\d+) +\|.*\| ([^|]+?) +\|$/gm), ([, 
   tests,
 }));
 
-/** Whether a test names the threat: `threat 7: …`, `threats 7, 8: …` or `'7: …`. */
+/** Whether `source` names the threat, as in `threat 7: …`, `threats 7, 8: …`, or a string that begins with `7: `. */
 function names(source: string, number: number): boolean {
   const listed = source.matchAll(/threats? (\d+(?:(?:, | and |–)(?:threat )?\d+)*)/g);
   return (

@@ -71,7 +71,7 @@ for (const { name, error, status } of [
   });
 }
 
-test('over HTTP, a command is answered 200, a wrong command line 400, and a command for an unknown tool 404', async (context) => {
+test('over HTTP, a command is answered 200, a wrong command line 400, and a command for a tool that the user does not maintain 404', async (context) => {
   const door = await openDoor(context, { runCommand });
   for (const { body, status, words } of [
     { body: 'help', status: 200, words: /rollback/ },

@@ -29,7 +29,7 @@ async function openCrowdedDoor(context: TestContext) {
   return await openDoor(context, { throttle: new LoginThrottle(), directory: new FileDirectory(path) });
 }
 
-/** The status of a login from an address of this machine; 0 if the client was aborted. */
+/** The status of a login from an address of this machine; 0 if the request fails or is aborted. */
 function logIn(
   port: number,
   localAddress: string,
@@ -123,7 +123,7 @@ test('threats 6, 9: a slow user directory gets at most 8 password checks at once
   assert.equal(directory.asked.length, length, 'a disconnected client was checked');
 });
 
-/** Answers about a right password at once, and about a wrong one only when `release` is called. */
+/** Answers about a right password at once, and about a wrong one only after `release` is called. */
 class HoldingDirectory extends HttpDirectory {
   readonly #released = Promise.withResolvers<void>();
   readonly release = this.#released.resolve;
@@ -137,7 +137,7 @@ class HoldingDirectory extends HttpDirectory {
   }
 }
 
-test('threat 202: wrong passwords for a person who has logged in from their addresses do not delay another person’s first login', async (context) => {
+test('threat 202: wrong passwords for a person, from addresses from which this person has logged in, do not delay another person’s first login', async (context) => {
   const directory = new HoldingDirectory();
   const door = await openDoor(context, { throttle: new LoginThrottle(), directory });
   const addresses = ['127.0.4.1', '127.0.4.2', '127.0.4.3', '127.0.4.4', '127.0.4.5'];
@@ -154,7 +154,7 @@ test('threat 202: wrong passwords for a person who has logged in from their addr
   await Promise.all(guesses);
 });
 
-/** A user directory that slowly answers that it knows nobody. */
+/** A user directory that refuses every password after 300 ms. */
 class StrictDirectory extends HttpDirectory {
   underWay = 0;
   most = 0;

@@ -121,7 +121,8 @@ test('bytes after an HTTP upgrade are passed on unchanged', async (context) => {
 /**
  * Sends these requests and one more, and reads all answers.
  *
- * @returns how long the next request of the network `address` had to wait at most meanwhile, in milliseconds.
+ * @returns the longest time, in milliseconds, that one more request of the network `address` would have had to wait
+ * meanwhile.
  */
 async function mostWaitMs(socket: Socket, requests: readonly string[], address: string): Promise<number> {
   socket.write(requests.join('') + head('GET /', 'Connection: close\r\n'));
@@ -157,7 +158,7 @@ for (const [title, address, proxies, mustWait] of [
     assert.equal(most > 0, mustWait, `${before} ms at first, ${most} ms at most`);
   });
 
-test('threat 237: in each round of the event loop, the server stops reading from a client when this has taken 2 ms', async (context) => {
+test('threat 237: in each round of the event loop, the server stops reading from a client once reading from it has taken 2 ms', async (context) => {
   const address = '127.0.0.12';
   let [spentMs, most, isCounting] = [0, 0, false];
   const spend = readingTime.spend.bind(readingTime);
@@ -181,7 +182,11 @@ test('threat 237: in each round of the event loop, the server stops reading from
   assert.ok(most > 0 && most < 2, `the last piece of a round was read after ${most} ms`);
 });
 
-/** Sends these bytes of an address again and again, each time on a new connection. Returns the answers and the turns. */
+/**
+ * Sends `bytes` from `address` on `connections` connections, one after the other.
+ *
+ * @returns `text`: all answers; `turns`: how many requests the server counted for `address`.
+ */
 async function turnsOf(context: TestContext, address: string, bytes: string, connections: number) {
   let turns = 0;
   const waitMs = requestTime.waitMs.bind(requestTime);

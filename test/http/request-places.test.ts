@@ -9,7 +9,7 @@ import { alice } from '../support/alice.ts';
 import { basic, openDoor } from '../support/http/http-door.ts';
 import { nameOf } from '../support/store-records.ts';
 
-/** A door with few places: 40 for requests to the server itself. */
+/** An HTTP server that allows few simultaneous requests: 40 to the server itself. */
 const openSmallDoor = (context: TestContext) =>
   openDoor(context, { limits: { connections: 400, toolRequests: 360, lingerMs: 60_000 } });
 
@@ -45,7 +45,7 @@ function statusOf(port: number, path: string, authorization: string = ''): Promi
 
 const ADVERTISEMENT = '/other.git/info/refs?service=git-upload-pack';
 
-/** Waits until the server has seen all requests that have begun. */
+/** Waits 500 ms, in which the server sees all requests that have begun. */
 const seen = () => new Promise((resolve) => setTimeout(resolve, 500));
 
 test('threat 26: a person who begins 60 HTTP requests, each from another address, and never sends their bodies takes only 4 of 40 places for requests', async (context) => {
@@ -74,7 +74,7 @@ test('threat 26: a refused HTTP request without a login no longer counts for the
   assert.equal(await statusOf(door.port, ADVERTISEMENT, basic('bob')), 200);
 });
 
-test('threat 26: HTTP clients that disconnect while their password is checked do not count for their person’s limit of requests', async (context) => {
+test('threat 26: if HTTP clients of a person disconnect while the server checks their password, they no longer count for this person’s limit of requests', async (context) => {
   const door = await openSmallDoor(context);
   const check = door.directory.identifyByPassword.bind(door.directory);
   let checked = 0;

@@ -89,7 +89,7 @@ for (const [name, first, answer, more] of [
   ['WebSockets whose bytes their client does not read', UPGRADE, 8_000_000, 0],
   ['requests whose answers their client does not read', GET, 8_000_000, 0],
 ] as const) {
-  test(`threat 239: while the kernel has little memory for connections, an address with 25 of these connections loses them, and another address with only one keeps it: ${name}`, async (context) => {
+  test(`threat 239: while the kernel has little memory for connections, an address loses its 25 ${name}, and another address keeps its only one`, async (context) => {
     const config = { trusted_proxies: ['127.0.0.1'] };
     let isScarce = false;
     const gateway = gatewayOf(answer);

@@ -14,7 +14,7 @@ export interface Fabric {
 export interface RawPush {
   readonly commands: CommandList['commands'];
   readonly capabilities?: readonly string[];
-  /** Commits to send, each with all objects that it reaches. */
+  /** Arguments of `git rev-list` that select the objects to send, such as a commit. */
   readonly objects?: readonly string[];
   /** A pack to send instead of `objects`. */
   readonly pack?: Buffer;
@@ -22,7 +22,7 @@ export interface RawPush {
   readonly body?: Buffer;
 }
 
-/** Sends a hand-made push over HTTP. @returns the status, and the answer as text with its side bands. */
+/** Sends a hand-made push over HTTP. @returns the status, and the answer as text, without the headers of side band 2. */
 export async function rawPush(
   { server, name, tree }: Fabric,
   push: RawPush,

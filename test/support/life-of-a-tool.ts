@@ -149,7 +149,7 @@ export async function liveForYears(place: Place, other: Place): Promise<void> {
   assert.partialDeepStrictEqual(await list('scale', tool), [{ running: 2, memoryBytes: 256 * 2 ** 20 }]);
   passed(await server.command('scale', tool, 'web=1'));
   assert.match((await server.command('run', tool, 'echo', 'in', 'v$RELEASE_VERSION')).stdout, /in v/);
-  // The cluster chooses which of two processes ends.
+  // In a cluster, Kubernetes chooses which of the two processes has ended.
   const processes = (await list('ps', tool)) as { process: string; state: string }[];
   const up =
     processes.find(({ process, state }) => process.startsWith('web.') && state === 'up')?.process ?? '';

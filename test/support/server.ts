@@ -102,7 +102,11 @@ export class TestServer implements AsyncDisposable {
     };
   }
 
-  /** Starts the server and waits until it is ready. A server that is started after `kill` keeps its addresses. */
+  /**
+   * Starts the server and waits until it is ready. A server that is started after `kill` keeps its addresses.
+   *
+   * @throws Error if the server ends, or is not ready after `limitMs`.
+   */
   async boot(limitMs = 60_000): Promise<void> {
     const child = spawn(process.execPath, [...FLAGS, join(root, this.#main)], {
       env: this.environment,

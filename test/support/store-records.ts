@@ -1,7 +1,7 @@
 import { type CommitId, commitId, type ToolName, toolName } from '../../src/core/names.ts';
 import type { Artifact, Build, Deployment, Release } from '../../src/core/types.ts';
 
-/** Test data: deployments, builds and releases. */
+/** The tool of the deployments, builds and releases that this file makes, unless a test changes it. */
 export const wikibot = nameOf('wikibot');
 export const otherTool = nameOf('other-tool');
 

@@ -99,7 +99,7 @@ test('adding and removing a maintainer in directory.yaml keeps the comments of t
   assert.match(await readFile(path, 'utf8'), /^# who may push\n/);
 });
 
-test('the last maintainer of a tool who can log in cannot be removed, not even if two maintainers are removed at the same time', async () => {
+test('the last maintainer of a tool who is not disabled cannot be removed, not even if two maintainers are removed at the same time', async () => {
   for (const name of ['bob', 'carol']) await file.addUser({ name, keyLines: [laptop] });
   await file.addTool('hello', ['alice', 'bob']);
   const both = await Promise.allSettled([

@@ -217,7 +217,7 @@ test('threat 6: LDAP gets at most four questions of one person about tools at on
   assert.equal((await alices).name, hello);
 });
 
-test('threat 130: while 100 questions on behalf of a person wait in the queue for LDAP, the server asks at once whether this person still has a right', async () => {
+test('threat 130: even if 100 questions on behalf of a person are unanswered or wait, the server asks LDAP at once whether this person still has a right', async () => {
   const { slow, directory } = cached();
   const gate = Promise.withResolvers<void>();
   slow.gate = gate.promise;

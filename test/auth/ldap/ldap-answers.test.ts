@@ -176,8 +176,8 @@ test('threat 250: when a time limit ends a question whose LDAP answer does not e
   await withServer(
     async (socket, request) => {
       if (request.text.includes(GROUPS) && request.text.includes('tools.hello')) {
-        // The question about the members begins late, so the time limit of the whole lookup ends before that of this
-        // question's own.
+        // The question about the members begins late, so the time limit of the whole lookup ends before the time limit
+        // of this question.
         await wait(700);
         const member = `uid=eve,${PEOPLE}`;
         socket.write(

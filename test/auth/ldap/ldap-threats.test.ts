@@ -140,7 +140,7 @@ test('threat 5: LDAP referrals to another server are not followed', async () => 
   elsewhere.close();
 });
 
-test('threat 8: a maintainer who is removed or disabled in LDAP no longer counts as a maintainer', async () => {
+test('threat 8: a maintainer who is removed from the tool’s LDAP group, or is disabled in LDAP, no longer counts as a maintainer', async () => {
   await alice();
   await addPerson(slapd, 'bob');
   await addTool(slapd, 'hello', [personDn('alice'), personDn('bob')]);

@@ -195,7 +195,7 @@ test('all people and tools are found, even if the LDAP server returns only a par
   );
 });
 
-test('the key of a removed person cannot log in as git, even if the server’s index of keys still has the key', async () => {
+test('the key of a person who was deleted from LDAP cannot log in as git, even if the server’s index of keys still has the key', async () => {
   const remembering = await openOn(slapd, { ldap_cache_time: '60' });
   assert.equal((await remembering.identifyByKey('git', offered(alices), signal))?.uid, 'alice');
   await slapd.edit((client) => client.del(personDn('bob')));

@@ -138,7 +138,7 @@ describe('passwords that LDAP refuses', () => {
     ['unwillingToPerform (53)', 53],
     ['constraintViolation (19)', 19],
   ] as const) {
-    test(`a bind that ends with ${name} refuses the login, and does not report an outage of LDAP`, async () => {
+    test(`if LDAP answers a bind with ${name}, the login is refused, and the server reports no outage of LDAP`, async () => {
       await withResult(result, (port) =>
         directoryWith(
           { ldap_servers: `ldap://127.0.0.1:${port}`, ldap_starttls: 'false' },
@@ -157,7 +157,7 @@ describe('StartTLS', () => {
   // that would come over TLS.
   const injected = Buffer.concat([TLS_MAY_BEGIN, Buffer.from('3081f0020102617f0a010004000478', 'hex')]);
   const answers: readonly [string, (socket: Socket) => void][] = [
-    ['that a server refuses', (socket) => socket.write(NO_TLS)],
+    ['that the LDAP server refuses', (socket) => socket.write(NO_TLS)],
     ['whose answer is followed by more clear text', (socket) => socket.write(injected)],
     [
       'whose answer comes in two parts, before something that is not TLS',
@@ -175,8 +175,8 @@ describe('StartTLS', () => {
       'that is answered by the head of a huge message',
       (socket) => socket.write(Buffer.from('30847fffffff', 'hex')),
     ],
-    ['that ends the connection', (socket) => socket.destroy()],
-    ['that is followed by silence', (socket) => socket.write(TLS_MAY_BEGIN)],
+    ['that the LDAP server answers by closing the connection', (socket) => socket.destroy()],
+    ['that is accepted and then followed by silence', (socket) => socket.write(TLS_MAY_BEGIN)],
     ['that is never answered', () => undefined],
   ];
   for (const [name, answer] of answers) {
@@ -340,7 +340,7 @@ function sockets(): number {
   return process.getActiveResourcesInfo().filter((kind) => kind === 'TCPSocketWrap').length;
 }
 
-/** The operation of a message in clear: 0x60 is a bind. */
+/** The operation of an LDAP message that is not encrypted, such as 0x60 for a bind. Null for other bytes. */
 function operationOf(chunk: Buffer): number | null {
   const reader = new BerReader(chunk);
   if (chunk[0] !== 0x30 || reader.readSequence() === null) return null;

@@ -19,7 +19,7 @@ class Office {
   readonly keyFile = join(this.folder, 'id.pub');
 
   readonly events: AuditEvent[] = [];
-  /** The server's answer to a request to revoke tokens; null = no server runs. */
+  /** The server's answer to a request to revoke tokens; null if no server runs. */
   revoke: (tool: string, by?: string) => string | null = () => null;
 
   constructor() {
@@ -234,7 +234,7 @@ for (const { argv, status, says } of [
   });
 }
 
-test('without directory.yaml, each command on users and tools says how to make the file', async () => {
+test('without directory.yaml, commands on users and tools say how to make the file', async () => {
   const office = new Office();
   rmSync(office.path);
   for (const argv of [
@@ -273,7 +273,7 @@ test('`tool remove` revokes the tool’s tokens; if no server runs, it says that
   );
 });
 
-test('threat 8: `user remove` revokes the user’s tokens, or says that they are not revoked yet, so that a namesake cannot use them', async () => {
+test('threat 8: `user remove` revokes the user’s tokens of all tools; if no server runs, it says that the tokens are not revoked yet', async () => {
   const office = new Office();
   await office.type(['user', 'add', 'mallory']);
   await office.type(['user', 'add', 'alice']);

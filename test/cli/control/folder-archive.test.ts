@@ -10,7 +10,7 @@ import { folderToDeploy } from '../../../src/cli/control/folder-archive.ts';
 const root = mkdtempSync(join(tmpdir(), 'folder-archive-'));
 after(() => rmSync(root, { recursive: true, force: true }));
 
-/** Makes a git work tree with the files `kept/a` and `left/b`. Tests change its `.git` as a stranger could. */
+/** Makes a git work tree with the files `kept/a` and `left/b`. Tests change its `.git` as an attacker could. */
 async function workTree() {
   const folder = mkdtempSync(join(root, 'tree-'));
   const git = async (...args: string[]) =>

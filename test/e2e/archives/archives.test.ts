@@ -56,7 +56,7 @@ const main = (name: string) =>
   server.inRepository(name, 'rev-parse', '--verify', '--quiet', 'refs/heads/main');
 const deployments = async (name: string) =>
   JSON.parse((await server.command('deployments', name, '--json')).stdout) as Record<string, unknown>[];
-/** What a received archive leaves in the repository if it is not cleaned up. */
+/** The folders in a repository that hold archives while the server receives them. */
 const leftovers = async (name: string) =>
   (await readdir(join(server.folder, 'data/repositories', `${name}.git`))).filter((entry) =>
     entry.startsWith('checkout-'),
@@ -208,7 +208,7 @@ describe('archives', { concurrency: 3 }, () => {
     await symlink('static', join(tree.folder, 'public'));
     const local = (cwd: string, ...words: string[]) =>
       run(process.execPath, [bin, ...words], { cwd, env: server.environment });
-    // Without the settings of the server, the git remote of the clone names server and tool.
+    // Without the operator's settings, the client takes the server and the tool from the git remote of the clone.
     const deployed = await run(process.execPath, [bin, 'deploy', '-m', 'From here'], {
       cwd: tree.folder,
       env: server.clientEnvironment,

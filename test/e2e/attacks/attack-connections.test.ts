@@ -57,7 +57,7 @@ test('of 2,050 requests that a tool never answers, some get 503, and another too
   using held = new HeldConnections(port);
   await held.open(MANY, { text: requestTo('hostile.localhost', '/never') });
   const refusals = () => held.answers.filter((answer) => answer.startsWith('HTTP/1.1 503 '));
-  // Wait until the tool holds its places. On a busy machine, the server needs seconds to read this many requests.
+  // Wait until the tool has as many requests as it may have. On a busy machine, the server needs seconds to read them.
   await until(async () => refusals().length >= MANY - PLACES, 'the other requests are refused');
   await assertAllAnswer();
   const refused = refusals();
@@ -86,7 +86,7 @@ test('eight requests to a tool that sends 102 Processing without end get 502, an
   await until(async () => answered() === 8, 'all requests are answered');
   const seconds = server.processorSeconds - before;
   context.diagnostic(`${seconds.toFixed(2)} s of the processor`);
-  // Four such requests took 1.7 s when every interim answer was read.
+  // When the server read every interim answer, four such requests took 1.7 s of processor time.
   assert.ok(seconds < 0.8, `${seconds} s`);
   await assertAllAnswer();
 });

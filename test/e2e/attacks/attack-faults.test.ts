@@ -39,7 +39,7 @@ async function assertDeploys(server: TestServer, name: string, tree: WorkTree, t
   assert.equal((await server.get(name)).body, text);
 }
 
-/** Fills a disk to its last byte. */
+/** Fills the disk that has `folder`. @returns the file that takes the space. */
 async function fill(folder: string): Promise<string> {
   const file = join(folder, 'filler');
   for (const size of ['64k', '512'])
@@ -196,7 +196,8 @@ describe('faults of the machine', { concurrency: 3 }, () => {
       const response = await fetch(`http://${server.http}/-/command`, options);
       return response.status === 200 ? '' : response.text();
     };
-    // Without this login, only 50 of the 60 logins below could wait. Later logins of the same person never wait.
+    // Without this login, only 50 of the 60 logins below could wait. Later logins of the same person do not count for
+    // this limit.
     assert.equal(await ask('tools'), '');
     const asked = Array.from({ length: 60 }, () => ask('restart flood'));
     let refused = 0;

@@ -187,7 +187,7 @@ describe('hand-made pushes', { concurrency: 4 }, () => {
 
   for (const { name, depth, file } of [
     { name: 'a file name of 300 bytes', depth: 0, file: 'n'.repeat(300) },
-    { name: 'a file path of 2,000 bytes', depth: 20, file: 'f' },
+    { name: 'a file path of 2,021 bytes', depth: 20, file: 'f' },
   ]) {
     test(`threat 42: a commit with ${name} is refused, and the reason says that the name of a file is too long`, async () => {
       const tool = await emptyTool();

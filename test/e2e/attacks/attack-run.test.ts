@@ -90,7 +90,7 @@ describe('a hostile command', { concurrency: 2 }, () => {
       client.destroy();
     }
     await until(async () => !(await runs('sleep 81236')) && (await folders()) <= before, 'nothing is left');
-    // The server gives back the place of a command when it has seen that the command's sandbox has ended.
+    // A command counts for the limit of the tool until the server has seen that the command's sandbox has ended.
     await until(
       async () => (await server.command('run', 'many', 'true')).exitCode === 0,
       'the next run works',
@@ -110,7 +110,7 @@ describe('a hostile command', { concurrency: 2 }, () => {
       client.destroy();
     }
     await until(async () => !(await runs('sleep 81237')) && (await files()) === '', 'nothing is left');
-    // The server gives back the place of a command when it has seen that the command's sandbox has ended.
+    // A command counts for the limit of the tool until the server has seen that the command's sandbox has ended.
     await until(
       async () => (await server.command('exec', 'many', 'web.1', 'true')).exitCode === 0,
       'the next exec works',

@@ -45,7 +45,10 @@ async function processes(): Promise<string[]> {
   );
 }
 
-/** Asserts after a restart that the live release is served, that main names its commit, and that nothing is left. */
+/**
+ * Asserts after a restart that the tool answers with `text`, that main names the live commit, and that the killed server
+ * left no lock, no part of a pack or archive and no artifact of an unfinished build.
+ */
 async function assertWhole(name: string, text: string): Promise<void> {
   await until(async () => (await server.get(name)).body === text, `${name} serves ${text}`);
   const releases = JSON.parse((await server.command('releases', name, '--json')).stdout) as ReleaseRow[];

@@ -100,7 +100,7 @@ for (const isPacked of [false, true]) {
     const live = await tree.push();
     assert.equal(live.exitCode, 0, live.stderr);
     await server.kill('SIGTERM');
-    // A backup that was copied from a running server has objects and refs of different times.
+    // The objects are now older than the refs, as in a backup that was copied while the server ran.
     await removeTree(path('objects'));
     await rename(join(server.folder, 'objects'), path('objects'));
     const doctor = await server.local('doctor');

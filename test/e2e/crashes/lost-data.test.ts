@@ -49,7 +49,7 @@ async function deploy(text: string) {
   assert.equal(pushed.exitCode, 0, pushed.stderr);
 }
 
-/** A web tool that answers with a text and its config var. */
+/** The files of a web tool that answers with `text` and the value of its config var NAME. */
 function showsVar(text: string) {
   const files = webTool(text);
   const shown = files['server.py']?.replace(
@@ -150,7 +150,7 @@ interface Case {
   readonly what: string;
   /** Damages the data folder, in which v4 is live, while no server runs. */
   readonly harm: () => Promise<unknown>;
-  /** The command that the server names when it refuses to start; null = the server starts. */
+  /** The command that the server names when it refuses to start; null if the server starts. */
   readonly refused: string | null;
   /** The text with which the tool answers in the end; the text of v4 if not set. */
   readonly serves?: string;

@@ -181,7 +181,7 @@ ${SERVING}`,
     await server.kill('SIGTERM');
     await server.boot();
     const path = join(server.folder, 'data/store.sqlite');
-    // As long as the write-ahead log has all pages, the store is not damaged without its file.
+    // SQLite reads pages from the write-ahead log first, so the damage has no effect before the log is empty.
     const store = new DatabaseSync(path);
     store.exec('PRAGMA wal_checkpoint(TRUNCATE)');
     store.close();

@@ -114,7 +114,7 @@ for (const [account, uid] of [
   ['CORP\\Alice', 'alice'],
   ['alice@EXAMPLE.ORG', 'alice'],
 ] as const) {
-  test(`if the operating system’s account ${account} has no valid user name, the first start makes the user ${uid}`, async () => {
+  test(`the first start by the operating system’s account ${account}, whose name cannot be a user name, makes the user ${uid}`, async () => {
     const folder = await mkdtemp(join(tmpdir(), 'first-start-'));
     try {
       await mkdir(join(folder, '.ssh/folder.pub'), { recursive: true });

@@ -5,7 +5,7 @@ import { test } from 'node:test';
 import { TestServer, until } from '../../support/server.ts';
 import { liveTool, webTool } from '../../support/work-tree.ts';
 
-test('after the data folder was moved, the tools run again from the next start, and older releases too', async () => {
+test('after the data folder was moved, the next start runs the live releases again, and a rollback to an older release works', async () => {
   await using server = await TestServer.start();
   const { name, tree } = await liveTool(server, 'wikibot');
   await tree.commit('two', webTool('two'));

@@ -87,7 +87,7 @@ test('during a push over HTTP, the output of the post-receive hook reaches git w
   await chmod(hook, 0o755);
   const work = await makeCommit(door.root, { 'a.txt': 'a' });
   const push = runGit(work, ['push', `${door.loggedIn}/hello.git`, 'main']);
-  // The verdict comes only after the line has arrived.
+  // The server gets its verdict only after git has printed the hook's line.
   for await (const chunk of push.all ?? []) {
     if (String(chunk).includes('-----> Building ünïcode')) open(null);
   }

@@ -41,7 +41,7 @@ async function assertWell(door: TestDoor): Promise<void> {
   await until(() => door.packs.closed === door.packs.sessions.length);
 }
 
-/** Waits until `isSo` returns true, at most 10 s. */
+/** Waits until `isSo` returns true. Fails after 10 s. */
 async function until(isSo: () => boolean | Promise<boolean>): Promise<void> {
   const deadline = performance.now() + 10_000;
   while (!(await isSo())) {
@@ -130,7 +130,7 @@ for (const { outcome, limit, status } of [
   });
 }
 
-test('threat 241: a gzip body of 1 MB that would expand to 1 GB for a push, or 31 kB that would expand to 32 MiB for a fetch, is refused before it has expanded to 200 times its size', async (context) => {
+test('threat 241: a gzip body of 1 MB that would expand to 1 GB for a push, or of 31 kB that would expand to 31 MiB for a fetch, is answered 413, because it expands to more than 100 times its size', async (context) => {
   const door = await openDoor(context);
   for (const { type, path, mebibytes } of [
     { type: RECEIVE, path: '/hello.git/git-receive-pack', mebibytes: 1000 },
@@ -278,7 +278,7 @@ test('if git cannot be started, every git request over HTTP is answered 500', as
   assert.equal(fetched.status, 500);
 });
 
-/** Opens a door that counts the requests for refs that are answered at the same time. */
+/** Opens an HTTP server that counts the requests for refs that it answers at the same time. */
 async function openCounting(context: TestContext, overrides: DoorOverrides = {}) {
   const count = { running: 0, most: 0, hold: async () => {} };
   const door = await openDoor(context, {

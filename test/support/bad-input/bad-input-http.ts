@@ -26,7 +26,11 @@ const sparse = gzipSync(
   Buffer.concat(Array.from({ length: 96 }, () => [randomBytes(16 * 1024), Buffer.alloc(1008 * 1024)]).flat()),
 );
 
-/** Sends a request of the attacker. @returns the status, and all bytes that came until the server closed the connection. */
+/**
+ * Sends a request of the attacker, and reads until the server closes the connection.
+ *
+ * @returns the status, and all that came as text, without packet headers.
+ */
 async function ask(siege: Siege, sent: Sent): Promise<{ status: number; text: string }> {
   const { line, host = 'push', body = '', isAnonymous = false, localAddress } = sent;
   const headers = [

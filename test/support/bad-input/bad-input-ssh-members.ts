@@ -146,7 +146,7 @@ export const memberKinds: readonly BadInput[] = [
     Array.from({ length: 200 }, (_, type) => message((type % 40) + 192, noise.subarray(0, 64))),
   ),
   messages(
-    'requests with huge values',
+    '2,000 global requests of an unknown type',
     false,
     Array.from({ length: 2000 }, () => message(80, sshString('x@y'), Buffer.of(1))),
   ),
@@ -180,7 +180,7 @@ export function pushBySsh({ name, times, bodies, answer }: BadPush): BadInput {
   });
 }
 
-/** Runs `work` on a logged-in connection, then closes it. */
+/** Bad input that runs `send` on a logged-in connection, and then closes the connection. */
 function member(
   name: string,
   times: number,

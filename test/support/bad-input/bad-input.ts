@@ -29,7 +29,7 @@ export interface Gauge {
 
 /**
  * The allowed growth of resident memory, in MiB, from the first round to the end. Heap and malloc settle in the second
- * or third round, and eight more rounds do not raise it. One gzip bomb that is held in memory would take 96 MiB.
+ * or third round, and eight more rounds do not raise the memory. One gzip bomb held in memory would take 96 MiB.
  */
 const MORE_MIB = 48;
 /** How far, in MiB, the peak may be above the memory after the first round. Up to eight gzip bombs come at once. */
@@ -179,7 +179,7 @@ export class Siege implements AsyncDisposable {
 
 /**
  * Attacks one door with all kinds of bad input: first a round without the neighbour to warm up, then a test for each
- * kind. After these tests, memory, descriptors and refs are checked.
+ * kind. Then asserts that memory, descriptors, refs and the live page are as before, and that the neighbour can deploy.
  */
 export async function besiege(
   context: TestContext,
@@ -194,7 +194,11 @@ export async function besiege(
   assert.ok(kinds.length >= 20);
   for (const kind of kinds) await siege.send(kind, Math.min(kind.times, AT_ONCE));
   const before = await siege.gauge();
-  for (const kind of kinds) await context.test(kind.name, () => siege.endure(kind));
+  for (const kind of kinds)
+    await context.test(
+      `${kind.name}: the ${door.toUpperCase()} server handles this bad input as it should, and another user can push meanwhile`,
+      () => siege.endure(kind),
+    );
   context.diagnostic(`memory was ${before.residentMiB} MiB and is ${(await siege.gauge()).residentMiB} MiB`);
   await context.test(
     'threat 88: after bad input, memory and file descriptors are about as before, and no git process is left',

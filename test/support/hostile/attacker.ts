@@ -35,7 +35,7 @@ export class Attacker implements AsyncDisposable {
     await Promise.race([this.#begun, this.#ended]);
   }
 
-  /** Ends all attacks. @returns how much each attack has done, by its name. */
+  /** Ends all attacks, after a minute with SIGKILL. @returns how much each attack has done, by its name. */
   async end(): Promise<Done> {
     if (this.#child.connected) this.#child.send('end');
     const limit = setTimeout(() => this.#child.kill('SIGKILL'), END_MS);

@@ -1,10 +1,10 @@
 import type { Files } from '../work-tree.ts';
 
 /**
- * A tool that answers `/` and is hostile at other paths: `/never` gives no answer, `/interim` sends `102 Processing`
- * without a pause for 30 s, `/drip` sends chunks of one byte for 30 s, `/print` prints as fast as it can for five
- * seconds. `/flood/SECONDS` starts processes that print empty lines, and lines like the config vars of `setLongVars`;
- * `/calm` ends them.
+ * A tool that answers `/` and is hostile at other paths: `/never` gives no answer for 120 s and then ends the
+ * connection, `/interim` sends `102 Processing` without a pause for 30 s, `/drip` sends chunks of one byte for 30 s,
+ * `/print` prints as fast as it can for five seconds. `/flood/SECONDS` starts processes that print empty lines, and
+ * lines like the config vars of `setLongVars`; `/calm` ends them.
  */
 export const hostileTool: Files = {
   LICENSE: 'CC0-1.0\n',

@@ -1,12 +1,12 @@
 import { connect, type Socket } from 'node:net';
 
-/** The bytes that a server sends over one connection until it closes, or for `limitMs`. */
+/** The bytes that a server sent over one connection, and whether the server closed the connection. */
 export interface RawAnswer {
   readonly text: string;
   readonly isClosed: boolean;
 }
 
-/** Sends pieces, each with a write of its own, `pauseMs` apart. */
+/** Sends pieces, each with a write of its own, `pauseMs` apart. Meanwhile, reads as `collect` does. */
 export async function sendRaw(
   port: number,
   pieces: readonly (string | Buffer)[],

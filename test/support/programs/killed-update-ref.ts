@@ -65,7 +65,7 @@ export class KilledUpdateRef {
     return made;
   }
 
-  /** Kills the next `times` runs of update-ref. */
+  /** Makes the next `times` runs of `git update-ref` end by SIGKILL at `moment`. */
   async kill(moment: Moment, times: number): Promise<void> {
     await writeFile(this.#order, `${times} ${moment}\n`);
   }

@@ -23,7 +23,7 @@ async function deployOnce(store: SqliteStore, id: string, padding = ''): Promise
   return version;
 }
 
-/** Makes the store refuse to let a first release go live, after the copy of the release was written. Prints the copied versions. */
+/** Makes `goLive` of a first release fail after the copy of the release was written. Prints the copied versions. */
 async function refuse(store: SqliteStore): Promise<void> {
   store.addDeployment(deploymentOf('d1'));
   const other = new DatabaseSync(join(folder, 'store.sqlite'));

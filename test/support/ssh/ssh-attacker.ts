@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import ssh2, { type Client, type ClientChannel, type ConnectConfig, type ParsedKey } from 'ssh2';
 
-/** A public key that the attacker offers, and the path of the key that signs; null = the attacker never signs. */
+/** A public key that the attacker offers, and the path of the key that signs; null if the attacker never signs. */
 export interface Offer {
   readonly publicKey: string;
   readonly signWith: string | null;

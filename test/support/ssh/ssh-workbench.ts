@@ -191,7 +191,7 @@ export class SshWorkbench {
     return path;
   }
 
-  /** Waits for a log line with this message. */
+  /** Waits until the log has a line with this message for which `isRight` returns true. Fails after 20 s. */
   async waitForLog(
     message: string,
     isRight: (line: Record<string, unknown>) => boolean = () => true,
