@@ -4,6 +4,8 @@ import type { Cluster } from '../../src/kubernetes/cluster.ts';
 /**
  * Makes a namespace for builds, with Pod Security `restricted`, and waits until it has a service account. Without the
  * account, no pod can be made. A controller that has lost the API needs some seconds to make the account.
+ *
+ * @throws if there is no account after two minutes.
  */
 export async function newBuildNamespace({ core }: Cluster, name: string): Promise<void> {
   await core.createNamespace({

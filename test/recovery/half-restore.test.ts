@@ -33,7 +33,7 @@ before(async () => {
 });
 after(async () => server[Symbol.asyncDispose]());
 
-/** Begins with no data and no keys, and runs `restore`, which kills itself. @returns the signal, or undefined if `restore` finished. */
+/** Runs `restore` without data and keys, and lets it kill itself. @returns its signal, or undefined if it finished. */
 async function killedAt(moment: { KILL_AT: string } | { KILL_WHEN: string }): Promise<string | undefined> {
   await removeTree(data);
   await removeTree(keys);

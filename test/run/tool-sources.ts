@@ -1,7 +1,7 @@
 import type { Process, Schedule } from '../../src/core/types.ts';
 import { PYTHON_SERVER } from '../support/python-server.ts';
 
-/** Sources of small tools for tests. */
+// The sources of small tools, for tests.
 
 export const web = (file = 'web.py'): Process => ({
   type: 'web',
@@ -110,7 +110,7 @@ while True:
     print(f'[ERROR] Worker (pid:{pid}) was sent SIGKILL! Perhaps out of memory?')
 `;
 
-/** Answers \`GET /\` with these bytes after this time, and leaves the connection open. */
+/** Answers each request with `answer`, after `afterSeconds`, and leaves the connection open. */
 export const rawAnswerTool = (answer: string, afterSeconds = 0) => `
 import os, socket, time
 server = socket.create_server(('', int(os.environ['PORT'])), backlog=128)
@@ -125,7 +125,7 @@ while True:
     held.append(connection)
 `;
 
-/** Prints \`tick\` often, and \`goodbye\` on SIGTERM. */
+/** Prints `tick` often, and `goodbye` on SIGTERM. */
 export const politeWorker = `
 import signal, sys, time
 def leave(*_): print('goodbye'); sys.exit(0)

@@ -28,8 +28,8 @@ export class BothBuilders implements AsyncDisposable {
   }
 
   /**
-   * Builds a folder of files with both builders. Compares the group, the inputs of each buildpack, the processes, their environments,
-   * and the files of the launch layers.
+   * Builds a folder of files with both builders. Compares the group of buildpacks, the inputs of each buildpack, the
+   * processes, their environments, and the files of the launch layers.
    */
   async compare(source: string, variables: Readonly<Record<string, string>>): Promise<void> {
     // Both at once, because builds wait for downloads.
@@ -80,7 +80,7 @@ export class BothBuilders implements AsyncDisposable {
   }
 }
 
-/** The files of all launch layers: `PATH: MODE, and a hash of the content or the target of a link`. */
+/** Lists all launch layers: `PATH: MODE HASH` for a file, `PATH: MODE` for a folder, `PATH: -> TARGET` for a link. */
 async function launchFiles(root: string, group: readonly string[]): Promise<string[]> {
   const found: string[] = [];
   for (const layer of (await Promise.all(group.map((id) => readLayers(root, id)))).flat()) {

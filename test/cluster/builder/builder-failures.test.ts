@@ -242,7 +242,7 @@ while True: a.append(b'x' * 10_000_000)"`,
   });
 
   test('if the namespace for builds and the builder image are missing, a push names the namespace, and the next start of the server logs both faults', async () => {
-    // The build itself would first find out that the image is missing.
+    // A build looks for its image before it uses the namespace.
     const builder_image = `${registryHost}/no-such-builder:1`;
     await using builder = await open({ build_namespace: 'no-such-namespace', builder_image });
     await assert.rejects(

@@ -38,7 +38,7 @@ test('after a change of the source, a build in the cluster reuses the installed 
   await rm(source, { recursive: true });
 });
 
-/** The image has its own versions of languages, which may not be those of this machine. */
+/** Hides versions, because the languages in the image may have other versions than those of this machine. */
 function withoutVersion(text: string): string {
   return text.replaceAll(/\b\d+(\.\d+)+\b/g, 'VERSION');
 }

@@ -201,7 +201,7 @@ export class Installation implements AsyncDisposable, Remote {
     return `http://${login}@${this.#address}:8080/${tool}.git`;
   }
 
-  /** `ssh USER@HOST words`. */
+  /** Runs `ssh USER@HOST words`. */
   async command(...words: string[]): Promise<Run> {
     const [, ...ssh] = (this.clientEnvironment['GIT_SSH_COMMAND'] ?? '').split(' ');
     const target = [`${this.user}@${this.#address}`, words.join(' ')];
@@ -244,7 +244,7 @@ export class Installation implements AsyncDisposable, Remote {
     await this.untilServed();
   }
 
-  /** @param before - The old pod, which does not count; empty = any pod counts. */
+  /** Waits until the server's pod is ready. @param before - The uid of an old pod, which does not count, or empty. */
   async untilReady(before: string): Promise<void> {
     const ready = 'jsonpath={.metadata.uid} {.status.conditions[?(@.type=="Ready")].status}';
     await until(
@@ -312,7 +312,7 @@ async function values(given: {
   return {
     'build-images --tag 1 ': `build-images --plain-http --buildpacks ${buildpacks} --tag ${tag} `,
     [REGISTRY]: `${registryHost}/test-installation`,
-    // The image's name in all manifests.
+    // Keeps the image's name in the manifests, although it begins with the registry, which is replaced.
     [`- name: ${REGISTRY}/toolforge-push`]: `- name: ${REGISTRY}/toolforge-push`,
     [`${REGISTRY}/toolforge-push:1`]: `${registryHost}/test-installation/toolforge-push:${tag}`,
     'newTag: "1"': `newTag: "${tag}"`,

@@ -125,7 +125,7 @@ test('when a release without a web process goes live, the tool’s Ingress is de
   assert.match(stdout, /worker\.1/);
 });
 
-test('threat 8: a person who was removed from the LDAP group of a tool can no longer fetch its repository over SSH and HTTP', async () => {
+test('threat 8: a person who was removed from the LDAP group of a tool can no longer fetch from or push to its repository, over SSH or HTTPS', async () => {
   const member = async (operation: 'add' | 'delete', tool: string) => {
     const modification = new Attribute({ type: 'member', values: [personDn(installation.user)] });
     const change = new Change({ operation, modification });

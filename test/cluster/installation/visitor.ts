@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 
-/** Requests a page five times a second until it is stopped. */
+/** Requests a page at most five times a second until it is stopped. */
 export class Visitor implements AsyncDisposable {
   readonly #seen = new Map<string, number>();
   readonly #ended = new AbortController();
@@ -21,7 +21,7 @@ export class Visitor implements AsyncDisposable {
     }
   }
 
-  /** Stops. @returns all answers other than this page. @throws if the page was never seen. */
+  /** Stops the requests. @returns all answers other than this page. @throws if the page was never seen. */
   async others(page: string): Promise<string[]> {
     this.#ended.abort();
     await this.#visits;

@@ -7,7 +7,7 @@ import { TestServer } from '../../support/server.ts';
 import { registryHost } from '../images.ts';
 import { newBuildNamespace } from '../new-build-namespace.ts';
 
-/** Whether `cluster env` has set a cluster. */
+/** True if the variables CLUSTER_REGISTRY and KUBECONFIG name a cluster, as `cluster env` sets them. */
 export function hasCluster(): boolean {
   return registryHost !== '' && process.env['KUBECONFIG'] !== undefined;
 }

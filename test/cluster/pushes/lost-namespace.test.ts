@@ -14,7 +14,7 @@ import { ClusterServer } from './cluster-server.ts';
 const TOOL = 'base';
 const BOOT_MS = 120_000;
 const BACK_MS = 30_000;
-/** Each tool is checked within this time, so a repeated log line would appear by then. */
+/** The server checks each tool again within this time, so a repeated log line would appear by then. */
 const PASSES_MS = 25_000;
 const DELETED = 'namespace of a live release was deleted: nothing of the tool runs';
 

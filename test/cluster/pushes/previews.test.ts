@@ -250,7 +250,7 @@ describe('previews and dry runs in a cluster', { concurrency: 1 }, () => {
     await kubectl('-n', namespace(), 'delete', 'resourcequota', 'tight');
   });
 
-  /** Everything that a push could change, when nothing changes any more. */
+  /** Waits until nothing changes any more. @returns everything that a push could change. */
   async function settled(): Promise<{ found: Found[]; rest: unknown }> {
     const look = async () => ({
       found: await objects(),
@@ -355,7 +355,7 @@ function saidOf(output: string): string[] {
     .sort();
 }
 
-/** The differences between two states of a namespace, in the same words, without the objects that the cluster makes itself. */
+/** The differences between two states of a namespace, in the words of `saidOf`. Ignores what the cluster itself makes. */
 function changesBetween(before: Found[], now: Found[]): string[] {
   const made = ['Deployment', 'Secret', 'PodDisruptionBudget', 'Service', 'Ingress', 'CronJob'];
   const find = (all: Found[], { metadata: { uid } }: Found) =>

@@ -108,7 +108,7 @@ async function tarOf(files: Readonly<Record<string, string>>): Promise<Buffer> {
   }
 }
 
-/** Tries a manifest three times: the registry may not know a layer yet that another test uploads at the same time. */
+/** Sends a request. Tries a manifest three times, because another test may still be uploading one of its layers. */
 async function ask(url: string, options: RequestInit = {}, tries = 3): Promise<Response> {
   const response = await fetch(url, options);
   if (response.ok) return response;

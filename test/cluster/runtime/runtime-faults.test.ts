@@ -132,7 +132,7 @@ describe('each fault of a cluster has a message, and the old release still serve
   }
 });
 
-/** The cluster for a user who may do everything but read the logs of pods. */
+/** The cluster for a user who may do all that the server needs, but may not read the logs of pods. */
 async function withoutLogs(): Promise<Cluster> {
   const name = 'toolforge-push-test-no-logs';
   const cluster = connectCluster({ context: '' });

@@ -131,7 +131,7 @@ describe('rollouts under load', { concurrency: 1 }, () => {
     }
     await wait(15_000);
     const { items } = await own.cluster.networking.listNamespacedIngress({ namespace: `${own.prefix}push` });
-    assert.deepEqual(items, [], 'nor does the watch over what is missing make it');
+    assert.deepEqual(items, [], 'the server has made the missing Ingress later');
   });
 
   /** Evicts every pod that exists now, like `kubectl drain`: retries while a budget refuses. */

@@ -22,8 +22,8 @@ describe('objects of an earlier server version', { concurrency: 1 }, () => {
   after(() => bench.close());
 
   /**
-   * Returns the object as an earlier server version made it: its label `name` is the process type, and it has no liveness
-   * probe and no disk request.
+   * Returns the object as an earlier server version made it: its label `app.kubernetes.io/name` is the process type. It
+   * has no liveness probe and no disk request.
    */
   function asBefore<Kind extends object>(object: Kind): Kind {
     const old = structuredClone(object) as Kind & Labelled;

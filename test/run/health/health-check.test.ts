@@ -103,7 +103,7 @@ test('threat 79: a web process that listens briefly on another port than PORT, a
   assert.match(readiness.seen.hint, /If the tool is a bot .*`worker: COMMAND` into a Procfile/);
 });
 
-test('while a web process is not healthy, the push reports each new problem once, and not again at each check', async () => {
+test('while a web process is not healthy, the push reports a problem when it is new, and not again at each check', async () => {
   let status = 500;
   await withServer(
     (_request, response) => response.writeHead(status).end(),

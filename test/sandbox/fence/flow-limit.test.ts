@@ -125,7 +125,7 @@ print('alive', sum(int(os.read(one, 20)) for one in pipes))
     assert.ok(alive > 3500 && alive <= 4000, output);
   });
 
-  test('threat 256: a tool that keeps thousands of connections that the other side has closed, of which the kernel no longer has a record, is ended', async () => {
+  test('threat 256: the server ends a tool that keeps thousands of connections that the other side has closed and the kernel no longer tracks', async () => {
     // By default, the kernel forgets such a connection after a minute.
     await machine.setParameter('net.netfilter.nf_conntrack_tcp_timeout_close_wait', '1');
     const program = `

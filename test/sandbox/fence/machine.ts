@@ -169,7 +169,7 @@ export class Machine implements AsyncDisposable {
    *
    * @param options.uid - The server's user; 0 if not set.
    * @param options.resolver - The lines of the machine's /etc/resolv.conf.
-   * @returns the lines that the program prints within 60 s, as they come. Then it is ended.
+   * @returns the lines that the program prints within 60 s, as they come. A program that still runs then is ended.
    */
   async *sandboxed(
     ask: Omit<Ask, 'data'>,

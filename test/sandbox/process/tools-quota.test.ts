@@ -15,7 +15,7 @@ async function quotaOfOneProcessor(root: string) {
   return {
     quota: new ToolsQuota(folder, 2, root),
     text: async () => await readFile(join(folder, 'cpu.max'), 'utf8'),
-    /** The kernel counts 50 more periods. In so many of them, the tools had used up their part. */
+    /** As if 50 more periods had passed, and the tools had used up their part in `ofThemStopped` of them. */
     count: async (ofThemStopped: number) => {
       periods += 50;
       stopped += ofThemStopped;
@@ -41,7 +41,7 @@ test('threat 261: all tools together get nearly all processor time that the serv
     quota.look(1000 + (waitedMs / 900) * 1000, waitedMs);
     assert.equal(await text(), expected);
   }
-  // Nobody waits any more, so the tools get the next larger part every 30 s.
+  // The server does not wait any more, so the tools get the next larger part every 30 s.
   for (const [atMs, expected] of [
     [6000, '5000 20000'],
     [36_000, '10000 20000'],

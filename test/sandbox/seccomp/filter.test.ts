@@ -111,7 +111,7 @@ console.log((await runIn(sandbox, ['sh', '-c', '/attack/attack; echo; echo keys:
   });
 }
 
-test('threat 151: a program in a sandbox cannot give itself a low priority, to hold locks of the kernel for minutes', async () => {
+test('threat 151: a program in a sandbox cannot give itself a low priority, so it cannot hold locks of the kernel for minutes', async () => {
   await using data = await dataFolder();
   const sandbox = await sandboxIn(data.path, 'isolated');
   const script = `
@@ -187,7 +187,7 @@ for number in (14, 32, 38): option('key', socket.SOCK_STREAM, 6, number, key, so
     output: `${'kept ENOPROTOOPT\n'.repeat(4)}${'key ENOPROTOOPT\n'.repeat(3)}`,
   },
   {
-    name: 'threat 234: a program in a sandbox joins no groups of multicast, so that the kernel has no thousands of groups to leave',
+    name: 'threat 234: a program in a sandbox can join no multicast group, so that the kernel never has thousands of groups to leave',
     program: `
 groups = lambda: [open('/proc/net/' + name).read() for name in ('igmp', 'igmp6') if os.path.exists('/proc/net/' + name)]
 before = groups()

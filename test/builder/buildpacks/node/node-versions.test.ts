@@ -65,7 +65,7 @@ for (const range of ['twenty', '$(touch hacked)', '18,20', '>=18 | 20', '1.2.3.4
   });
 }
 
-/** Reads the files of a tool, and chooses among `versions`. @returns what is said and the version. */
+/** Reads the files of a tool, and chooses among `versions`. @returns what the buildpack prints, and the version. */
 async function resolved(files: Readonly<Record<string, string>>): Promise<string> {
   await using source = await ASource.of(files);
   const script = `for part in package versions fetch; do source "$CNB_BUILDPACK_DIR/lib/$part.sh"; done

@@ -72,7 +72,7 @@ const variables = (given: Given, changed: Partial<ManifestConfig> = {}) =>
   Object.fromEntries(webPod(given, changed).container.env?.map(({ name, value }) => [name, value]) ?? []);
 
 describe('manifests', () => {
-  test('each process type except `release` gets its own Deployment, with Toolforge’s labels and a rolling update', () => {
+  test('web and worker each get a Deployment, and `release` gets none; a Deployment has Toolforge’s labels and a rolling update', () => {
     const { deployments } = objects();
     assert.deepEqual(
       deployments.map(({ metadata }) => metadata.name),

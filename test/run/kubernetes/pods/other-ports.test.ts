@@ -31,8 +31,8 @@ const closed = (response: ServerResponse) =>
   );
 
 /**
- * Looks for the ports of a pod that gives these answers, each by its port, and has printed this output. All other ports give
- * the answer of port 0, or are closed if there is none.
+ * Looks for the ports of a pod that has printed `printed`. `answers` has the answers of its ports, by number. All other
+ * ports give the answer of port 0, or are closed if there is none.
  */
 async function look(answers: Readonly<Record<number, (response: ServerResponse) => void>>, printed = '') {
   const api = await fakeApi(({ pathname }, response) => {

@@ -15,8 +15,8 @@ export type StartWatched = (
 ) => Promise<() => Promise<void>>;
 
 /**
- * Returns a function that starts programs in sandboxes that write to a disk. A disk watch calls `onOver` when it ends a
- * program. Tool 3 is a preview of tool 1.
+ * Returns a function that starts programs in sandboxes that write to a disk. A disk watch calls `onOver` if a program
+ * must end. Tool 3 is a preview of tool 1.
  *
  * @param bytes - The limit of the bytes of each program. 0 means no limit.
  */

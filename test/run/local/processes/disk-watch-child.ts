@@ -1,6 +1,6 @@
 // Runs a program of tool 1 in a sandbox that writes to a small disk, as the user who starts this script. Prints why the
-// disk watch ended the program; or `"beside"` if the watch first ended the Python program `beside`, which belongs to the
-// tool with the number `besideTool`; or null if the watch ended neither within five minutes.
+// program must end, as the disk watch reports; or `"beside"` if the Python program `beside`, which belongs to the tool
+// with the number `besideTool`, must end first; or null if neither must end within five minutes. Then it ends both.
 import type { DiskEnd } from '../../../../src/sandbox/sandbox.ts';
 import { watchedOn } from './disk-watch-bench.ts';
 
