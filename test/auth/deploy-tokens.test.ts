@@ -7,7 +7,7 @@ import { otherTool, wikibot } from '../support/store-records.ts';
 const day = 24 * 3600_000;
 const wanted = { tool: wikibot, name: 'ci', scope: 'deploy', by: 'alice', lifeMs: day } as const;
 
-/** Tokens over a real store, with a clock that the test moves. */
+/** Makes deploy tokens in a real store. A test moves the time by `clock.now`. */
 function bench() {
   const desk = new Desk();
   const clock = { now: Date.UTC(2026, 0, 1) };

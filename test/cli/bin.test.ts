@@ -26,7 +26,7 @@ function bin(data: string, argv: readonly string[], options: { node?: string; in
   });
 }
 
-/** Serves the local socket of the data folder `data`, as the server does. The commands of its clients run on a new desk. */
+/** Serves the local socket of the data folder `data`, as the server does. Its clients' commands run on a new `Desk`. */
 async function servedDesk(data: string) {
   const desk = new Desk();
   const operator = { ...desk.alice, uid: 'operator', door: 'local', isOperator: true } as const;

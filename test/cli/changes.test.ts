@@ -382,7 +382,7 @@ test('`config import` changes only config vars whose values differ, leaves PORT 
   assert.deepEqual(desk.deployments.calls, []);
 });
 
-test('`config import` reads what `config export` prints, exactly', async () => {
+test('`config import` of the output of `config export` sets exactly the same config vars', async () => {
   using desk = newDesk();
   const vars = {
     A: 'two\nlines',

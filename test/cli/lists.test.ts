@@ -20,7 +20,7 @@ import {
 const minute = 60_000;
 const hour = 60 * minute;
 
-/** A desk with a tool that has a live release, a failed deployment and a waiting push. */
+/** A `Desk` with a tool that has a live release, a failed deployment and a waiting push. */
 function busyDesk(): { desk: Desk; now: number } {
   const desk = new Desk();
   const now = Date.now();
@@ -464,7 +464,7 @@ test('if no line is shown, `logs` says whether nothing was printed, nothing matc
   assert.equal(unmatched.out, 'No line in the log of web of wikibot matches.\n');
 });
 
-test('`ps` keeps its rows within 100 columns, and prints longer notes once below the table', async () => {
+test('`ps` prints a long note below the table, and only once if several processes have it', async () => {
   const { desk, now } = busyDesk();
   using _ = desk;
   const process = {
@@ -493,7 +493,7 @@ Deployment d3 (push of ccccccc by carol) is waiting.
   );
 });
 
-test('`releases` shows every crash of a release, and `ps` warns of a process of the live release that crashed three times', async () => {
+test('`releases` shows how often each process of a release has crashed, and `ps` warns of a process of the live release that has crashed three times', async () => {
   const { desk } = busyDesk();
   using _ = desk;
   const at = Date.UTC(2026, 10, 29, 18, 40, 5);
@@ -599,7 +599,7 @@ test('thirty simultaneous `deployments` commands with 300 rows each do not block
   assert.ok(turns >= 10, `${turns} turns of others`);
 });
 
-test('threat 35: the command `releases` reads the releases in pieces, and lists each release once', async () => {
+test('threat 35: the command `releases`, which reads the releases in pieces, lists each release once, the newest first', async () => {
   using desk = new Desk();
   desk.maintain(wikibot, 'alice');
   const large = { ...artifactOf('b1'), buildpacks: ['x'.repeat(100_000)] };

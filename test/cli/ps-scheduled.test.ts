@@ -118,7 +118,7 @@ test('`ps --json` has the schedule, the last run and the next run', async () => 
   assert.deepEqual([second.startedAt, second.schedule.lastRun], [null, null]);
 });
 
-/** A desk whose live release has the scheduled process `update`. */
+/** A `Desk` with a live release that has the scheduled process `update`. */
 function deskWithUpdate(): Desk {
   const desk = new Desk();
   desk.maintain(wikibot, 'alice');

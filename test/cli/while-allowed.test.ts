@@ -14,7 +14,7 @@ import { wikibot } from '../support/store-records.ts';
 
 const may = { tool: wikibot, action: 'deploy', againMs: 10 } as const;
 
-/** Work that continues until `signal` fires, at most 2 s. */
+/** Work that ends when `signal` fires (and returns `ended`) or after 2 s (and returns `went on`). */
 async function endless(signal: AbortSignal): Promise<string> {
   await Promise.race([once(signal, 'abort'), wait(2000, null, { ref: false })]);
   return signal.aborted ? 'ended' : 'went on';

@@ -30,7 +30,7 @@ export function checkOut(source: Source): BuildRequest['checkOut'] {
   };
 }
 
-/** False for a line that a build prints only because it waits, or is slow: both depend on what else runs on the machine. */
+/** False for a line that a build prints only because it waits or is slow, which depends on the load of the machine. */
 export function isNoWait(line: string): boolean {
   return !/^ {7}(waiting|still running): /.test(line);
 }

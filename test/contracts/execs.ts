@@ -9,8 +9,8 @@ import { web, webTool, worker } from '../run/tool-sources.ts';
 import type { RuntimeBench } from './runtime.ts';
 
 /**
- * A Python program that collects what a process knows about itself. Its first run writes this to the file `facts` in the
- * folder for temporary files, and then sleeps. A later run prints it.
+ * A Python program that collects what a process knows about itself. Its first run writes this to the file `facts` in
+ * the folder for temporary files, and then sleeps. A later run prints it.
  */
 const tellingWorker = `
 import os, time
@@ -34,7 +34,7 @@ else:
 /** For a shell: the folder for temporary files of a process. */
 const TEMPORARY = '$(printenv TMPDIR || echo /tmp)';
 
-/** The promises of every Runtime about commands beside a process. The bench allows two at once. */
+/** The promises of every Runtime about commands beside a process. The tested runtime allows two at once. */
 export function execContract(name: string, makeBench: () => Promise<RuntimeBench>): void {
   describe(`exec: ${name}`, { concurrency: 1 }, () => {
     let bench: RuntimeBench;

@@ -11,7 +11,7 @@ import { Keyboard, oneOff, startOneOff, useTerminal } from '../run/one-off-steps
 import { web, webTool } from '../run/tool-sources.ts';
 import type { RuntimeBench } from './runtime.ts';
 
-/** The promises of every Runtime about one-offs. The bench allows two one-offs at once. */
+/** The promises of every Runtime about one-offs. The tested runtime allows two one-offs at once. */
 export function oneOffContract(name: string, makeBench: () => Promise<RuntimeBench>): void {
   describe(`one-offs: ${name}`, { concurrency: 1 }, () => {
     let bench: RuntimeBench;

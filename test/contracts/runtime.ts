@@ -54,7 +54,7 @@ export interface RuntimeBench {
   readonly paused: Set<string>;
   /** The scheduled runs that have ended: `TOOL/TYPE` and the exit code. */
   readonly ended: [string, number | null][];
-  /** The limit for the rollout of a small tool, in seconds. */
+  /** How long the rollout of a small tool may take, in seconds. */
   readonly rollOutSeconds: number;
   /** The runtime's settings, of which a test may change `settle_time` for a while. */
   readonly config: { settle_time: number; readonly health_time: number };

@@ -566,7 +566,7 @@ export function storeContract(name: string, make: () => StoreUnderTest): void {
       assert.deepEqual(store.release(wikibot, 1)?.configVars, { KEY: 'new' });
     });
 
-    test('paused schedules and ended scheduled runs are kept, each run once', () => {
+    test('paused schedules and the newest 1,000 ended scheduled runs are kept, each run once', () => {
       const at = { startedAt: 1, endedAt: 2, exitCode: 3, detail: 'exited with code 3' };
       store.setPaused(wikibot, 'update', true);
       store.setPaused(wikibot, 'nightly', true);

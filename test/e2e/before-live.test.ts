@@ -202,7 +202,7 @@ const CASES: readonly Case[] = [
   },
 ];
 
-test('for each of twenty commits, a dry run passes if the push passes, fails with the same reason if the push fails, and stores nothing', async () => {
+test('for each of twenty pushes, a dry run passes if the push passes, fails with the same reason if the push fails, and stores nothing', async () => {
   const { name, tree, first } = await liveTool(server, 'twenty');
   const reasonOf = (text: string) =>
     /\[remote rejected\] [^(]*\((?:dry run: )?(.*?)(?:; v\d+ is still live)?\)/.exec(text)?.[1];
@@ -210,7 +210,8 @@ test('for each of twenty commits, a dry run passes if the push passes, fails wit
   for (const { title, passes, make, args = ['toolforge', 'HEAD:main'] } of CASES) {
     await tree.git('checkout', '--quiet', '-B', 'work', first);
     await make(tree);
-    // Every case starts from the first commit, not from the commit that an earlier case made live. So git needs --force.
+    // Every case starts from the first commit, not from the commit that an earlier case made live. So git needs
+    // --force.
     const forced = ['--force', ...args];
     const before = await settledState(name);
     const tried = await dryRun(tree, ...forced);
@@ -281,7 +282,7 @@ test('the command `promote` releases the artifact and the commit of one tool on 
   assert.deepEqual(release.configVars, ['OF_BOT']);
   assert.equal(release.description, `Promote v2 of ${beta}`);
   assert.match((await server.command('releases', beta)).stdout, /promoted: bot v1/);
-  // The next push of the other tool builds upon the promoted commit.
+  // The next push to the target tool builds upon the promoted commit.
   await tree.git('remote', 'add', 'bot', server.remote('ssh', 'bot'));
   await tree.commit('two', webTool('two'));
   const pushed = await tree.push('bot', 'main');

@@ -32,7 +32,7 @@ function greetingTool(): Files {
   };
 }
 
-/** Runs a command over HTTP, with the password. */
+/** Runs a command over HTTP, by default with the name and password of the server's user. */
 async function overHttp(
   words: string,
   login = `${server.user}:${server.password}`,

@@ -43,7 +43,7 @@ after(async () => {
   await server?.[Symbol.asyncDispose]();
 });
 
-/** Pushes over SSH with any login name and one of the keys. */
+/** Pushes over SSH with the login name `login` and the key `keyName`. */
 async function pushAs(
   tree: WorkTree,
   login: string,
@@ -56,7 +56,7 @@ async function pushAs(
   return run('git', ['push', remote, 'main'], { cwd: tree.folder, env: { ...before, GIT_SSH_COMMAND: ssh } });
 }
 
-/** Runs a command with a client that prints the server's messages about the login. */
+/** Runs a command by ssh, and also returns what the server tells the client about the login. */
 async function loudly(where: TestServer, login = 'alice', words = ['ps', 'hello']): Promise<Run> {
   const env = where.clientEnvironment;
   const [, ...options] = (env['GIT_SSH_COMMAND'] ?? '').replace('LogLevel=ERROR', 'LogLevel=INFO').split(' ');

@@ -144,7 +144,7 @@ describe('process types that do not start by themselves', () => {
   });
 });
 
-/** Changes the records of the tool `existing` into those of an earlier server version, which started `type` with web. */
+/** Makes the records of the tool `existing` those of an earlier server version, which started `type` with web. */
 function makeEarlier(store: string, type: string): void {
   const database = new DatabaseSync(store);
   for (const table of ['releases', 'builds']) {

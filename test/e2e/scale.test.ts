@@ -142,7 +142,7 @@ describe('scale', () => {
   test('a memory or processor size that the command `scale` sets counts for new processes, also after a restart, until web=1:default resets it', async () => {
     const { name } = await newTool({
       ...withWorker('one'),
-      // The limit of a process for its data is 768 MiB more than its memory.
+      // The limit `ulimit -d` of a process is 768 MiB more than its memory limit.
       Procfile:
         'web: python3 server.py\nworker: if [ "$(ulimit -d)" -lt 1000000 ]; then exit 9; fi; exec sleep 1000\n',
     });

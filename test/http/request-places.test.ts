@@ -134,7 +134,7 @@ test('threat 145: after a hundred HTTP requests of a person, the next requests o
   assert.ok(performance.now() - startedAt > 950);
 });
 
-test('threat 165: a deploy token takes at most half of the places for requests that its maker may have', () => {
+test('threat 165: a deploy token takes about half of the simultaneous requests that its maker may have', () => {
   const shares = new RequestShares({ toolRequests: 360, ownRequests: 500, log: createLog('silent') });
   const token = { ...alice, credential: 'token ci (abcdefghij)', onlyTool: nameOf('hello') };
   const places = (principal: Principal) => {

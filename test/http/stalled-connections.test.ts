@@ -11,8 +11,8 @@ const UPGRADE =
 const GET = 'GET / HTTP/1.1\r\nHost: one.localhost\r\n\r\n';
 
 /**
- * A gateway whose tools read nothing from a WebSocket, and send `answer` bytes to every request and WebSocket. `open` has
- * the names of the tools that have a connection.
+ * A gateway whose tools read nothing from a WebSocket, and send `answer` bytes to every request and WebSocket. `open`
+ * has the names of the tools that have a connection.
  */
 function gatewayOf(answer: number): Gateway & { readonly open: Set<string> } {
   const open = new Set<string>();

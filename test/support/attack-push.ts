@@ -22,7 +22,7 @@ export interface RawPush {
   readonly body?: Buffer;
 }
 
-/** Sends a hand-made push over HTTP. @returns the status, and the answer as text, without the headers of side band 2. */
+/** Sends a hand-made push over HTTP. @returns the status, and the answer as text without the headers of side band 2. */
 export async function rawPush(
   { server, name, tree }: Fabric,
   push: RawPush,

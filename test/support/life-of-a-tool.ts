@@ -42,10 +42,10 @@ async function atTerminal(server: TestServer, words: string): Promise<{ readonly
 }
 
 /**
- * The years of a tool: its first push with a config var missing, a dry run, a promotion from its beta, a preview, pushes that
- * fail in each phase, a crash after a release, a rollback, a folder without git, a schedule, a size, a command beside a
- * process, a limit, a freeze, and a backup that is restored after the data folder was lost. At the end, it moves to the server
- * `other`. After each failure, what was live must still answer.
+ * The years of a tool: its first push with a config var missing, a dry run, a promotion from its beta, a preview,
+ * pushes that fail in each phase, a crash after a release, a rollback, a folder without git, a schedule, a size, a
+ * command beside a process, a limit, a freeze, and a backup that is restored after the data folder was lost. At the
+ * end, the tool moves to the server `other`. After each failure, what was live must still answer.
  */
 export async function liveForYears(place: Place, other: Place): Promise<void> {
   const { server } = place;

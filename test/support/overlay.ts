@@ -4,8 +4,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
 /**
- * The reason to skip a test in which a tool writes to its own folder: this machine cannot make an overlay in a temporary
- * folder. False if it can.
+ * The reason to skip a test in which a tool writes to its own folder: this machine cannot make an overlay in a
+ * temporary folder. False if it can.
  */
 export const noOverlay: string | false = canOverlay()
   ? false

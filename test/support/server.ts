@@ -49,7 +49,7 @@ export class TestServer implements AsyncDisposable {
   }
 
   /**
-   * @param environment - Additional settings, for example TOOLFORGE_PUSH_BUILD_TIME.
+   * @param environment - Additional environment variables, for example TOOLFORGE_PUSH_BUILD_TIME.
    * @param main - The script that node runs, relative to the repository.
    */
   static async start(

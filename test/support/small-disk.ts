@@ -45,8 +45,8 @@ export class SmallDisk implements Disposable {
   }
 
   /**
-   * Mounts the disk again after a power failure. Mounts a copy of the image: a sandbox that started meanwhile may keep the
-   * failed file system mounted, and the kernel would then mount that one again.
+   * Mounts the disk again after a power failure. Mounts a copy of the image: a sandbox that started meanwhile may keep
+   * the failed file system mounted, and the kernel would then mount that one again.
    */
   startAgain(): void {
     quietly('umount', '-l', this.folder);

@@ -136,7 +136,7 @@ test('a change of directory.yaml is noticed even if the length and the modificat
   assert.deepEqual(await directory.toolsOf('b', signal), ['x']);
 });
 
-test('threat 9: a wrong password costs about as much processor time for an unknown name as for a known name', async () => {
+test('threat 9: a wrong password for an unknown name costs between a third and three times as much processor time as for a known name', async () => {
   const path = join(folder, 'time.yaml');
   await writeFile(path, stringify({ users: { alice: { password: await hashPassword('right') }, dave: {} } }));
   const directory = new FileDirectory(path);
@@ -164,6 +164,6 @@ test('threat 6: of 200 simultaneous logins with a password, at least 134 are ref
   const codes = results.flatMap((result) => (result.status === 'rejected' ? [result.reason.code] : []));
   const refused = codes.filter((code) => code === 'DIRECTORY_BUSY');
   assert.ok(refused.length >= 200 - 66, `${refused.length} were refused`);
-  // A login that is not refused at once waits for its turn, and may reach its time limit of 5 s.
+  // A login that is not refused at once waits until it is checked, and may reach its time limit of 5 s.
   for (const code of codes) assert.match(code, /^DIRECTORY_(BUSY|UNAVAILABLE)$/);
 });

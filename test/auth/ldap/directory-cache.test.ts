@@ -13,7 +13,10 @@ const hello = toolName('hello') ?? assert.fail();
 const key = { algorithm: 'ssh-ed25519', blob: Buffer.from('a key') };
 const alice: Identity = { uid: 'alice', onlyTool: null };
 
-/** A fake user directory. It counts the questions, and answers with its fields as soon as `gate` resolves. */
+/**
+ * A fake user directory. It counts the questions. When `gate` resolves, it answers with its fields, or throws if
+ * `isDown` is true.
+ */
 class SlowDirectory implements Directory {
   asked = 0;
   identity: Identity | null = alice;
@@ -268,8 +271,8 @@ test('threat 131: even if the server does much work for other people meanwhile, 
   const tools = Array.from({ length: 24 }, (_, index) => toolName(`tool${index}`) ?? assert.fail());
   const before = performance.now();
   await Promise.all(tools.map((tool) => directory.findTool(tool, signal, { by: 'bot' })));
-  // The work takes 24 times 20 ms. Four questions run at once, so the person waits five times, for 6 ms each. If the
-  // work for other people counted, each wait would take 220 ms.
+  // The busy loops of 20 ms stand for work for other people. Four questions run at once, so the person waits five
+  // times, for 6 ms each. If the work for other people counted, each wait would take 220 ms.
   const tookMs = performance.now() - before;
   assert.ok(tookMs < 1000, `the questions took ${tookMs} ms`);
 });

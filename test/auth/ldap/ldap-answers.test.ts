@@ -18,7 +18,7 @@ const hello = toolName('hello') ?? assert.fail();
 const MIB = 1024 * 1024;
 const PEOPLE = `ou=people,${BASE}`;
 const GROUPS = `ou=servicegroups,${BASE}`;
-/** The settings of LDAP come from this slapd, but the questions go to a server of the test. */
+/** Tests take their LDAP settings from this slapd, but send their questions to a fake LDAP server. */
 let slapd: TestSlapd;
 before(async () => {
   slapd = await TestSlapd.start();
@@ -225,7 +225,8 @@ test('threat 251: a bad LDAP answer to one question does not fail the questions 
           else socket.write(bad);
           return;
         }
-        // Never answer what other people ask before eve on this connection: the server must ask again on another one.
+        // Other people get no answer before eve has asked. Her bad answer ends their connection, so the server must ask
+        // again on another connection.
         const answer = () => socket.writable && socket.write(result(request));
         if (asked > 0) answer();
         else waiting.push(answer);

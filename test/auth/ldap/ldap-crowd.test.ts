@@ -38,7 +38,7 @@ test('threat 6: while LDAP is searched for the members of four tools with 10,000
   const logins = Array.from({ length: 20 }, () => directory.identifyByKey('alice', offered(key), signal));
   for (const identity of await Promise.all(logins)) assert.equal(identity?.uid, 'alice');
   for (const crowd of await Promise.all(crowds)) assert.deepEqual([...(crowd?.maintainers ?? [])], ['alice']);
-  // Threat 131: a person’s next question waits for a time that depends on how many values were read.
+  // Threat 131: how long a person’s next question waits depends on the number of values read, so all values must count.
   const read = { values: 0 };
   await countValues(read, () => directory.findTool(tool('crowd-one'), signal));
   assert.ok(read.values > 10_000, `${read.values} values`);

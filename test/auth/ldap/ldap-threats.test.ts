@@ -307,7 +307,7 @@ test('threat 13: invalid values of sshPublicKey do not hide a valid key, and giv
   assert.equal(await byKey('git', stranger), null);
 });
 
-test('threat 204: a person whose LDAP entry has 12,000 keys has no access, 20 refusals take less than 1 s of processor time, and other people can log in', async () => {
+test('threat 204: a person whose LDAP entry has 12,001 keys has no access, 20 refusals take less than 1 s of processor time, and other people can log in', async () => {
   const { log, lines } = collectLog();
   const watched = await openOn(slapd, {}, log);
   const eve = makeKey(folder, 'eve');
@@ -361,7 +361,7 @@ for (const [name, other] of [
   });
 }
 
-/** Different public keys, without private keys. */
+/** Returns `count` different public keys that have no private keys. */
 function manyKeys(count: number): string[] {
   const [, base64 = ''] = key.split(' ');
   return Array.from({ length: count }, (_, index) => {

@@ -93,7 +93,7 @@ describe('certificates of LDAP servers', () => {
     }
   }
 
-  test('a changed file of ldap_ca is read again without a restart', async () => {
+  test('if the file of ldap_ca changes, the server uses the new certificates without a restart', async () => {
     const file = join(slapd.folder, 'changing.pem');
     const other = await TestAuthority.create(slapd.folder, 'before');
     await copyFile(other.ca, file);
@@ -117,7 +117,8 @@ async function withResult(result: number, work: (port: number) => Promise<void>)
     const upstream = connect(slapd.port, '127.0.0.1');
     for (const socket of [client, upstream]) socket.on('error', () => undefined);
     client.pipe(upstream).on('data', (chunk: Buffer) => {
-      // 0a 01 31 is the result invalidCredentials, and 61 two bytes before is the tag of a BindResponse (RFC 4511, 4.2.2).
+      // 0a 01 31 is the result invalidCredentials, and 61 two bytes before is the tag of a BindResponse (RFC 4511,
+      // 4.2.2).
       const at = chunk.indexOf(Buffer.from('0a0131', 'hex'));
       if (at >= 2 && chunk[at - 2] === 0x61) chunk[at + 2] = result;
       client.write(chunk);

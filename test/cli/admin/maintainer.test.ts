@@ -5,7 +5,7 @@ import type { ToolName } from '../../../src/core/names.ts';
 import { Desk } from '../../support/cli-services.ts';
 import { wikibot } from '../../support/store-records.ts';
 
-/** Makes a desk with the tool wikibot of alice and bob. Commands can change its maintainers. */
+/** Makes a `Desk` with the tool wikibot of alice and bob. Commands can change its maintainers. */
 function memberDesk() {
   const desk = new Desk();
   const names = new Set(['alice', 'bob']);

@@ -53,7 +53,7 @@ function get(host: string, path: string, signal: AbortSignal): Promise<{ status:
   });
 }
 
-test('of 2,050 requests that a tool never answers, some get 503, and another tool’s page, /healthz and git over HTTP and SSH still answer', async (context) => {
+test('of 2,050 requests that a tool never answers, those above the tool’s limit get 503, and another tool’s page, /healthz and git over HTTP and SSH still answer', async (context) => {
   using held = new HeldConnections(port);
   await held.open(MANY, { text: requestTo('hostile.localhost', '/never') });
   const refusals = () => held.answers.filter((answer) => answer.startsWith('HTTP/1.1 503 '));

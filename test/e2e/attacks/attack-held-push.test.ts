@@ -18,7 +18,7 @@ before(async () => {
 });
 after(async () => server[Symbol.asyncDispose]());
 
-/** Makes a live tool. Returns a push of a second commit, as bytes, and a function that waits until git receives them. */
+/** Makes a live tool. Returns the bytes of a push of a second commit, and a function that waits until git gets them. */
 async function secondPush(name: string) {
   const { tree, first } = await liveTool(server, name);
   const second = await tree.commit('two', webTool('two'));
@@ -31,7 +31,7 @@ async function secondPush(name: string) {
   return { list, pack, untilReceiving: () => until(isReceiving, 'the pack arrives') };
 }
 
-/** Makes a live tool, and pushes a second commit without the last 10 bytes of the pack. `finish` sends them. */
+/** Makes a live tool, and pushes a second commit except the last 10 bytes of the pack. `finish` sends these. */
 async function heldPush(name: string, login: (name: string) => Promise<string>) {
   const { list, pack, untilReceiving } = await secondPush(name);
   const push = request(`http://${server.http}/${name}.git/git-receive-pack`, {

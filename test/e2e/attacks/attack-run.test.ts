@@ -98,7 +98,7 @@ describe('a hostile command', { concurrency: 2 }, () => {
   });
 
   test('clients of the command `exec` that disconnect at any of 16 moments leave no process and no file, and the next `exec` works', async () => {
-    // Each process has a pipe `requests`, also while it starts again. Everything else belongs to one command.
+    // Each process has a pipe `requests`, also while it starts again. Every other file belongs to one `exec` command.
     const files = async () =>
       (await execa('find', [join(server.folder, 'data/run'), '-path', '*/exec/*', '!', '-name', 'requests']))
         .stdout;

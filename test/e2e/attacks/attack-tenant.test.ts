@@ -99,8 +99,8 @@ describe('a hostile maintainer', { concurrency: 3 }, () => {
   test('threat 60: a library in LD_LIBRARY_PATH cannot remove the limits of a tool’s processes', async () => {
     const { name, tree } = await toolNamed('loader');
     assert.equal((await server.command('config', 'set', name, 'LD_LIBRARY_PATH=/workspace/lib')).exitCode, 0);
-    // The file libsmartcols.so.1 is not a library here, so prlimit would fail if it loaded the file. A real library could
-    // prevent the limits.
+    // The file libsmartcols.so.1 is not a library here, so prlimit would fail if it loaded the file. A real library
+    // could prevent the limits.
     await tree.commit('one', {
       ...probe('grep -c "Max processes  *128 " /proc/self/limits; echo $LD_LIBRARY_PATH'),
       'lib/libsmartcols.so.1': 'x',

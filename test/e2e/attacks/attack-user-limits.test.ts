@@ -78,11 +78,11 @@ test('threat 64: the system users of tools may read an artifact that was built b
 });
 
 /**
- * The running processes of the tools' users. Their ids are not used on this machine by anything else.
+ * The running processes of the tools' users. Nothing else on this machine uses the ids of these users.
  *
- * A process that has ended is listed as a zombie until its parent has taken its exit status. If its server was killed, the
- * parent is process 1, which in some containers looks only every two seconds. All threads are listed, because a process
- * runs on if only its first thread is a zombie.
+ * `ps` lists a process that has ended as a zombie until its parent has taken its exit status. If the server was killed,
+ * the parent is process 1, which in some containers looks only every two seconds. `ps` lists all threads here, because
+ * a process continues if only its first thread is a zombie.
  */
 async function processesOfTools(): Promise<string[]> {
   const { stdout } = await execa('ps', ['-eLo', 'stat=,uid=,pid=']);

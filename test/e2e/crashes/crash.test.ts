@@ -46,8 +46,8 @@ async function processes(): Promise<string[]> {
 }
 
 /**
- * Asserts after a restart that the tool answers with `text`, that main names the live commit, and that the killed server
- * left no lock, no part of a pack or archive and no artifact of an unfinished build.
+ * Asserts after a restart that the tool answers with `text`, that main names the live commit, and that the killed
+ * server left no lock, no part of a pack or archive and no artifact of an unfinished build.
  */
 async function assertWhole(name: string, text: string): Promise<void> {
   await until(async () => (await server.get(name)).body === text, `${name} serves ${text}`);
@@ -169,7 +169,7 @@ test('threat 82: if the server is killed after it recorded a release as live and
   const two = await tree.commit('two', webTool('two'));
   assert.equal((await tree.push()).exitCode, 0);
   await server.kill('SIGKILL');
-  // What the disk has between the two steps: in the store v2 is live; main still names v1, and is locked.
+  // Between the two steps, v2 is live in the store, but main still names v1 and is locked.
   await server.inRepository(name, 'update-ref', 'refs/heads/main', first);
   await server.inRepository(name, 'update-ref', '-d', 'refs/releases/v2');
   const repository = join(server.folder, 'data/repositories', `${name}.git`);

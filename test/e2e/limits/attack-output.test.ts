@@ -68,7 +68,7 @@ ${SERVING}`,
   build: { 'build.sh': 'python3 print.py\n' },
   release: { Procfile: 'web: python3 server.py\nrelease: python3 print.py\n' },
 })) {
-  test(`threat 55: while a tool prints without a pause (${name}), most pages of another tool take less than 120 ms, and each less than 1.5 s`, async () => {
+  test(`threat 55: while a tool prints without a pause (${name}), at least half of the requests for a page of another tool take less than 120 ms, and each less than 1.5 s`, async () => {
     const tree = await noisyTool(`noisy-${name}`, files);
     const pushed = tree.push();
     const over = name === 'web' ? pushed.then(() => wait((PRINT_SECONDS + 2) * 1000)) : pushed;

@@ -24,10 +24,10 @@ const LOOKS = /^(?:ssh toolforge (?:ps|logs|releases|schedule (?:list|history|ou
 const LOOK_MS = 30_000;
 
 /**
- * Follows a page of docs as a person at a terminal does, in order. In a block `console`, a line that begins with `$ ` is
- * typed, and the lines below are what it prints. There `…` stands for any text, and a line `…` for any lines. A command
- * must fail if a shown line begins with `error: `, and succeed otherwise. If the text before another block ends with the
- * name of a file in backquotes and a colon, the block is that file.
+ * Follows a page of docs as a person at a terminal does, in order. In a block `console`, a line that begins with `$ `
+ * is typed, and the lines below are what it prints. There `…` stands for any text, and a line `…` for any lines. A
+ * command must fail if a shown line begins with `error: `, and succeed otherwise. If the text before another block ends
+ * with the name of a file in backquotes and a colon, the block is that file.
  */
 export class WalkedPage {
   readonly #blocks: readonly Block[];
@@ -45,8 +45,8 @@ export class WalkedPage {
   }
 
   /**
-   * @param yours - Additional values on the page, and their replacements. Each must be on the page. Names and addresses of
-   * the server are replaced anyway.
+   * @param yours - Additional values on the page, and their replacements. Each must be on the page. Names and addresses
+   * of the server are replaced anyway.
    */
   static async open(
     server: TestServer,

@@ -101,7 +101,7 @@ test('a first start under a uid without an account still makes a user', {
     });
     const told = await text(child.stderr);
     assert.match(told, /Welcome, user54321\./);
-    // A signal at the moment of `ready` ends the server cleanly, too.
+    // The server ends cleanly, although the signal came as soon as the server was ready.
     assert.match(told, /Stopped\. Your tools are down/);
   } finally {
     child.kill('SIGKILL');

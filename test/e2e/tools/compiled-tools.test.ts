@@ -10,7 +10,7 @@ import { pushFixture } from './push-fixture.ts';
 /** A folder with a full stack, as `stack make` makes it in the data folder. The tools then run on this stack. */
 const stacks = process.env['TOOLFORGE_PUSH_TEST_STACKS'];
 
-/** Why a language cannot be tried: builds see only programs in /usr. False if one of the programs is there. */
+/** The reason to skip a test: no full stack is given, and none of `programs` is there. False if the test can run. */
 function without(...programs: string[]): string | false {
   const isThere = stacks !== undefined || programs.some((program) => existsSync(program));
   return isThere ? false : `needs ${programs[0]}, or TOOLFORGE_PUSH_TEST_STACKS`;

@@ -93,7 +93,7 @@ test('a tool whose start script runs a TypeScript file serves WebSockets', async
   const [response, socket] = (await once(asking, 'upgrade')) as [IncomingMessage, Duplex];
   const accept = createHash('sha1').update(`${key}258EAFA5-E914-47DA-95CA-C5AB0DC85B11`).digest('base64');
   assert.equal(response.headers['sec-websocket-accept'], accept);
-  // A text frame whose mask is zero
+  // A text frame whose mask is zero.
   socket.write(Buffer.concat([Buffer.from([0x81, 0x82, 0, 0, 0, 0]), Buffer.from('hi')]));
   const [frame] = (await once(socket, 'data')) as [Buffer];
   assert.equal(frame.subarray(2).toString(), 'echo: hi');

@@ -10,7 +10,7 @@ const fixtures = resolve(import.meta.dirname, '../../fixtures');
 export interface PushedFixture {
   readonly tree: WorkTree;
   readonly first: string;
-  /** The output of the push that changes nothing of the build; empty if there was none. */
+  /** The output of the second push, whose commit changes nothing of the build; empty if there was no second push. */
   readonly second: string;
 }
 

@@ -70,7 +70,7 @@ for (const sample of [
     },
   },
 ]) {
-  test(`the sample tool ${sample.fixture} is built with packages of the real registries and answers, and a second build reuses them`, async () => {
+  test(`the sample tool ${sample.fixture} is built twice with packages of the real registries, and answers`, async () => {
     await assertSampleTool(server, sample);
   });
 }

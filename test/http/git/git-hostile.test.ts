@@ -33,7 +33,7 @@ function post(door: TestDoor, path: string, body: RequestInit['body'], headers: 
   } as RequestInit);
 }
 
-/** Asserts that the server still serves, and that every session was closed. */
+/** Asserts that the server answers /healthz, and that it has closed the session of every push. */
 async function assertWell(door: TestDoor): Promise<void> {
   const health = await fetch(`${door.url}/healthz`);
   assert.equal(health.status, 200);

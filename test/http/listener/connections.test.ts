@@ -10,8 +10,8 @@ import { collect } from '../../support/http/http-raw.ts';
 
 const LIMITS = { connections: 40, toolRequests: 30, drainMs: 50 };
 /**
- * How many requests in progress one tool may have with LIMITS. The server accepts a request of a tool only while the tool
- * has at most half as many as there are free places: 10, when 20 of 30 are free.
+ * How many requests in progress one tool may have with LIMITS. The server accepts a request of a tool only while the
+ * tool has at most half as many as there are free places: 10, when 20 of 30 are free.
  */
 const SHARE_OF_TOOL = 10;
 

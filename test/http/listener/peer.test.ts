@@ -24,7 +24,7 @@ const PROXIES = ['10.0.0.0/8', '192.0.2.7', '2001:db8::/32'];
 for (const { name, from, headers, encrypted, address, isConfidential } of [
   { name: 'this machine', from: '127.0.0.1', headers: {}, address: '127.0.0.1', isConfidential: true },
   {
-    name: 'this machine over IPv6',
+    name: 'this machine, with its IPv4 address in IPv6 form',
     from: '::ffff:127.0.0.1',
     headers: {},
     address: '127.0.0.1',

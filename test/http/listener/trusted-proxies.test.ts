@@ -8,7 +8,7 @@ import { until } from '../../support/server.ts';
 const silent = pino({ level: 'silent' });
 const failure = (code: string) => Object.assign(new Error(code), { code });
 
-/** Makes trusted proxies with one host name. `lookUp` looks it up once, and gets `answer` from a fake name service. */
+/** Makes trusted proxies with an address and a host name. `lookUp` looks the name up, and gets `answer`. */
 function aName() {
   const proxies = new TrustedProxies(['192.0.2.7', 'ingress-pods.kube-system.svc']);
   const lookUp = async (answer: readonly string[] | Error) => {

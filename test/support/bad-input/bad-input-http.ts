@@ -21,7 +21,7 @@ const PUSH_REFS = 'GET /hello.git/info/refs?service=git-receive-pack';
 const FETCH_REFS = 'GET /hello.git/info/refs?service=git-upload-pack';
 const noise = randomBytes(4096);
 const zeros = gzipSync(Buffer.alloc(96 * 1024 * 1024));
-/** A gzip body that expands to 96 MiB. It has random bytes, so that it does not expand to more than 100 times its size. */
+/** A gzip body that expands to 96 MiB, but to less than 100 times its size, because it has random bytes. */
 const sparse = gzipSync(
   Buffer.concat(Array.from({ length: 96 }, () => [randomBytes(16 * 1024), Buffer.alloc(1008 * 1024)]).flat()),
 );

@@ -12,7 +12,7 @@ export type Times = Readonly<Record<Figure, readonly number[]>>;
 /** The pause after each action, in milliseconds. */
 const PAUSES_MS: Readonly<Record<Figure, number>> = { page: 20, 'ls-remote': 50, push: 50 };
 
-/** People who do nothing wrong: one reads a page, one lists refs over SSH and HTTP, one pushes, all at the same time. */
+/** People who do nothing wrong: at the same time, one reads a page, one lists refs over SSH and HTTP, one pushes. */
 export class OrdinaryTraffic {
   readonly #server: TestServer;
   /** A live tool whose page says `one`. */

@@ -12,10 +12,10 @@ import { createHttpDoor, type HttpDoorOptions } from '../../../src/http/http-doo
 import type { Gateway } from '../../../src/run/runtime.ts';
 import { HttpPackServices } from './http-pack-services.ts';
 
-/** The password of every user in the test directory. */
+/** The password of every user in `HttpDirectory`. */
 export const PASSWORD = 'correct horse: battery';
 
-/** alice maintains hello and frozen (disabled); bob maintains other. */
+/** A user directory in memory: alice maintains hello and frozen (disabled), and bob maintains other. */
 export class HttpDirectory implements Directory {
   isDown = false;
   readonly asked: string[] = [];

@@ -4,8 +4,8 @@ import { dirname, join, resolve } from 'node:path';
 
 /**
  * Starts the server under a user who is not root and has subordinate ids. Tests name this file as the script that
- * `TestServer.start` runs. It mounts changed copies of /etc/passwd, /etc/subuid and /etc/subgid for the server alone, so
- * these files of the machine do not change.
+ * `TestServer.start` runs. It mounts changed copies of /etc/passwd, /etc/subuid and /etc/subgid for the server alone,
+ * so these files of the machine do not change.
  */
 export const PLAIN_UID = 64_777;
 /** The first subordinate id of the user. */

@@ -1,4 +1,5 @@
-// A separate process that opens a store: `hold FOLDER`, `write FOLDER`, `fill FOLDER`, `refuse FOLDER`. Tests read its lines.
+// A separate process that opens the store in a folder. Its arguments are `hold`, `write`, `fill` or `refuse`, and the
+// folder. Tests read the lines that it prints.
 import { rmSync, writeFileSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';

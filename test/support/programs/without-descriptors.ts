@@ -1,6 +1,6 @@
-// A separate process that starts something while few file descriptors are left. Its arguments are a name in `starts` and
-// a folder. It tries with no descriptor left, with one, and so on up to 20, because each step of a start may be the one
-// that gets none. It prints how each try ends, and then how a try with all descriptors ends.
+// A separate process that starts something while few file descriptors are left. Its arguments are a name in `starts`
+// and a folder. It tries with no descriptor left, with one, and so on up to 20, because each step of a start may be the
+// one that gets none. It prints how each try ends, and then how a try with all descriptors ends.
 import { closeSync, openSync } from 'node:fs';
 import { join } from 'node:path';
 import { PassThrough } from 'node:stream';

@@ -1,4 +1,4 @@
-// A process of its own that watches the addresses of this machine, and has no file descriptor left when the program that
+// A separate process that watches the addresses of this machine. It has no file descriptor left when the program that
 // tells it of changes ends. It prints `watching` if such a program runs again once there are descriptors.
 import { closeSync, openSync } from 'node:fs';
 import { setTimeout as wait } from 'node:timers/promises';
@@ -8,8 +8,8 @@ import { argumentsOf, childrenOf } from '../../../src/sandbox/process/process-ta
 const monitors = () => childrenOf(process.pid).filter((pid) => argumentsOf(pid).includes('monitor'));
 
 watchAddresses(() => undefined);
-// The child begins as a copy of this process, becomes setpriv, and then `ip monitor`. While it becomes another program, it
-// has no arguments for a moment.
+// The child begins as a copy of this process, becomes setpriv, and then `ip monitor`. While it becomes another program,
+// it has no arguments for a moment.
 let monitor: number | undefined;
 for (let count = 0; count < 100 && monitor === undefined; count += 1) {
   await wait(100);
