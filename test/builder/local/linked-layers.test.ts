@@ -12,14 +12,14 @@ import { aSource } from '../support/with-builder.ts';
 const source = aSource();
 const isRoot = process.getuid?.() === 0;
 
-/** The bin/build of a buildpack with the linked layer `l`. FIRST makes the layer, and AGAIN runs if it is there already. */
+/** A bin/build with the linked layer `l`. The script FIRST runs when the layer is made, AGAIN if it is there already. */
 const build = `
   cd "$CNB_LAYERS_DIR"
   if [ -d l ]; then sh -c "$AGAIN"; else mkdir l; echo first >l/content; echo first >l/other; sh -c "\${FIRST:-true}"; fi
   printf '[types]\\nlaunch = true\\ncache = true\\n\\n[metadata]\\nlinked = true\\n' >l.toml
   ${webProcess}`;
 
-/** Builds twice, with these scripts. Returns the folders of the layer in both artifacts, and what the second build said. */
+/** Builds twice, with these scripts. Calls `check` with the layer's folder in both artifacts, and the second output. */
 async function buildTwice(
   scripts: { readonly first?: string; readonly again: string },
   check: (layers: {
@@ -117,7 +117,7 @@ test('a layer with a file that only the owner of the file may read is copied for
   });
 });
 
-/** The bin/build of a buildpack with five linked layers that have the same file of 4 MiB, with nearly as many names as ext4 allows. */
+/** A bin/build that makes five linked layers with one file of 4 MiB, which has nearly as many names as ext4 allows. */
 const manyNames = `
   cd "$CNB_LAYERS_DIR"
   [ -d l0 ] || python3 -c '

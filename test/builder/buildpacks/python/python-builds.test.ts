@@ -10,7 +10,7 @@ before(async () => {
 });
 after(async () => builder[Symbol.asyncDispose]());
 
-/** Builds a fixture after a change of its files. @returns what the build said. */
+/** Builds a fixture after a change of its files. @returns what it said, plus `REFUSED` and the error if it failed. */
 async function buildChanged(fixture: string, change: (folder: string) => Promise<unknown>): Promise<string> {
   try {
     await builder.build(fixture, {

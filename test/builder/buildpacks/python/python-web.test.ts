@@ -9,7 +9,7 @@ const FASTAPI = 'import fastapi\napp = fastapi.FastAPI()\n';
 const MANAGE =
   'import os\nos.environ.setdefault("DJANGO_SETTINGS_MODULE", "mysite.settings")\nimport django\n';
 
-/** Frameworks with a server of their own */
+/** Frameworks with a server of their own. */
 const OWN = ['streamlit', 'gradio', 'panel', 'shiny', 'chainlit', 'marimo', 'sanic', 'aiohttp'];
 
 /** Runs the build with programs in the virtual environment, and returns the web process. */
