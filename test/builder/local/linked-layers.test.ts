@@ -12,7 +12,7 @@ import { aSource } from '../support/with-builder.ts';
 const source = aSource();
 const isRoot = process.getuid?.() === 0;
 
-/** A bin/build with the linked layer `l`. The script FIRST runs when the layer is made, AGAIN if it is there already. */
+/** A bin/build with the linked layer `l`. The script FIRST runs when the layer is made, AGAIN if it is there. */
 const build = `
   cd "$CNB_LAYERS_DIR"
   if [ -d l ]; then sh -c "$AGAIN"; else mkdir l; echo first >l/content; echo first >l/other; sh -c "\${FIRST:-true}"; fi
