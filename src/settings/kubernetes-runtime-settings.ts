@@ -84,7 +84,7 @@ export const kubernetesRuntimeSettings = {
   pod_cpu: [
     cores('cores'),
     '1',
-    'The maximum CPU of one process, in cores. `cpu` in service.template can set less.',
+    'The maximum CPU of one process, in cores. The files of the tool and `scale` can set less.',
   ],
   pod_cpu_reserved: [
     cores('cores'),
@@ -124,7 +124,7 @@ export const kubernetesRuntimeSettings = {
   config_vars_secret: [
     text.regex(objectName, 'the name of a Secret'),
     '',
-    'Secret in the namespace of each tool whose keys and values are config vars of the tool. Each start of a release reads the Secret. If empty, the server stores all config vars.',
+    'Secret in the namespace of each tool whose keys and values are config vars of the tool. The server reads the Secret at each start of a release and at each `run`. If empty, the server stores all config vars.',
   ],
   replica_secret: [
     text.regex(objectName, 'the name of a Secret'),

@@ -139,7 +139,11 @@ export const serverSettings = {
     '2000',
     'Milliseconds that a process without a port must run before it counts as started.',
   ],
-  release_time: [seconds(1, 86_400), '600', 'The maximum time of a release command, in seconds.'],
+  release_time: [
+    seconds(1, 86_400),
+    '600',
+    'The maximum time of a release command, and of a test command of app.json, in seconds.',
+  ],
   schedule_time: [
     seconds(1, 604_800),
     '86400',
@@ -190,12 +194,12 @@ export const serverSettings = {
   config_vars_folder: [
     optionalFile,
     '',
-    'Folder that has a file TOOL.env with config vars of a tool, in the format of `config import`, if tools run on this machine. Each start of a release reads the file, and no value is stored. A link is refused. A file is refused if other users have any right to it, or if its group may change it. The owner and the group are not checked. The folder must not be in the data folder. If empty, the server stores all config vars.',
+    'Folder that has a file TOOL.env with config vars of a tool, in the format of `config import`, if tools run on this machine. The server reads the file at each start of a release and at each `run`, and stores no value. A link is refused. A file is refused if other users have any right to it, or if its group may change it. The owner and the group are not checked. The folder must not be in the data folder. If empty, the server stores all config vars.',
   ],
   max_replicas: [
     wholeNumber(1, 1000),
     '4',
-    'The maximum number of processes of one type of a tool, for `scale` and for `replicas` in service.template and toolforge.yaml.',
+    'The maximum number of processes of one type of a tool, whether `scale` or a file of the tool sets the number.',
   ],
   previews: [wholeNumber(0, 1000), '3', 'The maximum number of previews of one tool. 0: no previews.'],
   preview_days: [

@@ -55,12 +55,12 @@ for (const { file, constant, row } of [
   {
     file: 'http/listener/stalled-connections.ts',
     constant: 'MAX_WAITING = 20',
-    row: /one tool, on which bytes wait, .* \| 20 /,
+    row: /connections to tools on which bytes wait, .* \| 20 /,
   },
   {
     file: 'http/listener/stalled-connections.ts',
     constant: 'SCARCE_MS = 10_000',
-    row: /bytes wait on a WebSocket, .* 10 s while /,
+    row: /bytes wait on a WebSocket, .* 10 s on any /,
   },
   {
     file: 'git/git-pack-services.ts',
@@ -70,18 +70,18 @@ for (const { file, constant, row } of [
   {
     file: 'deploy/previews.ts',
     constant: 'COPIES_AT_ONCE = 3',
-    row: /copied into previews at once +\| 3, of one login or one tool 1 /,
+    row: /copied into repositories of previews at once +\| 3, of one login or one tool 1 /,
   },
   { file: 'deploy/previews.ts', constant: 'COPY_MS = 5 * 60_000', row: /time of such a copy +\| 5 min / },
   {
     file: 'deploy/old-refs.ts',
     constant: 'MAX_RELEASE_REFS = 1000',
-    row: /refs of releases .* \| 1,000, and those of all releases in the store /,
+    row: /refs of releases .* \| the newest 1,000, and older ones /,
   },
   {
     file: 'deploy/old-refs.ts',
     constant: 'MAX_COMMITS = 1000',
-    row: /temporary refs of commits that did not go live.* \| 1,000, for 14 days /,
+    row: /temporary refs of pushed commits that did not go live.* \| 1,000, for 14 days /,
   },
   {
     file: 'run/logs/tool-log.ts',
@@ -96,7 +96,7 @@ for (const { file, constant, row } of [
   {
     file: 'sandbox/process/kernel-memory.ts',
     constant: 'MOST_BYTES = 32 * 1024 * 1024',
-    row: /memory of the kernel for answers of netlink.* \| 32 MiB /,
+    row: /memory of the kernel for messages of netlink.* \| 32 MiB /,
   },
   {
     file: 'sandbox/process/kernel-memory.ts',
@@ -132,7 +132,7 @@ for (const { file, constant, row } of [
   {
     file: 'sandbox/fence/flow-limit.ts',
     constant: 'MOST_UDP = 8000',
-    row: /pairs of UDP addresses and ports of a tool.* \| 8,000 /,
+    row: /between which a tool sends UDP.* \| 8,000 /,
   },
   {
     file: 'auth/ldap/connection/ldap-messages.ts',
@@ -243,22 +243,22 @@ for (const { file, constant, row } of [
   {
     file: 'core/fair-share/reading-time.ts',
     constant: 'PART = 0.1',
-    row: /reading what costs much.* \| a tenth for each/,
+    row: /reading input that costs much.* \| a tenth for each/,
   },
   {
     file: 'core/fair-share/reading-time.ts',
     constant: 'PART_OF_ALL = 0.25',
-    row: /reading what costs much.* a quarter for all/,
+    row: /reading input that costs much.* a quarter for all/,
   },
   {
     file: 'core/fair-share/reading-time.ts',
     constant: 'USUAL_COUNTS = 0.2',
-    row: /reading what costs no more than usual.* \| half for each/,
+    row: /reading input that costs no more than usual.* \| half for each/,
   },
   {
     file: 'core/fair-share/reading-time.ts',
     constant: 'ROUND_MS = 2',
-    row: /reading from one address or one process of a tool at once +\| 2 ms /,
+    row: /reading from one address or one process of a tool without a break +\| 2 ms /,
   },
   {
     file: 'deploy/line/turns.ts',
@@ -319,14 +319,18 @@ for (const { file, constant, row } of [
   {
     file: 'sandbox/disk/hidden-disk-use.ts',
     constant: 'MAX_DESCRIPTORS = 65_536',
-    row: /open files for which all processes of one sandbox have room.*\| 65,536 /,
+    row: /tables of open files of all processes of one sandbox.*\| 65,536 /,
   },
   {
     file: 'builder/local/shared-files.ts',
     constant: 'MAX_ENTRIES = 20_000',
-    row: /of one build that can be shared +\| 20,000 files and 1 GiB /,
+    row: /of one build that can be shared +\| 20,000 files and folders, and 1 GiB /,
   },
-  { file: 'http/request-shares.ts', constant: 'WEIGHT_OF_PERSON = 0.1', row: /so 46 +\|/ },
+  {
+    file: 'http/request-shares.ts',
+    constant: 'WEIGHT_OF_PERSON = 0.1',
+    row: /so 46 if nobody else has any +\|/,
+  },
   {
     file: 'http/serve-command.ts',
     constant: 'FIRST_LINE_MS = 10_000',
@@ -346,7 +350,7 @@ for (const { file, constant, row } of [
   {
     file: 'deploy/release/config-vars.ts',
     constant: 'MAX_RELEASE_BYTES_A_DAY = 64 * 1024 * 1024',
-    row: /releases of a day keep +\| 64 MiB /,
+    row: /in 24 hours store +\| 64 MiB /,
   },
 ]) {
   test(`docs/limits.md has the value ${constant} of ${file}`, async () => {
