@@ -53,6 +53,11 @@ for (const { file, constant, row } of [
     row: /by gzip, expanded +\| 1 MiB plus 100 times /,
   },
   {
+    file: 'http/listener/encrypted-bytes.ts',
+    constant: 'HANDSHAKE_BYTES = 8 * 1024',
+    row: /bytes of a TLS handshake +\| 8 KiB/,
+  },
+  {
     file: 'http/listener/stalled-connections.ts',
     constant: 'MAX_WAITING = 20',
     row: /connections to tools on which bytes wait, .* \| 20 /,

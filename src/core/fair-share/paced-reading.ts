@@ -17,6 +17,11 @@ const LEAST_BODY_BYTES = 4 * 1024;
 const FIRST_BODY_BYTES = 16 * 1024;
 const MAX_BODY_BYTES = 64 * 1024;
 /**
+ * At most this many bytes are read as one piece of a connection whose bytes are not HTTP messages. Such a piece can hold
+ * hundreds of small encrypted messages.
+ */
+const OPAQUE_BYTES = 16 * 1024;
+/**
  * Each chunk of data costs the server time and memory. So chunks that arrived together are joined if they are smaller
  * than this on average. After a chunk that is smaller than this, `pump`, which copies git's input and output, waits as
  * soon as the buffer of its target is full. After a larger chunk, the target may hold more.
@@ -50,6 +55,11 @@ interface Body {
  */
 export class PacedReading {
   static readonly #all = new WeakMap<Socket, PacedReading>();
+  /**
+   * While encrypted bytes are read: how many milliseconds it took so far to read the bytes that were decrypted from them,
+   * which are charged apart.
+   */
+  static #innerMs = 0;
 
   readonly #socket: Socket;
   readonly #push: Socket['push'];
@@ -245,7 +255,7 @@ export class PacedReading {
   }
 
   get #limit(): number {
-    if (this.#isOpaque) return Number.POSITIVE_INFINITY;
+    if (this.#isOpaque) return OPAQUE_BYTES;
     return this.#body === null ? HEAD_BYTES : Math.max(1, Math.min(this.#bodyBytes, this.#body.most));
   }
 
@@ -270,7 +280,8 @@ export class PacedReading {
    * @param bytes - How many bytes the work reads; 0 if it only hands on chunks that were read before.
    */
   #count<Result>(bytes: number, work: () => Result): Result {
-    const [payer, messages] = [this.#payer, this.#messages];
+    const [payer, messages, outerMs] = [this.#payer, this.#messages, PacedReading.#innerMs];
+    PacedReading.#innerMs = 0;
     readingTime.begin();
     const startedAt = performance.now();
     this.#isPassing = bytes > 0;
@@ -279,7 +290,9 @@ export class PacedReading {
     } finally {
       this.#isPassing = false;
       const begun = this.#messages - messages;
-      const spentMs = performance.now() - startedAt;
+      const wholeMs = performance.now() - startedAt;
+      const spentMs = Math.max(0, wholeMs - PacedReading.#innerMs);
+      PacedReading.#innerMs = outerMs + wholeMs;
       readingTime.spend(begun > 0 ? this.#messageKey : payer, { spentMs, bytes, begun });
     }
   }

@@ -12,6 +12,7 @@ import { cannotListen } from '../../core/network/listen-error.ts';
 import { createServer, createTlsServer, IncomingMessage } from '../../core/network/node-http.ts';
 import { expectContinue } from '../body.ts';
 import type { Connections } from './connections.ts';
+import { EncryptedBytes } from './encrypted-bytes.ts';
 import type { TlsFiles } from './safe-listener.ts';
 
 export interface HttpLimits {
@@ -132,6 +133,8 @@ export function createListener(options: ListenerOptions): Listener {
   });
   server.on('connection', (socket) => connections.add(socket));
   server.on(tls === null ? 'connection' : 'secureConnection', (socket) => readAtPace(socket, connections));
+  // Decryption takes time, too, and some TLS messages never become bytes of a request.
+  if (tlsServer !== null) EncryptedBytes.readAll(tlsServer, (socket) => decryptAtPace(socket, connections));
 
   const watchEnd = () => {
     if (tls !== null) alarmIfOver(tls, log);
@@ -194,11 +197,21 @@ class CountedRequest extends IncomingMessage {
 
 const LOOPBACK: ReadonlySet<string> = new Set(['127.0.0.1', '::1']);
 
+/** A proxy on the same machine serves many people, even if no setting names it. */
+function servesMany({ remoteAddress = '' }: Socket, connections: Connections): boolean {
+  return LOOPBACK.has(plainAddress(remoteAddress)) || connections.isProxy(remoteAddress);
+}
+
+function decryptAtPace(socket: Socket, connections: Connections): void {
+  if (servesMany(socket, connections)) return;
+  PacedReading.begin(socket, networkOf(socket.remoteAddress ?? ''));
+  PacedReading.of(socket)?.becomeOpaque();
+}
+
 function readAtPace(socket: Socket, connections: Connections): void {
-  const { remoteAddress = '' } = socket;
-  // A proxy on the same machine serves many people, even if no setting names it.
-  const servesMany = LOOPBACK.has(plainAddress(remoteAddress)) || connections.isProxy(remoteAddress);
-  PacedReading.begin(socket, networkOf(remoteAddress), { hasTurns: !servesMany });
+  PacedReading.begin(socket, networkOf(socket.remoteAddress ?? ''), {
+    hasTurns: !servesMany(socket, connections),
+  });
   // Add and remove a `data` listener, so that PacedReading limits the reading from now on. Until one was added, Node's
   // HTTP parser reads directly from the operating system, past PacedReading.
   const nobody = () => {};

@@ -144,3 +144,72 @@ test('threat 31: a password over TLS logs in', async (context) => {
   for (const byte of `${head}Connection: close\r\nContent-Length: 8\r\n\r\nps hello`) socket.write(byte);
   assert.match((await collect(socket, 5_000)).text, /^HTTP\/1\.1 200 [\s\S]*alice \["ps","hello"\]/);
 });
+
+/**
+ * On four TLS connections from 127.0.0.9, makes 50,000 KeyUpdate records each (RFC 8446, 4.6.3), and prints a line. Sends
+ * the records as soon as it gets a line.
+ */
+const KEY_UPDATES = `
+import ctypes, ctypes.util, signal, socket, sys, threading
+signal.alarm(30)
+ssl = ctypes.CDLL(ctypes.util.find_library('ssl'))
+crypto = ctypes.CDLL(ctypes.util.find_library('crypto'))
+for function in ('TLS_client_method', 'SSL_CTX_new', 'SSL_new'): getattr(ssl, function).restype = ctypes.c_void_p
+for function in ('BIO_new', 'BIO_s_mem'): getattr(crypto, function).restype = ctypes.c_void_p
+pointer = ctypes.c_void_p
+context = pointer(ssl.SSL_CTX_new(pointer(ssl.TLS_client_method())))
+
+def prepare():
+    connection = socket.create_connection(('127.0.0.1', int(sys.argv[1])), source_address=('127.0.0.9', 0))
+    session = pointer(ssl.SSL_new(context))
+    ssl.SSL_set_fd(session, connection.fileno())
+    assert ssl.SSL_connect(session) == 1
+    memory = pointer(crypto.BIO_new(pointer(crypto.BIO_s_mem())))
+    ssl.SSL_set0_wbio(session, memory)
+    for _ in range(50_000):
+        assert ssl.SSL_key_update(session, 0) == 1 and ssl.SSL_do_handshake(session) == 1
+    records = ctypes.create_string_buffer(50_000 * 40)
+    size = crypto.BIO_read(memory, records, len(records))
+    return connection, records.raw[:size]
+
+def flood(connection, records):
+    try: connection.sendall(records)
+    except OSError: pass
+
+prepared = [prepare() for _ in range(4)]
+print('ready', flush=True)
+sys.stdin.readline()
+threads = [threading.Thread(target=flood, args=args) for args in prepared]
+for thread in threads: thread.start()
+for thread in threads: thread.join()
+sys.stdin.read()
+`;
+
+test('threat 262: if a client floods four connections with TLS KeyUpdate records, the server spends less than a third of a processor on them', async (context) => {
+  const door = await openTls(context);
+  const flood = execa('python3', ['-c', KEY_UPDATES, `${door.port}`], { reject: false });
+  context.after(() => flood.kill());
+  await once(flood.stdout, 'data', { signal: AbortSignal.timeout(20_000) });
+  const [before, startedAt] = [process.cpuUsage(), performance.now()];
+  flood.stdin.write('\n');
+  await sleep(2_000);
+  const { user, system } = process.cpuUsage(before);
+  const part = (user + system) / 1_000 / (performance.now() - startedAt);
+  await assertAnswers(door.port);
+  assert.ok(part < 1 / 3, `${part}`);
+});
+
+test('threat 263: the connection of a client whose TLS handshake is longer than 16 KiB ends before the server has all of it', async (context) => {
+  const door = await openTls(context);
+  const socket = connect({ port: door.port, host: '127.0.0.1', localAddress: '127.0.0.9' });
+  const closed = new Promise<void>((resolve) => socket.once('close', () => resolve()));
+  socket.on('error', () => {}).resume();
+  // A ClientHello of 60,000 bytes, in records of 10,000 bytes. The last one is never sent.
+  const hello = Buffer.concat([Buffer.from([1, 0, 60_000 >> 8, 60_000 & 255, 3, 3]), Buffer.alloc(49_994)]);
+  for (let at = 0; at < hello.length; at += 10_000) {
+    const head = Buffer.from([22, 3, 1, 10_000 >> 8, 10_000 & 255]);
+    socket.write(Buffer.concat([head, hello.subarray(at, at + 10_000)]));
+  }
+  await Promise.race([closed, timeout(8_000, 'the connection did not end')]);
+  await assertAnswers(door.port);
+});
