@@ -108,7 +108,7 @@ function expandedFrom(gunzip: Gunzip): Transform {
       done(
         new DeployError(
           'BODY_TOO_LARGE',
-          `the gzip data of the request expands to more than ${MAX_EXPANSION} times its size`,
+          `the gzip data of the request expands to more than 1 MiB plus ${MAX_EXPANSION} times its size`,
           'Send the request without a Content-Encoding.',
         ),
       );

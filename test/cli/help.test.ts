@@ -49,7 +49,7 @@ test('over SSH, `help` lists the commands for maintainers, and shows each comman
   schedule output TOOL NAME [RUN]             print the output of a scheduled run that has ended
   builds TOOL                                 list the builds of a tool, the newest first
   deployments TOOL                            list the deployments of a tool and how they ended, the newest first
-  cancel TOOL [ID]                            end the running deployment of a tool, or the deployment with this id
+  cancel TOOL [ID]                            end the current deployment of a tool, or the deployment ID
   config list TOOL                            list the names of the config vars
   config get TOOL NAME                        print the value of one config var
   config set TOOL NAME=value … | TOOL NAME -  set config vars, and start a new release that has them

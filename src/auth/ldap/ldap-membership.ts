@@ -65,7 +65,7 @@ export class LdapMembership {
     if (steps < MAX_STEPS && tools <= MAX_TOOLS) return false;
     this.#log.warn(
       { of, steps, tools },
-      'tools are members of tools in too many steps, or too many tools are: further members are ignored',
+      'groups of tools contain each other at too many levels, or contain too many groups: the server ignores the others',
     );
     return true;
   }

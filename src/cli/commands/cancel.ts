@@ -6,9 +6,12 @@ import { findDeployment } from '../find-deployment.ts';
 export const cancelCommand: ToolCommand = {
   name: 'cancel',
   usage: 'TOOL [ID]',
-  summary: 'end the running deployment of a tool, or the deployment with this id',
+  summary: 'end the current deployment of a tool, or the deployment ID',
   examples: ['cancel wikibot'],
-  details: ['The live release stays live. To see the ids: ps TOOL, or deployments TOOL'],
+  details: [
+    'Without ID, ends the running deployment or, if none runs, the first one that waits.',
+    'The live release stays live. To see the ids: ps TOOL, or deployments TOOL',
+  ],
   action: 'deploy',
   options: {},
   words: { min: 0, max: 1 },

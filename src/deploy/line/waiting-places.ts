@@ -79,7 +79,7 @@ export class WaitingPlaces {
       const turnIsKept = 'the last free turn is kept for people who have no deployment running';
       const has = isOfSame(own, entry)
         ? `you have ${this.#named(own).replace(/,$/, '')}`
-        : `all tools that push by themselves count as one person, who has had one running for ${this.#time(own)}`;
+        : `all tools that push by themselves count as one person, and one of them has had a deployment running for ${this.#time(own)}`;
       return { key: `kept ${own.id}`, text: `${turnIsKept}; ${has}` };
     }
     const [first] = running;

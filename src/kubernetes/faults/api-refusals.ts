@@ -95,8 +95,8 @@ function limitRange(message: string, cause: unknown): DeployError | null {
   ];
   if (found.length === 0) return null;
   const parts = found.map(([, which = '', resource = '', , bound, , given]) => {
-    const atMostOrLeast = which.toLowerCase() === 'maximum' ? 'at most' : 'at least';
-    return `${resourceWords(resource)} may be ${atMostOrLeast} ${bound}, asked for: ${given ?? 'none'}`;
+    const mayOrMustBe = which.toLowerCase() === 'maximum' ? 'may be at most' : 'must be at least';
+    return `${resourceWords(resource)} ${mayOrMustBe} ${bound}, asked for: ${given ?? 'none'}`;
   });
   return new DeployError(
     'LIMIT_RANGE',

@@ -204,7 +204,7 @@ test('if a deployment of a tool account waits, the line about its place in the q
   const told = [...(await line.told('b1')), ...(await line.told('d1'))].join();
   assert.match(
     told,
-    /; all tools that push by themselves count as one person, who has had one running for N s/,
+    /; all tools that push by themselves count as one person, and one of them has had a deployment running for N s/,
   );
   assert.doesNotMatch(told, /tool-/);
 });

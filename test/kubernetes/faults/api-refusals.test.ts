@@ -47,7 +47,7 @@ describe('refusals of the API are explained', () => {
       reason: 'Forbidden',
       said: 'pods "x" is forbidden: minimum cpu usage per Container is 50m, but request is 10m',
       is: 'LIMIT_RANGE',
-      message: /cpu may be at least 50m, asked for: 10m/,
+      message: /cpu must be at least 50m, asked for: 10m/,
     },
     {
       name: 'Pod Security',
