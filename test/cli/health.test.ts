@@ -49,7 +49,7 @@ for (const { name, open, more } of [
   });
 }
 
-test('the health check says at once that a program at the server’s port ends the connection', async () => {
+test('the health check says that the server cannot be asked if a program at the server’s port ends the connection', async () => {
   const other = createTcp((socket) => socket.destroy()).listen(0, '127.0.0.1');
   await once(other, 'listening');
   const { port } = other.address() as AddressInfo;

@@ -599,7 +599,7 @@ test('thirty simultaneous `deployments` commands with 300 rows each do not block
   assert.ok(turns >= 10, `${turns} turns of others`);
 });
 
-test('threat 35: the command `releases`, which reads the releases in pieces, lists each release once, the newest first', async () => {
+test('threat 35: the command `releases` lists each of 45 releases with large artifacts once, the newest first, and at most as many as -n says', async () => {
   using desk = new Desk();
   desk.maintain(wikibot, 'alice');
   const large = { ...artifactOf('b1'), buildpacks: ['x'.repeat(100_000)] };

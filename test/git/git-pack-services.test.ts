@@ -510,8 +510,8 @@ test('threat 21: git unpacks four packs of one person at the same time; the next
   ofAlice[4]?.session.close();
   ofAlice[0]?.session.close();
   await until(async () => unpacked() === 'xxxx.x.', 'a place that was given back');
-  const third = ofAlice[1]?.session as TruthfulPush;
-  await third.received(new Set(), () => Promise.resolve(), new AbortController().signal);
+  const second = ofAlice[1]?.session as TruthfulPush;
+  await second.received(new Set(), () => Promise.resolve(), new AbortController().signal);
   await until(async () => unpacked() === 'xxxx.xx', 'the place of a stored pack');
   for (const { session } of [...ofAlice, ofBob]) session.close();
 });

@@ -333,7 +333,7 @@ test('threat 204: a person whose LDAP entry has 12,001 keys has no access, 20 re
   await watched.close();
 });
 
-test('threat 204: a person with 200 keys in LDAP can log in, and a person with 201 keys cannot log in with any of them', async () => {
+test('threat 204: a person with 200 keys in LDAP can log in, and a person with 201 keys is refused', async () => {
   await alice({ sshPublicKey: [key, ...manyKeys(199)] });
   await addPerson(slapd, 'eve', { keys: [makeKey(folder, 'eve2'), ...manyKeys(200)] });
   assert.equal(await byKey('alice'), 'alice');

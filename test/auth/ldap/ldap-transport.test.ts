@@ -8,6 +8,7 @@ import { createServer as createTlsServer } from 'node:tls';
 import { BerReader } from 'ldapts';
 import type { Directory } from '../../../src/auth/directory.ts';
 import { toolName } from '../../../src/core/names.ts';
+import { until } from '../../support/server.ts';
 import { TestAuthority } from '../../support/slapd/certificates.ts';
 import { openOn } from '../../support/slapd/directory.ts';
 import { NO_TLS, startFakeLdap, TLS_MAY_BEGIN } from '../../support/slapd/fake-ldap.ts';
@@ -313,7 +314,7 @@ describe('the account of ldap_bind_dn', () => {
   });
 });
 
-test('each password is checked on its own LDAP connection, which is closed after the check', async () => {
+test('each password is checked on an LDAP connection of its own, which is closed after the check', async () => {
   let connections = 0;
   const upstream = new Map<Socket, Socket>();
   await using between = await startFakeLdap((socket, chunk) => {
@@ -333,6 +334,7 @@ test('each password is checked on its own LDAP connection, which is closed after
     assert.equal(await directory.identifyByPassword('alice', 'wrong', signal), null);
     assert.ok(await directory.findTool(hello, signal));
     assert.equal(connections, 4);
+    await until(async () => between.open.size === 1, 'the ends of the three connections for passwords');
   });
   for (const socket of between.open) await once(socket, 'close');
 });

@@ -97,7 +97,7 @@ test('threat 20: the server disconnects an SSH client after at most 31 key excha
   await isWell();
 });
 
-test('threat 20: an SSH client may not exchange keys a second time before the login', async () => {
+test('threat 20: an SSH client that has not logged in is disconnected at the latest after its second key exchange', async () => {
   const client = new ssh2.Client();
   client.on('error', () => {});
   let exchanges = -1;
