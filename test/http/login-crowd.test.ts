@@ -106,7 +106,7 @@ class SlowDirectory extends HttpDirectory {
   }
 }
 
-test('threats 6, 9: a slow user directory gets at most 8 password checks at once, and people who logged in recently can still log in', async (context) => {
+test('threats 6, 9: a slow user directory gets at most 8 password checks at once, and a person who logged in recently can still log in', async (context) => {
   const directory = new SlowDirectory();
   const door = await openDoor(context, { throttle: new LoginThrottle(), directory });
   const alice = () => logIn(door.port, '127.0.0.1', basic('alice', PASSWORD));
@@ -169,7 +169,7 @@ class StrictDirectory extends HttpDirectory {
   }
 }
 
-/** Guesses once, and disconnects as soon as the check begins, or after 100 ms. */
+/** Guesses once, and disconnects as soon as the check begins, but at the latest after 100 ms. */
 async function guessAndLeave(port: number, name: string, { asked }: StrictDirectory): Promise<void> {
   const leave = new AbortController();
   const before = asked.length;

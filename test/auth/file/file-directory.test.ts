@@ -136,7 +136,7 @@ test('a change of directory.yaml is noticed even if the length and the modificat
   assert.deepEqual(await directory.toolsOf('b', signal), ['x']);
 });
 
-test('threat 9: a wrong password for an unknown name costs between a third and three times as much processor time as for a known name', async () => {
+test('threat 9: a wrong password for an unknown name, or for a person without a password, costs between a third and three times as much processor time as for a person with a password', async () => {
   const path = join(folder, 'time.yaml');
   await writeFile(path, stringify({ users: { alice: { password: await hashPassword('right') }, dave: {} } }));
   const directory = new FileDirectory(path);

@@ -100,7 +100,7 @@ for (const maxVersion of ['TLSv1', 'TLSv1.1'] as const) {
   });
 }
 
-test('threat 20: a client can start at most three new TLS handshakes on a connection', async (context) => {
+test('threat 20: a client can renegotiate TLS 1.2 at most three times on a connection', async (context) => {
   const door = await openTls(context);
   const socket = await handshake(door.port, { maxVersion: 'TLSv1.2' });
   context.after(() => socket.destroy());
@@ -146,8 +146,8 @@ test('threat 31: a password over TLS logs in', async (context) => {
 });
 
 /**
- * On four TLS connections from 127.0.0.9, makes 50,000 KeyUpdate records each (RFC 8446, 4.6.3), and prints a line. Sends
- * the records as soon as it gets a line.
+ * A Python program that prepares 50,000 KeyUpdate records (RFC 8446, 4.6.3) for each of four TLS connections from
+ * 127.0.0.9, and then prints a line. When it reads a line, it sends all records.
  */
 const KEY_UPDATES = `
 import ctypes, ctypes.util, signal, socket, sys, threading
@@ -199,7 +199,7 @@ test('threat 262: if a client floods four connections with TLS KeyUpdate records
   assert.ok(part < 1 / 3, `${part}`);
 });
 
-test('threat 263: the connection of a client whose TLS handshake is longer than 16 KiB ends before the server has all of it', async (context) => {
+test('threat 263: the connection of a client that sends a ClientHello of 60,000 bytes ends before the last record of it arrives', async (context) => {
   const door = await openTls(context);
   const socket = connect({ port: door.port, host: '127.0.0.1', localAddress: '127.0.0.9' });
   const closed = new Promise<void>((resolve) => socket.once('close', () => resolve()));
