@@ -45,6 +45,7 @@ export function page(
   return `# ${title}
 
 \`npm run bench -- --markdown\` writes this page. [bench/README.md](../bench/README.md) says how each figure is measured.
+The column \`peer\` has the time of another program for the same work: another git server, or the same build by hand.
 
 When, at which commits and on which machine the figures below were measured:
 - Measured on ${date}, at commit ${commit}
