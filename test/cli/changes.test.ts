@@ -123,7 +123,7 @@ test('`stop` names the previews of the tool that still run', async () => {
   );
 });
 
-test('`cancel` ends the running deployment of a tool, or its deployment with the given id, but no deployment of another tool', async () => {
+test('`cancel` ends the current deployment of a tool, or its deployment with the given id, but no deployment of another tool', async () => {
   using desk = newDesk();
   desk.store.addDeployment(deploymentOf('d1'));
   desk.store.addDeployment(deploymentOf('theirs', { tool: otherTool }));

@@ -164,7 +164,7 @@ for (const { name, text, why } of [
   });
 }
 
-/** Nine levels of nine aliases each. */
+/** YAML with nine levels of nine aliases each, so that the last level stands for 9 ** 9 leaves. */
 const nested = (leaf: string, level: (aliases: string) => string) =>
   `a0: &a0 ${leaf}\n${Array.from({ length: 9 }, (_, n) => `a${n + 1}: &a${n + 1} ${level(aliases(`a${n}`, 9))}`).join('\n')}\n`;
 const aliases = (name: string, count: number) => Array.from({ length: count }, () => `*${name}`).join(',');
@@ -181,7 +181,7 @@ for (const { name, text } of [
     text: `a0: &a0 []\na1: &a1 [${aliases('a0', 2000)}]\na2: [${aliases('a1', 2000)}]\n`,
   },
 ]) {
-  test(`threat 206: a small YAML file whose aliases stand for a large content is refused at once: ${name}`, async () => {
+  test(`threat 206: a small YAML file whose aliases stand for a large content is refused: ${name}`, async () => {
     const source = await sourceOf({ 'service.template': text });
     await assert.rejects(
       readServiceTemplate(source),
@@ -195,7 +195,7 @@ for (const { name, text } of [
   { name: 'aliases', text: nested('[]', (inner) => `{? [${inner}] : 1}`) },
   { name: 'a list that contains itself', text: 'a: {<<: {? &a [*a] : 1}}\n' },
 ]) {
-  test(`threat 206: a YAML file with keys that are no texts is refused at once: ${name}`, async () => {
+  test(`threat 206: a YAML file with keys that are no texts is refused: ${name}`, async () => {
     const source = await sourceOf({ 'service.template': text });
     await assert.rejects(
       readServiceTemplate(source),
