@@ -15,7 +15,7 @@ const FILES = [
  * Reads the server's host keys from the folder, or creates them at the first start. Servers that start at the same time
  * get the same keys.
  *
- * @throws DeployError `HOST_KEY_EXPOSED` if other users may read a key; `HOST_KEY_BROKEN` if a file is not a private
+ * @throws DeployError `HOST_KEY_EXPOSED` if other users have any right to a key; `HOST_KEY_BROKEN` if a file is not a private
  * key.
  */
 export async function loadOrMakeHostKeys(folder: string): Promise<Buffer[]> {
@@ -64,7 +64,7 @@ async function load(path: string): Promise<Buffer | null> {
     if ((mode & 0o077) !== 0) {
       throw new DeployError(
         'HOST_KEY_EXPOSED',
-        `the host key ${basename(path)} can be read by other accounts (mode ${(mode & 0o777).toString(8)})`,
+        `the host key ${basename(path)} is not closed to other accounts (mode ${(mode & 0o777).toString(8)})`,
         `Run chmod 600 ${path}. If others may have read the key, remove the file instead: the next start creates a new key. ${REFUSED}`,
       );
     }
