@@ -137,7 +137,7 @@ export interface Deployments {
   /**
    * Ends the tool's processes until a restart, or until a new release goes live. The live release stays the same.
    *
-   * @throws DeployError `DEPLOYMENT_RUNNING` if a deployment of the tool runs.
+   * @throws DeployError `DEPLOYMENT_RUNNING` if a deployment of the tool runs or waits.
    */
   stop(tool: ToolName, principal: Principal): Promise<void>;
   /**

@@ -312,7 +312,7 @@ test('`config set --no-restart`, `config unset --no-restart` and `config import 
     desk.deployments.calls.length = 0;
     assert.deepEqual(await desk.type(line.split(' '), { input: 'B=2\nC=3\n' }), {
       status: 0,
-      out: 'The change is stored. The next push, redeploy or config command makes it live, for example: ssh -p 2222 alice@127.0.0.1 redeploy wikibot\n',
+      out: 'The change is stored. The next push, promotion, redeploy or config command makes it live, for example: ssh -p 2222 alice@127.0.0.1 redeploy wikibot\n',
       err: '',
     });
     assert.deepEqual(desk.deployments.calls, [['configure for later', 'wikibot', changes]]);
@@ -329,7 +329,7 @@ test('`config list` names the changes of config vars that the live release does 
   assert.deepEqual(await desk.type(['config', 'wikibot']), {
     status: 0,
     out: 'A\nC\n',
-    err: ' !     B removed, C added, A changed since v1, but not live yet: the next push, redeploy or config command makes this live.\n',
+    err: ' !     B removed, C added, A changed since v1, but not live yet: the next push, promotion, redeploy or config command makes this live.\n',
   });
   assert.deepEqual(JSON.parse((await desk.type(['config', 'wikibot', '--json'])).out), [
     { name: 'A' },

@@ -54,7 +54,10 @@ async function textOf(file: FileHandle, source: string): Promise<string> {
   const stat = await file.stat();
   if (!stat.isFile()) throw unusable(source, 'it is not a plain file');
   if ((stat.mode & 0o027) !== 0)
-    throw unusable(source, 'other users of the machine may read or change it, so it needs chmod 600');
+    throw unusable(
+      source,
+      'other users may read or change it, or its group may change it, so it needs chmod 600 or 640',
+    );
   if (stat.size > MAX_BYTES) throw unusable(source, `it is larger than ${MAX_BYTES / 1024} KiB`);
   try {
     return new TextDecoder('utf-8', { fatal: true }).decode(await file.readFile());

@@ -66,10 +66,14 @@ for (const [name, [content, why]] of Object.entries(MALFORMED)) {
   });
 }
 
-test('an operator’s file of config vars is refused if other users may read or change it, or if it is a link, a folder or a pipe', async () => {
+test('an operator’s file of config vars is refused if other users may read or change it, if its group may change it, or if it is a link, a folder or a pipe', async () => {
   for (const mode of [0o604, 0o644, 0o602, 0o660]) {
     await write('open', 'A=1\n', mode);
-    await assert.rejects(read('open'), /other users of the machine may read or change it/, mode.toString(8));
+    await assert.rejects(
+      read('open'),
+      /other users may read or change it, or its group may change it/,
+      mode.toString(8),
+    );
   }
   await write('real', 'A=1\n');
   await symlink(join(folder, 'real.env'), join(folder, 'linked.env'));

@@ -53,8 +53,8 @@ export interface ServiceTemplate {
 /**
  * Reads the settings of the web process from service.template.
  *
- * @throws DeployError `BUILD_SERVICE_TEMPLATE` if the folders of `places` have more than one service.template, or, if
- * they have none, those of `copied`; or if the file is too large, is not valid YAML or is not a mapping.
+ * @throws DeployError `BUILD_SERVICE_TEMPLATE` if the folders of `places` have more than one service.template, or if the
+ * file is too large, is not valid YAML or is not a mapping.
  * @see https://wikitech.wikimedia.org/wiki/Help:Toolforge/Web
  */
 export async function readServiceTemplate(source: string): Promise<ServiceTemplate> {

@@ -199,7 +199,7 @@ function notYetLive({ services, tool }: ToolContext): string | null {
   const changes = changesInWords(changedNames(live.configVars, services.store.configVars(tool)));
   if (changes === null) return null;
   return warning(
-    `${changes} since v${live.version}, but not live yet: the next push, redeploy or config command makes this live.`,
+    `${changes} since v${live.version}, but not live yet: the next push, promotion, redeploy or config command makes this live.`,
   );
 }
 

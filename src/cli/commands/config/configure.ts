@@ -10,7 +10,7 @@ import { followTicket } from '../../follow-ticket.ts';
  */
 export const NO_RESTART = { 'no-restart': { type: 'boolean' } } as const;
 export const NO_RESTART_DETAIL =
-  '--no-restart: only stores the change. The next push, redeploy or config command makes it live, but a restart does not.';
+  '--no-restart: only stores the change. The next push, promotion, redeploy or config command makes it live, but a restart does not.';
 
 /**
  * Reads the config vars of the tool. Reading large values blocks the server for milliseconds, so waits for the tool's
@@ -41,7 +41,7 @@ export async function configure(
   const isLive = services.store.tool(tool).liveVersion !== null;
   await out(
     isLive
-      ? `The change is stored. The next push, redeploy or config command makes it live, for example: ${typed(`redeploy ${tool}`)}\n`
+      ? `The change is stored. The next push, promotion, redeploy or config command makes it live, for example: ${typed(`redeploy ${tool}`)}\n`
       : `The config vars are stored. The first deployment of ${tool} will have them.\n`,
   );
   return 0;
